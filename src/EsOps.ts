@@ -1,0 +1,97 @@
+/**
+ * The front door: all layers for an application, or for a test without a database.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Layer from "effect/Layer"
+import { pid } from "node:process"
+import type { EventStore } from "./event/EventStore.js"
+import * as MemoryEventStore from "./event/EventStore.js"
+import type { Feature } from "./event/Feature.js"
+import { WriteDispatcher } from "./event/WriteDispatcher.js"
+import * as Dispatcher from "./event/WriteDispatcher.js"
+import type { Directory } from "./identity/Directory.js"
+import * as MemoryDirectory from "./identity/Directory.js"
+import * as Identity from "./identity/Identity.js"
+import * as MemoryDatabase from "./operation/MemoryDatabase.js"
+import type { ConfigError, OperationSettings } from "./operation/OperationConfig.js"
+import * as OperationConfig from "./operation/OperationConfig.js"
+import * as MemoryLock from "./operation/OperationLock.js"
+import * as MemoryLog from "./operation/OperationLog.js"
+import * as Replica from "./operation/Replica.js"
+import * as MemoryTransactor from "./operation/Transactor.js"
+import * as Postgres from "./postgres/Postgres.js"
+import type { Seed } from "./seed/Seed.js"
+import type { Requirements } from "./seed/SeedRunner.js"
+import * as SeedSource from "./seed/SeedSource.js"
+
+/** The settings; all but `seeds` are optional. */
+export interface Settings<out E = never, out R = never, out S = never> extends OperationSettings {
+  /** A folder of seeds, resolved against the working directory; or seeds by their ids. */
+  readonly seeds: string | Readonly<Record<string, Seed<unknown, S> | (() => Promise<unknown>)>>
+  /** Whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
+  readonly features?: ReadonlyArray<Feature<unknown, R>> | undefined
+  /** An application's own dispatcher, in place of features; no event tables are created then. */
+  readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
+}
+
+/** What the layers give: everything that running seeds requires, and the event store beneath. */
+export type Services = Requirements | EventStore
+
+/** What features and seeds find here, and need not bring. */
+export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
+
+/**
+ * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
+ */
+export const layer = <E = never, R = never, S = never>(
+  settings: Settings<E, R, S>
+): Layer.Layer<Services, ConfigError | E, SqlClient.SqlClient | Exclude<R | S, Base>> => {
+  const features = featuresOf(settings)
+  const ports = Postgres.layer({
+    eventStore: settings.dispatcher === undefined,
+    tables: features.flatMap(({ tables }) => tables)
+  })
+  const base = ports.pipe(Layer.provideMerge(Layer.merge(OperationConfig.layer(settings), Replica.layer)))
+  return Layer.provideMerge(entrance<E, R, S | SqlClient.SqlClient>(settings, features), base)
+}
+
+/** Everything in memory: the whole runner without a database, rollback included. Each layer is a database of its own. */
+export const layerMemory = <E = never, R = never, S = never>(
+  settings: Settings<E, R, S>
+): Layer.Layer<
+  Services | MemoryDatabase.MemoryDatabase,
+  ConfigError | E,
+  Exclude<R | S, Base | MemoryDatabase.MemoryDatabase>
+> => {
+  const ports = Layer.mergeAll(
+    MemoryLock.layerMemory,
+    MemoryLog.layerMemory,
+    MemoryEventStore.layerMemory,
+    MemoryDirectory.layerMemory,
+    MemoryTransactor.layerMemory
+  )
+  const replica = Replica.layerMemory({ host: "memory", pid })
+  const base = ports.pipe(
+    Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, MemoryDatabase.layer))
+  )
+  return Layer.provideMerge(entrance(settings, featuresOf(settings)), base)
+}
+
+/** Where seeds come from, and where their writes go. */
+const entrance = <E, R, S>(
+  settings: Settings<E, R, S>,
+  features: ReadonlyArray<Feature<unknown, R | EventStore | Directory>>
+): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, ConfigError | E, R | S | EventStore | Directory> => {
+  const { dispatcher, seeds } = settings
+  const source = typeof seeds === "string" ? SeedSource.layerDirectory<S>(seeds) : SeedSource.layerRecord<S>(seeds)
+  const writes: Layer.Layer<WriteDispatcher, ConfigError | E, R | EventStore | Directory> =
+    dispatcher ?? Dispatcher.layerHandlers(features)
+  return Layer.merge(source, writes)
+}
+
+/** The bundled feature is active unless the settings name others, or writes go to a dispatcher that knows nothing of it. */
+const featuresOf = <E, R, S>({
+  dispatcher,
+  features
+}: Settings<E, R, S>): ReadonlyArray<Feature<unknown, R | EventStore | Directory>> =>
+  features ?? (dispatcher === undefined ? [Identity.feature] : [])

@@ -1,0 +1,220 @@
+/**
+ * `seed:apply` and `seed:status`: words to calls, reports to lines.
+ */
+import * as Options from "@effect/cli/Options"
+import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import { describe } from "../operation/Attempt.js"
+import { SeedsInconsistent } from "../seed/SeedProblem.js"
+import type { SeedReport } from "../seed/SeedReport.js"
+import { SeedOutcome } from "../seed/SeedReport.js"
+import * as SeedRunner from "../seed/SeedRunner.js"
+import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
+import * as SeedStatus from "../seed/SeedStatus.js"
+import type { RunFailure } from "./Document.js"
+import * as Document from "./Document.js"
+import { exitCode, nextStep } from "./Failure.js"
+import { withDatabase } from "./Session.js"
+import type { Given } from "./Settings.js"
+import * as Settings from "./Settings.js"
+import { Terminal } from "./Terminal.js"
+
+/** The options of `seed:apply`. */
+export const applyOptions = {
+  ...Settings.options,
+  to: Options.text("to").pipe(
+    Options.withPseudoName("id"),
+    Options.withDescription("Apply up to and including this seed"),
+    Options.optional
+  )
+}
+
+/** The options of `seed:status`. */
+export const statusOptions = {
+  ...Settings.options,
+  check: Options.boolean("check").pipe(
+    Options.withDescription("Exit 3 if anything is pending, late or interrupted; 4 if the seeds are inconsistent")
+  )
+}
+
+/** What was seen of a run while it went on. */
+interface Seen {
+  readonly planned: ReadonlyArray<string>
+  readonly outcomes: ReadonlyArray<SeedOutcome>
+}
+
+/** Applies the seeds; gives the exit code. */
+export const apply = (given: Given & { readonly to: Option.Option<string> }): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const terminal = yield* Terminal
+    const seen = yield* Ref.make<Seen>({ planned: [], outcomes: [] })
+    const observer: SeedRunner.Observer = {
+      planned: (planned) => Ref.update(seen, (before) => ({ ...before, planned })),
+      outcome: (outcome) =>
+        Effect.zipRight(
+          Ref.update(seen, (before) => ({ ...before, outcomes: [...before.outcomes, outcome] })),
+          given.json ? Effect.void : terminal.out(outcomeLine(terminal, outcome))
+        )
+    }
+    const run = Effect.flatMap(Settings.resolveAll(given), (settings) =>
+      withDatabase(
+        settings,
+        SeedRunner.apply({ appliedBy: settings.appliedBy, to: Option.getOrUndefined(given.to), observer })
+      )
+    )
+    const ended = (exit: Exit.Exit<SeedReport, RunFailure>) =>
+      Effect.flatMap(Ref.get(seen), (before) => endOfRun(terminal, given.json, before, exit))
+    return yield* run.pipe(
+      Effect.onInterrupt(() => ended(Exit.fail(interrupted))),
+      Effect.sandbox,
+      Effect.mapError(failureOf),
+      Effect.exit,
+      Effect.flatMap(ended)
+    )
+  })
+
+/** Shows the status; gives the exit code. */
+export const status = (given: Given & { readonly check: boolean }): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const settings = yield* Settings.resolveAll(given)
+    const found = yield* withDatabase(settings, SeedStatus.status)
+    const terminal = yield* Terminal
+    const unreadable = found.problems.filter(({ _tag }) => _tag === "SeedSourceError")
+    if (unreadable[0] !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable[0]] })
+    yield* given.json
+      ? terminal.out(Document.encode(Document.StatusDocument, Document.ofStatus(found, settings.database.shown)))
+      : Effect.forEach(statusLines(terminal, found), terminal.out, { discard: true })
+    return given.check ? checkCode(found) : 0
+  }).pipe(
+    Effect.sandbox,
+    Effect.catchAll((cause) => reportError(given.json, failureOf(cause)))
+  )
+
+/** Reports a failure that came before a command could say more; gives the exit code. */
+export const reportError = (json: boolean, failure: RunFailure): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const terminal = yield* Terminal
+    const { _tag, message } = failure
+    if (json) yield* terminal.out(Document.encode(Document.ErrorDocument, { error: { _tag, message } }))
+    yield* explain(terminal, failure)
+    return exitCode(_tag)
+  })
+
+/** The document of a `seed:apply` that ended before it began. */
+export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, Terminal> =>
+  Effect.flatMap(Terminal, (terminal) => endOfRun(terminal, true, { planned: [], outcomes: [] }, Exit.fail(failure)))
+
+const checkCode = ({ counts, problems }: Status): number => {
+  if (problems.length > 0) return exitCode("SeedsInconsistent")
+  return counts.pending + counts.late + counts.interrupted > 0 ? exitCode("SeedsPending") : 0
+}
+
+const interrupted: RunFailure = { _tag: "Interrupted", message: "interrupted: what was under way was rolled back" }
+
+const failureOf = <E extends RunFailure>(cause: Cause.Cause<E>): RunFailure =>
+  Option.getOrElse(Cause.failureOption(cause), () => {
+    const { _tag, message } = describe(Cause.squash(cause))
+    return { _tag, message: `unexpected: ${message}` }
+  })
+
+const endOfRun = (
+  terminal: Terminal["Type"],
+  json: boolean,
+  seen: Seen,
+  exit: Exit.Exit<SeedReport, RunFailure>
+): Effect.Effect<number> =>
+  Effect.gen(function* () {
+    const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
+    const done = new Set(seen.outcomes.map(({ id }) => id))
+    const failed = Option.flatMapNullable(failure, Document.seedOf)
+    const left = seen.planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
+    const report: SeedReport = Exit.isSuccess(exit)
+      ? exit.value
+      : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun: false }
+    yield* json
+      ? terminal.out(Document.encode(Document.ApplyDocument, Document.ofRun(report.outcomes, report, failure)))
+      : Effect.forEach(closingLines(terminal, report, failed), terminal.out, { discard: true })
+    yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => explain(terminal, error) })
+    return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
+  })
+
+const explain = ({ err }: Terminal["Type"], { _tag, message }: RunFailure): Effect.Effect<void> =>
+  Effect.zipRight(
+    err(`error: ${message}`),
+    Effect.suspend(() => {
+      const step = nextStep(_tag)
+      return step === undefined ? Effect.void : err(step)
+    })
+  )
+
+const column = (text: string): string => text.padEnd(12)
+
+const outcomeLine = ({ paint }: Terminal["Type"], outcome: SeedOutcome): string =>
+  SeedOutcome.$match(outcome, {
+    Applied: ({ durationMs, events, id }) =>
+      `${paint("green", column("applied"))}${id}  ${paint("dim", `${durationMs} ms, ${counted(events, "event")}`)}`,
+    Skipped: ({ flag, id }) => `${paint("yellow", column("skipped"))}${id}  ${paint("dim", `by ${flag}`)}`,
+    Raced: ({ id }) => `${column("raced")}${id}  ${paint("dim", "applied by another replica meanwhile")}`
+  })
+
+const closingLines = (
+  { paint }: Terminal["Type"],
+  report: SeedReport,
+  failed: Option.Option<string>
+): ReadonlyArray<string> => {
+  const { notAttempted, outcomes, skippedAll } = report
+  if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
+  if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) return ["Nothing to do."]
+  const count = (tag: SeedOutcome["_tag"]) => outcomes.filter((outcome) => outcome._tag === tag).length
+  const counts = [
+    `${count("Applied")} applied`,
+    ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
+    ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
+    ...(Option.isSome(failed) ? ["1 failed"] : []),
+    `${notAttempted.length} not attempted`
+  ]
+  return [
+    ...Option.toArray(failed).map((id) => `${paint("red", column("failed"))}${id}`),
+    ...notAttempted.map((id) => `${paint("dim", column("not run"))}${id}`),
+    `${counts.join(", ")}.`
+  ]
+}
+
+const statusLines = (terminal: Terminal["Type"], { counts, problems, seeds }: Status): ReadonlyArray<string> => {
+  const width = Math.max(0, ...seeds.map(({ id }) => id.length))
+  const totals = Object.entries(counts)
+    .filter(([, number]) => number > 0)
+    .map(([state, number]) => `${number} ${state}`)
+  const list = problems.map(({ message }) => `${terminal.paint("red", "problem")}  ${message}`)
+  return [
+    ...seeds.map((seed) => statusLine(terminal, seed, width)),
+    ...list,
+    totals.length === 0 ? "No seeds." : `${totals.join(", ")}.`
+  ]
+}
+
+const colours = { applied: "green", pending: "yellow", late: "yellow", interrupted: "red", orphan: "dim" } as const
+
+const statusLine = ({ paint }: Terminal["Type"], seed: SeedStatusEntry, width: number): string => {
+  const details = [
+    ...Option.toArray(seed.marker).map(
+      ({ appliedAt, appliedBy, durationMs }) => `${DateTime.formatIso(appliedAt)} by ${appliedBy}, ${durationMs} ms`
+    ),
+    ...(seed.changed ? ["changed since"] : []),
+    ...(seed.flagSet ? Option.toArray(seed.flag).map((flag) => `skipped by ${flag}`) : []),
+    ...Option.toArray(seed.lastAttempt)
+      .filter(({ outcome }) => seed.state !== "applied" && outcome !== "applied")
+      .map(
+        ({ error, outcome }) =>
+          `last attempt ${outcome}${Option.match(error, { onNone: () => "", onSome: (e) => `: ${e.message}` })}`
+      ),
+    ...Option.toArray(seed.description).filter((text) => text !== "")
+  ]
+  return `${paint(colours[seed.state], column(seed.state))}${seed.id.padEnd(width)}  ${paint("dim", details.join("; "))}`.trimEnd()
+}
+
+const counted = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`

@@ -1,0 +1,44 @@
+/**
+ * A feature: a name, the write handlers and projections of one part of an application, and the tables that it owns.
+ */
+import type { Projection } from "./Projection.js"
+import type { AnyWriteHandler } from "./WriteHandler.js"
+
+/** A column of a table that a feature owns. */
+export interface Column {
+  readonly name: string
+  readonly type: "uuid" | "text" | "integer" | "bigint" | "boolean" | "jsonb" | "timestamptz"
+  /** Default: no. */
+  readonly nullable?: boolean | undefined
+  /** Default: none. `now` is the start of the transaction. */
+  readonly default?: "now" | undefined
+}
+
+/** A table that a feature owns: created under the operations lock, by the first apply that has something to do, if it is missing. */
+export interface Table {
+  readonly name: string
+  readonly columns: ReadonlyArray<Column>
+  readonly primaryKey: ReadonlyArray<string>
+  readonly unique?: ReadonlyArray<ReadonlyArray<string>> | undefined
+  readonly indexes?: ReadonlyArray<ReadonlyArray<string>> | undefined
+}
+
+export interface Feature<out E = unknown, out R = unknown> {
+  readonly name: string
+  readonly handlers: ReadonlyArray<AnyWriteHandler<E, R>>
+  readonly projections: ReadonlyArray<Projection<E, R>>
+  readonly tables: ReadonlyArray<Table>
+}
+
+/** Makes a feature. */
+export const make = <E = never, R = never>(options: {
+  readonly name: string
+  readonly handlers: ReadonlyArray<AnyWriteHandler<E, R>>
+  readonly projections?: ReadonlyArray<Projection<E, R>> | undefined
+  readonly tables?: ReadonlyArray<Table> | undefined
+}): Feature<E, R> => ({
+  name: options.name,
+  handlers: options.handlers,
+  projections: options.projections ?? [],
+  tables: options.tables ?? []
+})

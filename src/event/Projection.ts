@@ -1,0 +1,21 @@
+/**
+ * A projection: folds events into a read table, in the transaction that appends them.
+ */
+import type * as Effect from "effect/Effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { Event } from "./Event.js"
+import type { Rejection } from "./WriteHandler.js"
+
+export interface Projection<out E = never, out R = never> {
+  readonly name: string
+  /** The event types that it folds; others do not reach it. */
+  readonly events: ReadonlyArray<string>
+  /**
+   * Folds events, in the order of their append. A projection that finds a rule of the read table broken (a key that is taken) refuses
+   * the write with a `Rejection`.
+   */
+  readonly apply: (events: NonEmptyReadonlyArray<Event>) => Effect.Effect<void, Rejection | E, R>
+}
+
+/** Makes an inline projection. */
+export const make = <E = never, R = never>(options: Projection<E, R>): Projection<E, R> => options

@@ -1,0 +1,127 @@
+/**
+ * A write handler: decides from a command which events happen.
+ */
+import type * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { EventMetadata, NewEvent, Payload } from "./Event.js"
+
+/** Who acts: the tenant's streams are written, and access rules are about the roles. */
+export interface Actor {
+  readonly id: string
+  readonly tenantId: string
+  readonly roles: ReadonlyArray<string>
+}
+
+/** Codes of refusals that the core itself gives; a handler may use others. */
+export type RejectionCode =
+  | "validation_error"
+  | "access_denied"
+  | "version_conflict"
+  | "not_found"
+  | "conflict"
+  | "unknown_handler"
+  | "stream_archived"
+  | (string & {})
+
+/** The handler refuses. Nothing of the write remains. */
+export class Rejection extends Schema.TaggedError<Rejection>()("Rejection", {
+  code: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return this.reason
+  }
+}
+
+/** A refusal with its code and what a person should read. */
+export const reject = (code: RejectionCode, reason: string): Rejection => new Rejection({ code, reason })
+
+/** An event as a handler decides it: tenant and metadata are the write's, not the handler's. */
+export interface DecidedEvent {
+  readonly aggregateId: string
+  readonly aggregateType: string
+  /** The version that the stream will have with this event: 1 for the first of a new stream. */
+  readonly version: number
+  readonly type: string
+  /** The version of the payload's shape. Default: 1. */
+  readonly eventVersion?: number | undefined
+  readonly payload: Payload
+  readonly idempotencyKey?: string | undefined
+}
+
+/** What happens, and what the writer is told. */
+export interface Decision {
+  readonly events: NonEmptyReadonlyArray<DecidedEvent>
+  /** The aggregate's id and whatever else the writer may want to know. */
+  readonly data: { readonly id: string; readonly [key: string]: unknown }
+}
+
+/** What a handler knows besides the payload. */
+export interface WriteContext {
+  readonly actor: Actor
+  /** A fresh UUID, for an aggregate whose id the payload does not give. */
+  readonly newId: string
+}
+
+/**
+ * A decision at once (a value or an `Either`), or an Effect of one. An Effect may read, so it is run only after every earlier write; writes
+ * that are decided at once are appended in batches.
+ */
+export type Decided<E, R> = Decision | Either.Either<Decision, Rejection> | Effect.Effect<Decision, Rejection | E, R>
+
+/** A handler of any payload, as a feature and a dispatcher hold it. */
+export interface AnyWriteHandler<out E = unknown, out R = unknown> {
+  /** `<feature>:write:<handler>`. */
+  readonly name: string
+  /** The roles of which the actor needs one. There is no role that passes every rule. */
+  readonly access: ReadonlyArray<string>
+  /** Decodes the payload, or refuses with `validation_error`; then decides. */
+  readonly decide: (payload: unknown, context: WriteContext) => Decided<E, R>
+}
+
+/** A handler with its name and the type of its payload. */
+export interface WriteHandler<
+  out Name extends string,
+  in out A,
+  in out I,
+  out E = never,
+  out R = never
+> extends AnyWriteHandler<E, R> {
+  readonly name: Name
+  readonly payload: Schema.Schema<A, I>
+}
+
+/** Makes a handler: `handle` sees a decoded payload only, and only actors with one of the roles in `access`. */
+export const make = <const Name extends string, A, I, E = never, R = never>(options: {
+  readonly name: Name
+  readonly payload: Schema.Schema<A, I>
+  readonly access: ReadonlyArray<string>
+  readonly handle: (payload: A, context: WriteContext) => Decided<E, R>
+}): WriteHandler<Name, A, I, E, R> => {
+  const decode = Schema.decodeUnknownEither(options.payload, { errors: "all" })
+  return {
+    name: options.name,
+    payload: options.payload,
+    access: options.access,
+    decide: (payload, context) =>
+      Either.match(decode(payload), {
+        onLeft: (issue) => Either.left(reject("validation_error", ParseResult.TreeFormatter.formatErrorSync(issue))),
+        onRight: (decoded) => options.handle(decoded, context)
+      })
+  }
+}
+
+/** Everything of an event that the write decides. */
+export const complete = (event: DecidedEvent, tenantId: string, metadata: EventMetadata): NewEvent => ({
+  tenantId,
+  aggregateId: event.aggregateId,
+  aggregateType: event.aggregateType,
+  version: event.version,
+  type: event.type,
+  eventVersion: event.eventVersion ?? 1,
+  payload: event.payload,
+  metadata: event.idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey: event.idempotencyKey }
+})

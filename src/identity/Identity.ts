@@ -1,0 +1,193 @@
+/**
+ * The bundled feature: tenants, users and their memberships. What the finders read, and an example of a feature.
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type { Event } from "../event/Event.js"
+import { EventStore } from "../event/EventStore.js"
+import * as Feature from "../event/Feature.js"
+import * as Projection from "../event/Projection.js"
+import type { DecidedEvent, Decision } from "../event/WriteHandler.js"
+import * as WriteHandler from "../event/WriteHandler.js"
+import { DatabaseError } from "../operation/OperationError.js"
+import type { AlreadyTaken, Membership } from "./Directory.js"
+import { Directory } from "./Directory.js"
+
+const NewTenant = Schema.Struct({
+  id: Schema.optional(Schema.UUID),
+  key: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(50)),
+  name: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(200))
+})
+
+const NewUser = Schema.Struct({
+  id: Schema.optional(Schema.UUID),
+  email: Schema.String.pipe(Schema.pattern(/^[^@\s]+@[^@\s]+$/), Schema.maxLength(320)),
+  tenantId: Schema.UUID
+})
+
+const MemberRoles = Schema.Struct({
+  userId: Schema.NonEmptyString,
+  tenantId: Schema.UUID,
+  roles: Schema.NonEmptyArray(Schema.NonEmptyString)
+})
+
+/** `tenant:write:create`: a taken key is rejected with `conflict`. */
+export const createTenant = WriteHandler.make({
+  name: "tenant:write:create",
+  payload: NewTenant,
+  access: ["system", "SystemAdmin"],
+  handle: (payload, { newId }) => created("tenant", { ...payload, id: payload.id ?? newId })
+})
+
+/** `user:write:create`: a taken email address is rejected with `conflict`. */
+export const createUser = WriteHandler.make({
+  name: "user:write:create",
+  payload: NewUser,
+  access: ["system", "SystemAdmin"],
+  handle: (payload, { newId }) => created("user", { ...payload, id: payload.id ?? newId })
+})
+
+/** `tenant:write:add-member`: the membership's stream is on the acting user's tenant. */
+export const addMember = WriteHandler.make({
+  name: "tenant:write:add-member",
+  payload: MemberRoles,
+  access: ["SystemAdmin"],
+  handle: (payload, { newId }) => created("tenant-membership", { ...payload, id: newId })
+})
+
+/** `tenant:write:update-member-roles`: on another tenant than the membership's stream it is a `version_conflict`. */
+export const updateMemberRoles = WriteHandler.make({
+  name: "tenant:write:update-member-roles",
+  payload: MemberRoles,
+  access: ["system", "SystemAdmin"],
+  handle: (payload, { actor }) =>
+    Effect.gen(function* () {
+      const directory = yield* Directory
+      const membership = yield* directory.findMembership(payload)
+      if (Option.isNone(membership)) {
+        return yield* WriteHandler.reject("not_found", `user ${payload.userId} is no member of ${payload.tenantId}`)
+      }
+      const { id } = membership.value
+      const version = yield* (yield* EventStore).version({ tenantId: actor.tenantId, aggregateId: id })
+      if (version === 0) {
+        const reason = `the stream of membership ${id} is not on tenant ${actor.tenantId}`
+        return yield* WriteHandler.reject("version_conflict", reason)
+      }
+      const row = { ...payload, id }
+      return decision(row, {
+        aggregateId: id,
+        aggregateType: "tenant-membership",
+        version: version + 1,
+        type: "tenant-membership.updated",
+        payload: row
+      })
+    })
+})
+
+const created = <Row extends { readonly id: string }>(aggregateType: string, row: Row): Decision =>
+  decision(row, { aggregateId: row.id, aggregateType, version: 1, type: `${aggregateType}.created`, payload: row })
+
+const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedEvent): Decision => ({
+  events: [event],
+  data: row
+})
+
+const tenants = Projection.make({
+  name: "read_tenants",
+  events: ["tenant.created"],
+  apply: Effect.fn("Identity.tenants")(function* (events) {
+    const rows = yield* payloads(Schema.Struct({ ...NewTenant.fields, id: Schema.String }), events)
+    const directory = yield* Directory
+    yield* directory
+      .addTenants(rows.map(({ id, key, name }) => ({ id, name, tenantKey: key })))
+      .pipe(Effect.catchTag("AlreadyTaken", conflict))
+  })
+})
+
+const users = Projection.make({
+  name: "read_users",
+  events: ["user.created"],
+  apply: Effect.fn("Identity.users")(function* (events) {
+    const rows = yield* payloads(Schema.Struct({ ...NewUser.fields, id: Schema.String }), events)
+    const directory = yield* Directory
+    yield* directory.addUsers(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
+  })
+})
+
+const memberships = Projection.make({
+  name: "read_tenant_memberships",
+  events: ["tenant-membership.created", "tenant-membership.updated"],
+  apply: Effect.fn("Identity.memberships")(function* (events) {
+    const directory = yield* Directory
+    for (const group of Arr.groupWith(events, (a, b) => a.type === b.type)) {
+      const rows: ReadonlyArray<Membership> = yield* payloads(MembershipPayload, group)
+      yield* group[0].type === "tenant-membership.created"
+        ? directory.addMemberships(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
+        : directory.setRoles(rows)
+    }
+  })
+})
+
+const MembershipPayload = Schema.Struct({ ...MemberRoles.fields, id: Schema.String })
+
+const conflict = (taken: AlreadyTaken) => WriteHandler.reject("conflict", taken.message)
+
+/** What a stored event of ours says; one that does not fit its type was not written by us. */
+const payloads = <A, I>(schema: Schema.Schema<A, I>, events: ReadonlyArray<Event>) =>
+  Effect.forEach(events, (event) => Schema.decodeUnknown(schema)(event.payload)).pipe(
+    Effect.mapError(
+      (error) =>
+        new DatabaseError({
+          action: "projecting an event",
+          id: Option.none(),
+          code: Option.none(),
+          reason: ParseResult.TreeFormatter.formatErrorSync(error),
+          connectionLost: false,
+          cause: error
+        })
+    )
+  )
+
+/** Tenants, users, memberships: handlers, projections and read tables. Active unless the settings name other features. */
+export const feature = Feature.make({
+  name: "identity",
+  handlers: [createTenant, createUser, addMember, updateMemberRoles],
+  projections: [tenants, users, memberships],
+  tables: [
+    {
+      name: "read_tenants",
+      columns: [
+        { name: "id", type: "uuid" },
+        { name: "name", type: "text" },
+        { name: "key", type: "text" },
+        { name: "inserted_at", type: "timestamptz", default: "now" }
+      ],
+      primaryKey: ["id"],
+      unique: [["key"]]
+    },
+    {
+      name: "read_users",
+      columns: [
+        { name: "id", type: "uuid" },
+        { name: "email", type: "text" },
+        { name: "tenant_id", type: "uuid" }
+      ],
+      primaryKey: ["id"],
+      unique: [["email"]]
+    },
+    {
+      name: "read_tenant_memberships",
+      columns: [
+        { name: "id", type: "uuid" },
+        { name: "user_id", type: "text" },
+        { name: "tenant_id", type: "uuid" },
+        { name: "roles", type: "text" }
+      ],
+      primaryKey: ["id"],
+      unique: [["user_id", "tenant_id"]]
+    }
+  ]
+})

@@ -1,0 +1,56 @@
+/**
+ * The wait for the operations lock: the whole attempt is made again by a schedule, so that nothing is held while waiting.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import { OperationConfig } from "./OperationConfig.js"
+import { LockHeld, LockTimeout } from "./OperationError.js"
+
+/** Soon at first, at most half a second apart later; jittered, so that replicas do not march in step. */
+const polling = Schedule.exponential("20 millis", 1.6).pipe(
+  Schedule.union(Schedule.spaced("500 millis")),
+  Schedule.jittered
+)
+
+/** A wait is mentioned at once, then this often. */
+const mentionEvery = Duration.seconds(10)
+
+const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
+
+/**
+ * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
+ * found it taken.
+ */
+export const whileHeld = <A, E, R>(
+  id: string,
+  attempt: Effect.Effect<A, E | LockHeld, R>,
+  onHeld: (held: LockHeld) => Effect.Effect<void>
+): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
+  Effect.gen(function* () {
+    const { lockTimeout } = yield* OperationConfig
+    const startedAt = yield* Clock.currentTimeMillis
+    const mentionedAt = yield* Ref.make(Option.none<number>())
+    const waitedMs = Effect.map(Clock.currentTimeMillis, (now) => Math.round(now - startedAt))
+
+    const mention = (held: LockHeld) =>
+      Effect.gen(function* () {
+        const waited = yield* waitedMs
+        const last = yield* Ref.get(mentionedAt)
+        if (Option.exists(last, (at) => waited - at < Duration.toMillis(mentionEvery))) return
+        yield* Ref.set(mentionedAt, Option.some(waited))
+        yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
+      })
+
+    const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : Schedule.upTo(polling, lockTimeout)
+    return yield* attempt.pipe(
+      Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
+      Effect.retry({ schedule, while: isLockHeld }),
+      Effect.catchIf(isLockHeld, ({ holder }) =>
+        Effect.flatMap(waitedMs, (waited) => Effect.fail(new LockTimeout({ id, holder, waitedMs: waited })))
+      )
+    )
+  })

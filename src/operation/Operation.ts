@@ -1,0 +1,48 @@
+/**
+ * What every kind of operation shares: its id, its type, who applied it, and the marker that says it was applied.
+ */
+import type * as DateTime from "effect/DateTime"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+/** The name of one operation, unique in a database. A seed's id is its file name without extension. */
+export const OperationId = Schema.NonEmptyString.pipe(Schema.brand("effect-es-ops/OperationId"))
+export type OperationId = typeof OperationId.Type
+
+/** The `operation_type` of a seed migration, in the marker table and in the attempts. */
+export const seedMigration = "seed-migration"
+
+/** Who applies operations: an application at its start, a person at the command line, or a pipeline. */
+export const AppliedBy = Schema.Literal("boot", "cli", "ci-pipeline")
+export type AppliedBy = typeof AppliedBy.Type
+
+/**
+ * A row of the marker table: the operation was applied to this database.
+ * `appliedBy` is text, because markers written by other programs count as well.
+ */
+export interface Marker {
+  readonly id: OperationId
+  readonly operationType: string
+  readonly appliedAt: DateTime.Utc
+  /** Whole milliseconds that the body took. */
+  readonly durationMs: number
+  readonly appliedBy: string
+  readonly notes: Option.Option<string>
+}
+
+/** A marker to be written; the database says when. */
+export type NewMarker = Omit<Marker, "appliedAt">
+
+/** Byte order of ids as PostgreSQL's "C" collation has it, which UTF-16 order differs from above U+FFFF. */
+export const order = (a: string, b: string): -1 | 0 | 1 => {
+  const left = Array.from(a, codePoint)
+  const right = Array.from(b, codePoint)
+  const shared = Math.min(left.length, right.length)
+  for (let index = 0; index < shared; index++) {
+    const difference = (left[index] ?? 0) - (right[index] ?? 0)
+    if (difference !== 0) return difference < 0 ? -1 : 1
+  }
+  return left.length === right.length ? 0 : left.length < right.length ? -1 : 1
+}
+
+const codePoint = (character: string): number => character.codePointAt(0) ?? 0

@@ -1,0 +1,108 @@
+/**
+ * How operations are run: names of the tables, the lock's key, how long to wait, what to do with a late seed.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+/** A name that may stand in SQL: letters, digits and underscores, 63 at most, not a digit first. */
+export const SqlName = Schema.String.pipe(Schema.pattern(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/))
+
+/** A setting has a value that cannot be used. */
+export class ConfigError extends Schema.TaggedError<ConfigError>()("ConfigError", {
+  /** The variable or key. */
+  key: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.key}: ${this.reason}`
+  }
+}
+
+/** The settings, all optional. */
+export interface OperationSettings {
+  /** How long to wait for the operations lock; 0 is one attempt. Default: 5 minutes. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
+  /** How long one seed may take. Default: no bound. */
+  readonly seedTimeout?: Duration.DurationInput | undefined
+  /** What to do with a seed that sorts before an applied one. Default: run it, with a warning. */
+  readonly late?: "run" | "fail" | undefined
+  /** The marker table. Default: `kumiko_es_operations`. */
+  readonly table?: string | undefined
+  /** The table of attempts. Default: `es_ops_attempts`. */
+  readonly attemptsTable?: string | undefined
+  /** The schema of both. Default: whatever the search path finds. */
+  readonly schema?: string | undefined
+  /** The key of the advisory lock, a 64-bit integer. Default: 1702063984. */
+  readonly lockKey?: number | bigint | undefined
+  /** The application's version, kept with each attempt. */
+  readonly version?: string | undefined
+  /** Let an application's own dispatcher write through another connection, and so not atomically. Default: no. */
+  readonly allowNonAtomicWriter?: boolean | undefined
+}
+
+/** The settings with every default in place. */
+export class OperationConfig extends Context.Tag("effect-es-ops/OperationConfig")<
+  OperationConfig,
+  {
+    readonly lockTimeout: Duration.Duration
+    readonly seedTimeout: Option.Option<Duration.Duration>
+    readonly late: "run" | "fail"
+    readonly table: string
+    readonly attemptsTable: string
+    readonly schema: Option.Option<string>
+    readonly lockKey: bigint
+    readonly version: Option.Option<string>
+    readonly allowNonAtomicWriter: boolean
+  }
+>() {}
+
+/** The lock key of the system we are drop-in for, 0x65736f70. */
+export const defaultLockKey = 1702063984n
+
+const name = (key: string, value: string): Effect.Effect<string, ConfigError> =>
+  Schema.is(SqlName)(value)
+    ? Effect.succeed(value)
+    : new ConfigError({
+        key,
+        reason: `"${value}" is not a name of letters, digits and underscores, 63 at most, that does not begin with a digit`
+      })
+
+const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Duration.Duration, ConfigError> =>
+  Effect.try({
+    try: () => Duration.decode(value),
+    catch: () => new ConfigError({ key, reason: `"${String(value)}" is not a duration such as "30 seconds"` })
+  })
+
+/** Puts the defaults in place; a value that cannot be used is a `ConfigError` that names its key. */
+export const make = Effect.fn("OperationConfig.make")(function* (settings: OperationSettings) {
+  const lockKey = settings.lockKey ?? defaultLockKey
+  if (typeof lockKey === "number" && !Number.isSafeInteger(lockKey)) {
+    return yield* new ConfigError({ key: "lockKey", reason: `${lockKey} is not a 64-bit integer` })
+  }
+  const late = settings.late ?? "run"
+  if (late !== "run" && late !== "fail") {
+    return yield* new ConfigError({ key: "late", reason: `"${String(late)}" is neither "run" nor "fail"` })
+  }
+  return OperationConfig.of({
+    lockTimeout: yield* duration("lockTimeout", settings.lockTimeout ?? "5 minutes"),
+    seedTimeout:
+      settings.seedTimeout === undefined
+        ? Option.none()
+        : Option.some(yield* duration("seedTimeout", settings.seedTimeout)),
+    late,
+    table: yield* name("table", settings.table ?? "kumiko_es_operations"),
+    attemptsTable: yield* name("attemptsTable", settings.attemptsTable ?? "es_ops_attempts"),
+    schema: settings.schema === undefined ? Option.none() : Option.some(yield* name("schema", settings.schema)),
+    lockKey: BigInt(lockKey),
+    version: Option.fromNullable(settings.version),
+    allowNonAtomicWriter: settings.allowNonAtomicWriter ?? false
+  })
+})
+
+/** Provides the settings with every default in place. */
+export const layer = (settings: OperationSettings): Layer.Layer<OperationConfig, ConfigError> =>
+  Layer.effect(OperationConfig, make(settings))

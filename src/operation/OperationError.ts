@@ -1,0 +1,125 @@
+/**
+ * What can go wrong around an operation, one class for each decision that a caller can take.
+ */
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+/** The session that holds the operations lock, as far as the server lets us see it. */
+export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHolder")({
+  pid: Schema.Number,
+  applicationName: Schema.String,
+  /** Start of the holder's transaction, ISO 8601; roles without `pg_read_all_stats` do not see it. */
+  since: Schema.OptionFromSelf(Schema.String)
+}) {
+  override toString(): string {
+    const since = Option.match(this.since, { onNone: () => "", onSome: (at) => ` since ${at}` })
+    return `process ${this.pid}${this.applicationName === "" ? "" : ` (${this.applicationName})`}${since}`
+  }
+}
+
+/** One attempt at the lock found it taken. The runner retries it by its schedule. */
+export class LockHeld extends Schema.TaggedError<LockHeld>()("LockHeld", {
+  id: Schema.String,
+  holder: Schema.OptionFromSelf(LockHolder),
+  /** The highest attempt id that was visible when the lock was tried; 0 where there is none. */
+  latestAttempt: Schema.Number
+}) {
+  override get message(): string {
+    return `the operations lock is held by ${describeHolder(this.holder)}`
+  }
+}
+
+/** The marker is there already. */
+export class AlreadyApplied extends Schema.TaggedError<AlreadyApplied>()("AlreadyApplied", { id: Schema.String }) {
+  override get message(): string {
+    return `"${this.id}" is applied already`
+  }
+}
+
+/** The lock stayed taken for longer than `lockTimeout`. */
+export class LockTimeout extends Schema.TaggedError<LockTimeout>()("LockTimeout", {
+  id: Schema.String,
+  holder: Schema.OptionFromSelf(LockHolder),
+  waitedMs: Schema.Number
+}) {
+  override get message(): string {
+    return `"${this.id}" waited ${this.waitedMs} ms for the operations lock, which is held by ${describeHolder(this.holder)}. Wait for it to finish, or give --lock-timeout (lockTimeout) a longer duration.`
+  }
+}
+
+/** The database could not be reached, refused a statement of ours, or was lost. */
+export class DatabaseError extends Schema.TaggedError<DatabaseError>()("DatabaseError", {
+  /** What we were doing, as a phrase: "reading the markers". */
+  action: Schema.String,
+  /** The operation that was under way, where there was one. */
+  id: Schema.OptionFromSelf(Schema.String),
+  /** The SQLSTATE, or the operating system's code (`ECONNREFUSED`). */
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String,
+  /** The connection is gone: whether it was lost or never there. */
+  connectionLost: Schema.Boolean,
+  cause: Schema.Unknown
+}) {
+  override get message(): string {
+    const seed = Option.match(this.id, { onNone: () => "", onSome: (id) => ` (seed "${id}")` })
+    const code = Option.match(this.code, { onNone: () => "", onSome: (code) => ` [${code}]` })
+    return `${this.action}${seed} failed${code}: ${this.reason}`
+  }
+
+  /** The same failure, saying which operation was under way. */
+  during(id: string): DatabaseError {
+    return new DatabaseError({ ...this, cause: this.cause, id: Option.some(id) })
+  }
+}
+
+/** The connection was lost while the server was asked to commit; whether it did is not known here. */
+export class CommitLost extends Schema.TaggedError<CommitLost>()("CommitLost", {
+  reason: Schema.String,
+  cause: Schema.Unknown
+}) {
+  override get message(): string {
+    return `the connection was lost at COMMIT: ${this.reason}`
+  }
+}
+
+/** The connection was lost at COMMIT, and no other connection could tell what became of it within `lockTimeout`. */
+export class CommitUnknown extends Schema.TaggedError<CommitUnknown>()("CommitUnknown", {
+  id: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the connection was lost while "${this.id}" was being committed, and the database could not be asked again: ${this.reason}. It is there completely or not at all; seed:status tells which.`
+  }
+}
+
+/** A body tried to end, begin or prepare the transaction that is not its own. */
+export class TransactionControl extends Schema.TaggedError<TransactionControl>()("TransactionControl", {
+  statement: Schema.String
+}) {
+  override get message(): string {
+    return `${this.statement}: the transaction belongs to the runner; use sql.withTransaction for a part that may fail`
+  }
+}
+
+/** A statement of the body failed, the body went on, and the server keeps nothing of such a transaction (25P02). */
+export class SwallowedSqlError extends Schema.TaggedError<SwallowedSqlError>()("SwallowedSqlError", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `a statement failed and was caught outside sql.withTransaction, so PostgreSQL aborted the transaction: ${this.reason}`
+  }
+}
+
+/** The server refused what the body left behind: a deferred constraint, a conflict found at COMMIT. */
+export class CommitRefused extends Schema.TaggedError<CommitRefused>()("CommitRefused", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the server refused to commit: ${this.reason}`
+  }
+}
+
+const describeHolder = (holder: Option.Option<LockHolder>): string =>
+  Option.match(holder, { onNone: () => "a session that could not be identified", onSome: String })

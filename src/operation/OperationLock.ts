@@ -1,0 +1,52 @@
+/**
+ * The lock that lets one replica at a time run an operation, and the marker as it is under that lock.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as MemoryDatabase from "./MemoryDatabase.js"
+import type { OperationId } from "./Operation.js"
+import type { DatabaseError } from "./OperationError.js"
+import { AlreadyApplied, LockHeld, LockHolder } from "./OperationError.js"
+import { MemoryLog } from "./OperationLog.js"
+import { MemoryStep } from "./Transactor.js"
+import { Replica } from "./Replica.js"
+
+export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
+  OperationLock,
+  {
+    /**
+     * One attempt at the lock and the re-read of the marker, inside `Transactor.run`. From here on the step can be undone to this point.
+     * The lock is released when the transaction ends.
+     */
+    readonly claim: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
+  }
+>() {}
+
+/** The lock of a `MemoryDatabase`. */
+export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.MemoryDatabase | Replica> = Layer.effect(
+  OperationLock,
+  Effect.gen(function* () {
+    const database = yield* MemoryDatabase.MemoryDatabase
+    const replica = yield* Replica
+    const log = MemoryDatabase.view(database, MemoryLog, MemoryLog.empty)
+    const self = new LockHolder({ pid: replica.pid, applicationName: "es-ops", since: Option.none() })
+    return OperationLock.of({
+      claim: Effect.fn("OperationLock.claim")(function* (id) {
+        const step = yield* Effect.serviceOption(MemoryStep)
+        const { markers, attempts } = yield* log.get
+        if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
+        const holder = yield* Ref.getAndUpdate(
+          database.lock,
+          Option.orElseSome(() => self)
+        )
+        if (Option.isSome(holder)) {
+          return yield* new LockHeld({ id, holder, latestAttempt: attempts.length })
+        }
+        if (Option.isSome(step)) yield* step.value.claimed
+      })
+    })
+  })
+)

@@ -1,0 +1,86 @@
+/**
+ * What was applied to this database, and every attempt at it: the markers and the attempts.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Attempt, NewAttempt } from "./Attempt.js"
+import * as MemoryDatabase from "./MemoryDatabase.js"
+import { order } from "./Operation.js"
+import type { Marker, NewMarker, OperationId } from "./Operation.js"
+import type { CommitRefused, DatabaseError, SwallowedSqlError, TransactionControl } from "./OperationError.js"
+import { AlreadyApplied } from "./OperationError.js"
+
+/** Why a step cannot be closed with its marker. */
+export type MarkError = AlreadyApplied | TransactionControl | SwallowedSqlError | CommitRefused | DatabaseError
+
+export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
+  OperationLog,
+  {
+    /** Ids of everything applied, with the type of operation; empty where there is no marker table. Takes no lock. */
+    readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
+    /** All markers, in the order of their ids. */
+    readonly markers: Effect.Effect<ReadonlyArray<Marker>, DatabaseError>
+    /** Attempts, newest first; empty where there is no attempts table. `after`: only those with a higher id. */
+    readonly attempts: (filter: {
+      readonly id?: OperationId | undefined
+      readonly after?: number | undefined
+    }) => Effect.Effect<ReadonlyArray<Attempt>, DatabaseError>
+    /** The newest attempt of each operation, by its id. */
+    readonly lastAttempts: Effect.Effect<ReadonlyMap<string, Attempt>, DatabaseError>
+    /** Closes a step: nothing of its body can follow, then marker and attempt are written. Inside `Transactor.run`, after `claim`. */
+    readonly mark: (marker: NewMarker, attempt: NewAttempt) => Effect.Effect<void, MarkError>
+    /** Records an attempt, where the table exists. */
+    readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
+    /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */
+    readonly recordOnce: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
+  }
+>() {}
+
+/** The log as it stands in a `MemoryDatabase`. */
+export class MemoryLog extends Context.Tag("effect-es-ops/MemoryLog")<
+  MemoryLog,
+  { readonly markers: ReadonlyArray<Marker>; readonly attempts: ReadonlyArray<Attempt> }
+>() {
+  static readonly empty: MemoryLog["Type"] = { markers: [], attempts: [] }
+}
+
+/** The log of a `MemoryDatabase`. */
+export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
+  OperationLog,
+  Effect.gen(function* () {
+    const log = MemoryDatabase.view(yield* MemoryDatabase.MemoryDatabase, MemoryLog, MemoryLog.empty)
+    const attempts = Effect.map(log.get, (state) => state.attempts.toReversed())
+    const record = (attempt: NewAttempt) =>
+      log.update((state) => ({ ...state, attempts: [...state.attempts, numbered(state.attempts, attempt)] }))
+    return OperationLog.of({
+      applied: Effect.map(log.get, ({ markers }) => new Map(markers.map((m) => [m.id, m.operationType]))),
+      markers: Effect.map(log.get, ({ markers }) => markers.toSorted((a, b) => order(a.id, b.id))),
+      attempts: ({ after = 0, id }) =>
+        Effect.map(attempts, (all) => all.filter((a) => a.id > after && (id === undefined || a.operationId === id))),
+      lastAttempts: Effect.map(log.get, (state) => new Map(state.attempts.map((a) => [a.operationId, a]))),
+      mark: (marker, attempt) =>
+        Effect.gen(function* () {
+          const { markers } = yield* log.get
+          if (markers.some(({ id }) => id === marker.id)) return yield* new AlreadyApplied({ id: marker.id })
+          const appliedAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
+          yield* log.update((state) => ({ ...state, markers: [...state.markers, { ...marker, appliedAt }] }))
+          yield* record(attempt)
+        }),
+      record,
+      recordOnce: (attempt) =>
+        Effect.flatMap(log.get, (state) => {
+          const last = state.attempts.findLast(({ operationId }) => operationId === attempt.operationId)
+          return last?.outcome === attempt.outcome ? Effect.void : record(attempt)
+        })
+    })
+  })
+)
+
+const numbered = (earlier: ReadonlyArray<Attempt>, attempt: NewAttempt): Attempt => ({
+  ...attempt,
+  id: earlier.length + 1,
+  attempt: earlier.filter((other) => other.operationId === attempt.operationId).length + 1
+})

@@ -1,0 +1,24 @@
+/**
+ * The process that runs operations: its host and process id, kept with every attempt.
+ */
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+import { hostname } from "node:os"
+import { pid } from "node:process"
+
+export class Replica extends Context.Tag("effect-es-ops/Replica")<
+  Replica,
+  {
+    /** The host's name. */
+    readonly host: string
+    /** The process id. */
+    readonly pid: number
+  }
+>() {}
+
+/** This process on this host. */
+export const layer: Layer.Layer<Replica> = Layer.sync(Replica, () => ({ host: hostname(), pid }))
+
+/** A made-up process, for tests. */
+export const layerMemory = (replica: { readonly host: string; readonly pid: number }): Layer.Layer<Replica> =>
+  Layer.succeed(Replica, replica)

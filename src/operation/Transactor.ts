@@ -1,0 +1,183 @@
+/**
+ * One step of an operation as one transaction: all of it, or nothing but the record of the attempt.
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import * as MemoryDatabase from "./MemoryDatabase.js"
+import type { CommitLost, CommitRefused, SwallowedSqlError, TransactionControl } from "./OperationError.js"
+import { DatabaseError } from "./OperationError.js"
+
+/** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
+export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `query reads only: ${this.reason}`
+  }
+}
+
+/** The server refused a query: a table that is not there, a type that does not fit. */
+export class QueryFailed extends Schema.TaggedError<QueryFailed>()("QueryFailed", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return this.reason
+  }
+}
+
+/** There is no SQL in memory. */
+export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("QueryUnavailable", {}) {
+  override get message(): string {
+    return "query needs a database: the memory layers answer no SQL"
+  }
+}
+
+/** How a transaction itself can fail: its body meddled with it, or the server did not keep it. */
+export type StepError = TransactionControl | SwallowedSqlError | CommitRefused | CommitLost | DatabaseError
+
+export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
+
+/** A row as the driver gives it, columns by their names. */
+export type Row = { readonly [column: string]: unknown }
+
+/** What goes with a step. */
+export interface StepOptions<E> {
+  /** What is run, for `application_name` and spans. */
+  readonly name: string
+  /** What remains of a step that failed; none where the failure leaves no trace, such as a lock held by another. */
+  readonly trace: (cause: Cause.Cause<E>) => Option.Option<Effect.Effect<void, DatabaseError>>
+}
+
+export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
+  Transactor,
+  {
+    /**
+     * Runs `step` in one transaction and commits it. When it fails, everything since `OperationLock.claim` is undone, the trace is
+     * written, and only its commit releases the lock. A failure of the transaction itself never replaces the step's own.
+     */
+    readonly run: <A, E, R>(
+      step: Effect.Effect<A, E, R>,
+      options: StepOptions<NoInfer<E> | StepError>
+    ) => Effect.Effect<A, E | StepError, R>
+    /**
+     * Runs `part` alone among the statements of its step, in a savepoint that is undone when it fails. Outside a step it is a transaction
+     * of its own.
+     */
+    readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
+    /** One reading statement, in a savepoint that is always undone; it sees what its step has written. */
+    readonly query: (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, QueryError>
+  }
+>() {}
+
+/** The step that the current fiber is in, when the database is in memory. */
+export class MemoryStep extends Context.Tag("effect-es-ops/MemoryStep")<
+  MemoryStep,
+  {
+    /** Notes that this step holds the lock, and what the database was when it got it. */
+    readonly claimed: Effect.Effect<void>
+    /** Runs a part of the step alone, undone when it fails; refused once the step is over. */
+    readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
+  }
+>() {}
+
+/** Transactions of a `MemoryDatabase`: what a failed step changed is put back, in every view. */
+export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
+  Transactor,
+  Effect.gen(function* () {
+    const database = yield* MemoryDatabase.MemoryDatabase
+
+    const undoable = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Ref.get(database.state), (before) =>
+          Effect.onExit(restore(part), (exit) => (Exit.isFailure(exit) ? Ref.set(database.state, before) : Effect.void))
+        )
+      )
+
+    return Transactor.of({
+      run: (step, options) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const memory = yield* makeMemoryStep(database, undoable)
+            const exit = yield* restore(step).pipe(
+              Effect.provideService(MemoryStep, memory.step),
+              Effect.zipLeft(memory.seal),
+              Effect.exit
+            )
+            if (Exit.isFailure(exit)) {
+              yield* memory.seal
+              yield* memory.undo
+              yield* Option.match(options.trace(exit.cause), {
+                onNone: () => Effect.void,
+                onSome: (write) =>
+                  Effect.catchAll(write, (error) => Effect.logWarning("The failed attempt was not recorded", error))
+              })
+            }
+            yield* memory.release
+            return yield* exit
+          })
+        ),
+      turn: (part) =>
+        Effect.flatMap(
+          Effect.serviceOption(MemoryStep),
+          Option.match({ onNone: () => undoable(part), onSome: (step) => step.turn(part) })
+        ),
+      query: () => new QueryUnavailable()
+    })
+  })
+)
+
+const makeMemoryStep = (
+  database: MemoryDatabase.MemoryDatabase["Type"],
+  undoable: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function* () {
+    const before = yield* Ref.make(Option.none<Context.Context<never>>())
+    const sealed = yield* Ref.make(false)
+    const permit = yield* Effect.makeSemaphore(1)
+    const step = MemoryStep.of({
+      claimed: Effect.flatMap(Ref.get(database.state), (state) => Ref.set(before, Option.some(state))),
+      turn: (part) =>
+        permit.withPermits(1)(
+          Effect.zipRight(
+            Effect.filterOrFail(
+              Ref.get(sealed),
+              (over) => !over,
+              () => stepIsOver
+            ),
+            undoable(part)
+          )
+        )
+    })
+    const claimedState = Ref.get(before)
+    return {
+      step,
+      seal: permit.withPermits(1)(Ref.set(sealed, true)),
+      undo: Effect.flatMap(
+        claimedState,
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (state) => Ref.set(database.state, state)
+        })
+      ),
+      release: Effect.flatMap(claimedState, (state) =>
+        Option.isSome(state) ? Ref.set(database.lock, Option.none()) : Effect.void
+      )
+    }
+  })
+
+const stepIsOver = new DatabaseError({
+  action: "writing",
+  id: Option.none(),
+  code: Option.none(),
+  reason: "the step that this write belongs to is over",
+  connectionLost: false,
+  cause: undefined
+})

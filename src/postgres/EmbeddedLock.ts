@@ -1,0 +1,166 @@
+/**
+ * One process at a time in an embedded database's folder: two would lose rows without an error.
+ *
+ * Every process that wants the folder puts a claim of its own name there, then looks at the others': a claim of a living process turns it
+ * back. Each writes before it reads, so of two at once at most one goes on; as no name is used twice, a claim left by a dead process can be
+ * removed without harm.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { randomUUID } from "node:crypto"
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { hostname } from "node:os"
+import { join } from "node:path"
+import { kill, pid } from "node:process"
+import { describe } from "../operation/Attempt.js"
+import { DatabaseError } from "../operation/OperationError.js"
+
+/** Who holds the folder. */
+const Owner = Schema.Struct({
+  host: Schema.String,
+  /** Changes with every start of the host; empty where the system does not tell. */
+  bootId: Schema.String,
+  pid: Schema.Number,
+  /** Start of the process in clock ticks since boot; empty where the system does not tell. */
+  startTime: Schema.String
+})
+type Owner = typeof Owner.Type
+
+/** Another process has the embedded database open. */
+export class EmbeddedInUse extends Schema.TaggedError<EmbeddedInUse>()("EmbeddedInUse", {
+  folder: Schema.String,
+  file: Schema.String,
+  host: Schema.String,
+  pid: Schema.Number
+}) {
+  override get message(): string {
+    return `the embedded database ${this.folder} is in use by process ${this.pid} on ${this.host}. If that process is gone, remove its lock: rm '${this.file}'`
+  }
+}
+
+/** Holds the folder until the scope is closed. Waits for another holder as long as `timeout`. */
+export const acquire = (
+  folder: string,
+  timeout: Duration.Duration
+): Effect.Effect<void, EmbeddedInUse | DatabaseError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const self = yield* describeSelf
+    const mentioned = yield* Ref.make(Option.none<number>())
+    const mention = (error: EmbeddedInUse | DatabaseError) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        if (error._tag !== "EmbeddedInUse") return
+        if (Option.exists(yield* Ref.get(mentioned), (at) => now - at < 10_000)) return
+        yield* Ref.set(mentioned, Option.some(now))
+        yield* Effect.logInfo(`waits for process ${error.pid} on ${error.host}, which has ${folder} open`)
+      })
+    const polling = Schedule.jittered(Schedule.spaced("100 millis"))
+    yield* Effect.acquireRelease(
+      claim(folder, self).pipe(
+        Effect.tapError(mention),
+        Effect.retry({
+          schedule: Duration.equals(timeout, Duration.zero) ? Schedule.stop : Schedule.upTo(polling, timeout),
+          while: (error) => error._tag === "EmbeddedInUse"
+        }),
+        Effect.interruptible
+      ),
+      (file) => Effect.ignore(files(() => rm(file, { force: true })))
+    )
+  })
+
+const prefix = "lock-"
+
+/** Puts our claim, and takes it back if a living process has one. */
+const claim = (folder: string, self: Owner): Effect.Effect<string, EmbeddedInUse | DatabaseError> =>
+  Effect.gen(function* () {
+    const name = `${prefix}${randomUUID()}.json`
+    const file = join(folder, name)
+    const draft = join(folder, `.${name}`)
+    yield* files(() => writeFile(draft, JSON.stringify(self), { mode: 0o600 }))
+    yield* files(() => rename(draft, file))
+    return yield* Effect.zipRight(refuseOthers(folder, name, self), Effect.succeed(file)).pipe(
+      Effect.onError(() => Effect.ignore(files(() => rm(file, { force: true }))))
+    )
+  })
+
+const refuseOthers = (folder: string, name: string, self: Owner): Effect.Effect<void, EmbeddedInUse | DatabaseError> =>
+  Effect.gen(function* () {
+    const names = yield* files(() => readdir(folder))
+    for (const other of names.filter((found) => found.startsWith(prefix) && found !== name)) {
+      const file = join(folder, other)
+      const owner = yield* readOwner(file)
+      if (Option.isNone(owner)) continue
+      if (yield* isAlive(owner.value, self)) {
+        return yield* new EmbeddedInUse({ folder, file, host: owner.value.host, pid: owner.value.pid })
+      }
+      yield* files(() => rm(file, { force: true }))
+    }
+  })
+
+/** A claim that is gone meanwhile is nobody's; one that cannot be read is kept, as nobody knows whose it is. */
+const readOwner = (file: string): Effect.Effect<Option.Option<Owner>, EmbeddedInUse> =>
+  files(() => readFile(file, "utf8")).pipe(
+    Effect.option,
+    Effect.flatMap(
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (text) => Effect.asSome(Schema.decodeUnknown(Schema.parseJson(Owner))(text))
+      })
+    ),
+    Effect.mapError(() => new EmbeddedInUse({ folder: file, file, host: "an unknown host", pid: 0 }))
+  )
+
+/** A process of another host cannot be looked at, so it lives; one of an earlier start of this host does not. */
+const isAlive = (owner: Owner, self: Owner): Effect.Effect<boolean> => {
+  if (owner.host !== self.host) return Effect.succeed(true)
+  if (owner.bootId !== self.bootId) return Effect.succeed(false)
+  return Effect.map(startTimeOf(owner.pid), (startTime) =>
+    Option.match(startTime, { onNone: () => false, onSome: (found) => found === owner.startTime })
+  )
+}
+
+const describeSelf: Effect.Effect<Owner> = Effect.gen(function* () {
+  const bootId = yield* files(() => readFile("/proc/sys/kernel/random/boot_id", "utf8")).pipe(
+    Effect.orElseSucceed(() => "")
+  )
+  const startTime = yield* startTimeOf(pid)
+  return { host: hostname(), bootId: bootId.trim(), pid, startTime: Option.getOrElse(startTime, () => "") }
+})
+
+/** When a process started; none if there is no such process, empty where only its existence can be told. */
+const startTimeOf = (process: number): Effect.Effect<Option.Option<string>> =>
+  files(() => readFile(`/proc/${process}/stat`, "utf8")).pipe(
+    // Field 22 of proc(5), counted after the command's name, which may hold spaces.
+    Effect.map((stat) => Option.fromNullable(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19])),
+    Effect.orElseSucceed(() => (exists(process) ? Option.some("") : Option.none()))
+  )
+
+const exists = (process: number): boolean => {
+  try {
+    return kill(process, 0)
+  } catch (error) {
+    return describe(error).code === "EPERM"
+  }
+}
+
+const files = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (cause) => {
+      const { code, message } = describe(cause)
+      return new DatabaseError({
+        action: "locking the embedded database",
+        id: Option.none(),
+        code: Option.fromNullable(code),
+        reason: message,
+        connectionLost: false,
+        cause
+      })
+    }
+  })

@@ -1,0 +1,213 @@
+/**
+ * `OperationLog` on PostgreSQL: the marker table and the attempts table.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment } from "@effect/sql/Statement"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Attempt, NewAttempt } from "../operation/Attempt.js"
+import { AttemptError, AttemptOutcome } from "../operation/Attempt.js"
+import type { Marker, NewMarker } from "../operation/Operation.js"
+import { OperationId } from "../operation/Operation.js"
+import { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import { databaseError, sqlState } from "./PgError.js"
+import { PgSchema } from "./PgSchema.js"
+import { alone, over, PgSql, rows } from "./PgSql.js"
+import { PgStep } from "./PgStep.js"
+
+const Epoch = Schema.NumberFromString
+const Count = Schema.NullOr(Schema.NumberFromString)
+
+const MarkerRow = Schema.Struct({
+  id: OperationId,
+  operation_type: Schema.String,
+  applied_at: Epoch,
+  duration_ms: Schema.NumberFromString,
+  applied_by: Schema.String,
+  notes: Schema.NullOr(Schema.String)
+})
+
+const AttemptRow = Schema.Struct({
+  id: Schema.NumberFromString,
+  operation_id: OperationId,
+  operation_type: Schema.String,
+  attempt: Schema.NumberFromString,
+  outcome: AttemptOutcome,
+  started_at: Epoch,
+  ended_at: Count,
+  duration_ms: Count,
+  waited_ms: Count,
+  applied_by: Schema.String,
+  host: Schema.String,
+  pid: Schema.NumberFromString,
+  version: Schema.NullOr(Schema.String),
+  source_hash: Schema.NullOr(Schema.String),
+  reason: Schema.NullOr(Schema.String),
+  error: Schema.NullOr(Schema.parseJson(AttemptError))
+})
+
+/** Markers and attempts, in the tables that the search path finds. */
+export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(
+  OperationLog,
+  Effect.gen(function* () {
+    const sql = yield* PgSql
+    const schema = yield* PgSchema
+    const markers = sql.literal(schema.markers)
+    const attempts = sql.literal(schema.attempts)
+    const epoch = (column: string) => sql`(extract(epoch FROM ${sql(column)}) * 1000)::bigint::text AS ${sql(column)}`
+
+    /** On the step's connection, past whatever its body may still send; without a step, on one of its own. */
+    const session = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.flatMap(
+        Effect.serviceOption(PgStep),
+        Option.match({ onNone: () => alone(sql)(effect), onSome: (step) => over(step.raw)(effect) })
+      )
+
+    const read =
+      <A, I>(action: string, row: Schema.Schema<A, I>) =>
+      (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
+        session(statement).pipe(
+          // undefined_table: nothing was ever applied here.
+          Effect.catchIf(
+            (error) => Option.contains(sqlState(error), "42P01"),
+            () => Effect.succeed([])
+          ),
+          rows(action, row)
+        )
+
+    const attemptColumns = sql`id::text, operation_id, operation_type, attempt::text, outcome, ${epoch("started_at")},
+      ${epoch("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
+
+    const insertAttempt = (attempt: NewAttempt, unless?: Fragment) => {
+      const error = Option.match(attempt.error, { onNone: () => null, onSome: (e) => JSON.stringify(e) })
+      const millis = (at: DateTime.Utc) => DateTime.formatIso(at)
+      return sql`INSERT INTO ${attempts} (operation_id, operation_type, attempt, outcome, started_at, ended_at, duration_ms,
+          waited_ms, applied_by, host, pid, version, source_hash, reason, error)
+        SELECT ${attempt.operationId}::text, ${attempt.operationType}::text, coalesce(max(attempt), 0) + 1, ${attempt.outcome}::text,
+          ${millis(attempt.startedAt)}::timestamptz, ${Option.getOrNull(Option.map(attempt.endedAt, millis))}::timestamptz,
+          ${Option.getOrNull(attempt.durationMs)}::integer, ${Option.getOrNull(attempt.waitedMs)}::integer,
+          ${attempt.appliedBy}::text, ${attempt.host}::text, ${attempt.pid}::integer,
+          ${Option.getOrNull(attempt.version)}::text, ${Option.getOrNull(attempt.sourceHash)}::text,
+          ${Option.getOrNull(attempt.reason)}::text, ${error}::jsonb
+        FROM ${attempts} WHERE operation_id = ${attempt.operationId} ${unless ?? sql``}`
+    }
+
+    /** The two-number form of the advisory lock is another space of keys than the operations lock's. */
+    const insertOnce = (attempt: NewAttempt) =>
+      Effect.zipRight(
+        sql`SELECT pg_advisory_xact_lock(1702063984, hashtext(${attempt.operationId}))`,
+        insertAttempt(
+          attempt,
+          sql`HAVING (SELECT outcome FROM ${attempts} WHERE operation_id = ${attempt.operationId} ORDER BY id DESC LIMIT 1)
+            IS DISTINCT FROM ${attempt.outcome}::text`
+        )
+      )
+
+    /** Whether attempts can be recorded at all: the table may be missing where the role may not create it. */
+    const hasAttempts = Effect.map(
+      session(sql`SELECT to_regclass(${schema.attempts})::text AS name`).pipe(
+        rows("looking for the attempts", Schema.Struct({ name: Schema.NullOr(Schema.String) }))
+      ),
+      ([found]) => found !== undefined && found.name !== null
+    )
+
+    const recordBy = (insert: Effect.Effect<unknown, SqlError>) =>
+      Effect.flatMap(hasAttempts, (exists) =>
+        exists ? Effect.asVoid(Effect.mapError(session(insert), databaseError("recording the attempt"))) : Effect.void
+      )
+    const record = (attempt: NewAttempt) => recordBy(insertAttempt(attempt))
+
+    const insertMarker = (marker: NewMarker) =>
+      session(sql`INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes)
+        VALUES (${marker.id}, ${marker.operationType}, ${marker.durationMs}, ${marker.appliedBy}, ${Option.getOrNull(marker.notes)})`).pipe(
+        Effect.mapError((error) =>
+          // unique_violation: somebody wrote the marker without the lock.
+          Option.contains(sqlState(error), "23505")
+            ? new AlreadyApplied({ id: marker.id })
+            : databaseError("writing the marker")(error)
+        )
+      )
+
+    return OperationLog.of({
+      applied: Effect.map(
+        sql`SELECT id, operation_type FROM ${markers}`.pipe(
+          read("reading the markers", Schema.Struct({ id: Schema.String, operation_type: Schema.String }))
+        ),
+        (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
+      ),
+      markers: Effect.map(
+        sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
+          ORDER BY id COLLATE "C"`.pipe(read("reading the markers", MarkerRow)),
+        (found) => found.map(toMarker)
+      ),
+      attempts: ({ after = 0, id }) => {
+        const only = id === undefined ? sql`` : sql`AND operation_id = ${id}`
+        return Effect.map(
+          sql`SELECT ${attemptColumns} FROM ${attempts} WHERE id > ${after}::bigint ${only} ORDER BY id DESC`.pipe(
+            read("reading the attempts", AttemptRow)
+          ),
+          (found) => found.map(toAttempt)
+        )
+      },
+      lastAttempts: Effect.map(
+        sql`SELECT ${attemptColumns} FROM ${attempts} JOIN (SELECT max(id) AS id FROM ${attempts} GROUP BY operation_id) AS last USING (id)`.pipe(
+          read("reading the attempts", AttemptRow)
+        ),
+        (found) => new Map(found.map((row) => [row.operation_id, toAttempt(row)]))
+      ),
+      mark: (marker, attempt) =>
+        Effect.gen(function* () {
+          const step = yield* Effect.serviceOption(PgStep)
+          if (Option.isNone(step)) return yield* outsideStep
+          yield* step.value.seal
+          yield* insertMarker(marker)
+          yield* record(attempt)
+        }),
+      record,
+      recordOnce: (attempt) => recordBy(sql.withTransaction(insertOnce(attempt)))
+    })
+  })
+)
+
+const utc = (millis: number): DateTime.Utc => DateTime.unsafeMake(millis)
+
+const toMarker = (row: typeof MarkerRow.Type): Marker => ({
+  id: row.id,
+  operationType: row.operation_type,
+  appliedAt: utc(row.applied_at),
+  durationMs: row.duration_ms,
+  appliedBy: row.applied_by,
+  notes: Option.fromNullable(row.notes)
+})
+
+const toAttempt = (row: typeof AttemptRow.Type): Attempt => ({
+  id: row.id,
+  operationId: row.operation_id,
+  operationType: row.operation_type,
+  attempt: row.attempt,
+  outcome: row.outcome,
+  startedAt: utc(row.started_at),
+  endedAt: Option.map(Option.fromNullable(row.ended_at), utc),
+  durationMs: Option.fromNullable(row.duration_ms),
+  waitedMs: Option.fromNullable(row.waited_ms),
+  appliedBy: row.applied_by,
+  host: row.host,
+  pid: row.pid,
+  version: Option.fromNullable(row.version),
+  sourceHash: Option.fromNullable(row.source_hash),
+  reason: Option.fromNullable(row.reason),
+  error: Option.fromNullable(row.error)
+})
+
+const outsideStep = new DatabaseError({
+  action: "writing the marker",
+  id: Option.none(),
+  code: Option.none(),
+  reason: "the marker belongs to a transaction: mark inside Transactor.run",
+  connectionLost: false,
+  cause: undefined
+})

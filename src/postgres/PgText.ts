@@ -1,0 +1,63 @@
+/**
+ * The first words of a statement, as the server would see them: white space, comments and stray semicolons passed over.
+ */
+import * as Option from "effect/Option"
+
+/** The first `count` words in upper case; an opening parenthesis is a word. */
+export const firstWords = (text: string, count: number): ReadonlyArray<string> => {
+  const words: Array<string> = []
+  let at = 0
+  while (words.length < count) {
+    at = afterSpace(text, at, words.length === 0)
+    const word = text.charAt(at) === "(" ? "(" : (/^[A-Za-z_]\w*/.exec(text.slice(at, at + 64))?.[0] ?? "")
+    if (word === "") return words
+    words.push(word.toUpperCase())
+    at += word.length
+  }
+  return words
+}
+
+const control = new Set(["BEGIN", "START", "COMMIT", "END", "ABORT"])
+
+/** What a statement does to the transaction, if its first words say so: `COMMIT`, `ROLLBACK`, `PREPARE TRANSACTION`, … */
+export const transactionControl = (text: string): Option.Option<string> => {
+  const [first = "", second = "", third = ""] = firstWords(text, 3)
+  if (control.has(first)) return Option.some(first)
+  if (first === "PREPARE" && second === "TRANSACTION") return Option.some("PREPARE TRANSACTION")
+  const target = second === "WORK" || second === "TRANSACTION" ? third : second
+  return first === "ROLLBACK" && target !== "TO" ? Option.some("ROLLBACK") : Option.none()
+}
+
+const reading = new Set(["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "("])
+
+/** Whether the statement begins like one that reads. */
+export const beginsReading = (text: string): boolean => firstWords(text, 1).some((word) => reading.has(word))
+
+const afterSpace = (text: string, from: number, semicolons: boolean): number => {
+  let at = from
+  for (;;) {
+    const next = text.charAt(at)
+    if (/\s/.test(next) || (semicolons && next === ";")) at++
+    else if (text.startsWith("--", at)) at = endOf(text.indexOf("\n", at), text)
+    else if (text.startsWith("/*", at)) at = afterComment(text, at)
+    else return at
+  }
+}
+
+/** Block comments nest (PostgreSQL manual, 4.1.5). */
+const afterComment = (text: string, from: number): number => {
+  let depth = 0
+  let at = from
+  do {
+    if (text.startsWith("/*", at)) {
+      depth++
+      at += 2
+    } else if (text.startsWith("*/", at)) {
+      depth--
+      at += 2
+    } else at++
+  } while (depth > 0 && at < text.length)
+  return at
+}
+
+const endOf = (index: number, text: string): number => (index === -1 ? text.length : index + 1)

@@ -1,0 +1,76 @@
+/**
+ * A seed migration: a description, and an effect that is applied to a database once.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import { SeedContext } from "./SeedContext.js"
+
+export const TypeId: unique symbol = Symbol.for("effect-es-ops/Seed")
+export type TypeId = typeof TypeId
+
+export interface Seed<out E = unknown, out R = never> {
+  readonly [TypeId]: TypeId
+  /** For people, kept as the marker's notes. May be empty. */
+  readonly description: string
+  /** Whether `KUMIKO_SKIP_ES_OPS_<ID>=1` may skip it. */
+  readonly skippable: boolean
+  readonly run: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>
+}
+
+/**
+ * Makes a seed. `run` is an Effect, or a function from the context to an Effect; it may require `SeedContext`, `SqlClient` (whose statements
+ * join the seed's transaction), and services of the application. If it fails or dies, nothing of it remains.
+ */
+export const make = <E = never, R = never>(options: {
+  readonly description: string
+  readonly skippable?: boolean | undefined
+  readonly run: Effect.Effect<unknown, E, R> | ((context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>)
+}): Seed<E, Exclude<R, SeedContext>> => {
+  const { run } = options
+  return {
+    [TypeId]: TypeId,
+    description: options.description,
+    skippable: options.skippable ?? false,
+    run: (context) =>
+      Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))).pipe(
+        Effect.provideService(SeedContext, context)
+      )
+  }
+}
+
+/** Whether a value is a seed, of this copy of the package or another. What it requires is known to its author only. */
+export const isSeed = (value: unknown): value is Seed => Predicate.hasProperty(value, TypeId)
+
+/** The seed with services for what it requires; what it still lacks is a failure when it is run. */
+export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): Seed<E> => ({
+  ...seed,
+  run: (context) =>
+    Effect.mapInputContext(seed.run(context), (step: Context.Context<never>) => Context.merge(services, step))
+})
+
+/** A module's default export as a seed, or what is wrong with it. */
+export const fromModule = (module: unknown): Either.Either<Seed, string> => {
+  if (!Predicate.hasProperty(module, "default")) return Either.left("it has no default export")
+  return fromExport(module.default)
+}
+
+/** A default export as a seed, or what is wrong with it. */
+export const fromExport = (value: unknown): Either.Either<Seed, string> => {
+  if (!isSeed(value)) return Either.left(`its default export is ${kindOf(value)}, not a seed made by Seed.make`)
+  const { description, run, skippable } = value
+  if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
+  if (!Predicate.isBoolean(skippable)) return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
+  if (!Predicate.isFunction(run)) return Either.left(`its run is ${kindOf(run)}, not an Effect or a function`)
+  return Either.right(value)
+}
+
+const kindOf = (value: unknown): string =>
+  value === null
+    ? "null"
+    : Array.isArray(value)
+      ? "an array"
+      : value === undefined
+        ? "undefined"
+        : `of type ${typeof value}`

@@ -1,0 +1,112 @@
+/**
+ * Everything that can be wrong with pending seeds, found before the first write: all of them are loaded, and every problem is listed.
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { ConfigError } from "../operation/OperationConfig.js"
+import type { Seed } from "./Seed.js"
+import { SeedProblem } from "./SeedProblem.js"
+import type { SeedEntry } from "./SeedSource.js"
+import { hashOf } from "./SeedSource.js"
+import * as SeedSyntax from "./SeedSyntax.js"
+import type { Flag } from "./SkipFlag.js"
+import * as SkipFlag from "./SkipFlag.js"
+
+/** A seed with what running it needs to know. */
+export interface LoadedSeed {
+  readonly entry: SeedEntry
+  readonly seed: Seed
+  readonly sourceHash: Option.Option<string>
+  readonly flag: { readonly name: string; readonly value: Flag }
+}
+
+export interface Checked {
+  readonly seeds: ReadonlyArray<LoadedSeed>
+  readonly problems: ReadonlyArray<SeedProblem>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Loads the entries and finds what is wrong with them. */
+export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, ConfigError, WriteDispatcher> =>
+  Effect.gen(function* () {
+    const { names } = yield* WriteDispatcher
+    const loaded = yield* Effect.forEach(entries, (entry) => load(entry, Option.fromNullable(names)))
+    const seeds = loaded.flatMap(({ seed }) => Option.toArray(seed))
+    return {
+      seeds,
+      problems: [...loaded.flatMap(({ problems }) => problems), ...ambiguousFlags(seeds)],
+      warnings: seeds.flatMap(flagWarnings)
+    }
+  }).pipe(Effect.withSpan("SeedCheck.check", { attributes: { seeds: entries.length } }))
+
+/** Whether a seed's flag skips it. */
+export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
+
+const load = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>) =>
+  Effect.gen(function* () {
+    const source = yield* Effect.either(entry.source)
+    if (Either.isLeft(source)) return { seed: Option.none<LoadedSeed>(), problems: [source.left] }
+    const syntax = yield* Option.match(source.right, {
+      onNone: () => Effect.succeed<SeedSyntax.Syntax>({ errors: [], handlers: [] }),
+      onSome: (text) => SeedSyntax.read(entry.path, text)
+    })
+    if (syntax.errors.length > 0) {
+      return { seed: Option.none<LoadedSeed>(), problems: syntax.errors.map((error) => syntaxError(entry, error)) }
+    }
+    const unknown = unknownHandlers(entry, syntax, handlers)
+    const seed = yield* Effect.either(entry.load)
+    if (Either.isLeft(seed)) return { seed: Option.none<LoadedSeed>(), problems: [seed.left, ...unknown] }
+    const name = SkipFlag.nameOf(entry.id)
+    const flag = { name, value: yield* SkipFlag.read(name) }
+    const loaded: LoadedSeed = { entry, seed: seed.right, sourceHash: Option.map(source.right, hashOf), flag }
+    return { seed: Option.some(loaded), problems: unknown }
+  })
+
+const syntaxError = ({ id, path }: SeedEntry, error: string): SeedProblem =>
+  new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${error}` })
+
+const unknownHandlers = (
+  { id, path }: SeedEntry,
+  syntax: SeedSyntax.Syntax,
+  names: Option.Option<ReadonlyArray<string>>
+): ReadonlyArray<SeedProblem> =>
+  Option.match(names, {
+    onNone: () => [],
+    onSome: (known) =>
+      syntax.handlers
+        .filter(({ name }) => !known.includes(name))
+        .map(({ line, name }) => {
+          const list = known.length === 0 ? "none is registered" : `registered are: ${known.join(", ")}`
+          const message = `${path}, line ${line}: no write handler is named "${name}"; ${list}`
+          return new SeedProblem({ _tag: "UnknownHandler", id, path, message })
+        })
+  })
+
+const ambiguousFlags = (seeds: ReadonlyArray<LoadedSeed>): ReadonlyArray<SeedProblem> => {
+  const byFlag = Arr.groupBy(
+    seeds.filter(({ seed }) => seed.skippable),
+    ({ flag }) => flag.name
+  )
+  return Object.entries(byFlag).flatMap(([flag, [first, ...others]]) =>
+    others.length === 0
+      ? []
+      : [
+          new SeedProblem({
+            _tag: "AmbiguousSkipFlag",
+            id: first.entry.id,
+            path: first.entry.path,
+            message: `${[first, ...others].map(({ entry }) => entry.path).join(" and ")} share the skip flag ${flag}: rename all but one`
+          })
+        ]
+  )
+}
+
+const flagWarnings = ({ entry, flag, seed }: LoadedSeed): ReadonlyArray<string> => {
+  if (flag.value === "mistaken") return [SkipFlag.mistaken(flag.name)]
+  return flag.value === "set" && !seed.skippable
+    ? [`${flag.name} is set, but the seed "${entry.id}" is not skippable: it is applied`]
+    : []
+}

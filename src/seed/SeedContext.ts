@@ -1,0 +1,164 @@
+/**
+ * What a seed can do: write as the system user, through the application's write handlers, and look things up.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Event } from "../event/Event.js"
+import { systemTenantId, systemUserId } from "../event/Event.js"
+import type { WriteData, WriteError, WriteRequest, Written } from "../event/WriteDispatcher.js"
+import { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { WriteHandler } from "../event/WriteHandler.js"
+import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
+import { Directory } from "../identity/Directory.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { QueryError, Row } from "../operation/Transactor.js"
+import { Transactor } from "../operation/Transactor.js"
+
+/** For whom a write is made. */
+export interface WriteOptions {
+  /** The tenant whose streams are written. Default: the system tenant. */
+  readonly tenantId?: string | undefined
+  /** Roles besides `system`: access rules have no bypass. */
+  readonly extraRoles?: ReadonlyArray<string> | undefined
+}
+
+export class SeedContext extends Context.Tag("effect-es-ops/SeedContext")<
+  SeedContext,
+  {
+    /** Writes through the handler of this name; answers with the write's data. Fails with `WriteRejected`; after a catch nothing of it remains. */
+    readonly systemWriteAs: (
+      handler: string,
+      payload: unknown,
+      options?: WriteOptions
+    ) => Effect.Effect<WriteData, WriteError>
+    /** Writes many payloads through one handler, all or none; events are appended in batches. */
+    readonly systemWriteAll: (
+      handler: string,
+      payloads: ReadonlyArray<unknown>,
+      options?: WriteOptions
+    ) => Effect.Effect<ReadonlyArray<WriteData>, WriteError>
+    /** The same as `systemWriteAs`, with the handler as a value: name and payload are checked by the compiler. */
+    readonly write: <Name extends string, A, I, E, R>(
+      handler: WriteHandler<Name, A, I, E, R>,
+      payload: I,
+      options?: WriteOptions
+    ) => Effect.Effect<WriteData, WriteError>
+    /** The user with this email address. */
+    readonly findUserByEmail: (email: string) => Effect.Effect<Option.Option<User>, DatabaseError>
+    /** A user's memberships; writes about one go to its `streamTenantId`. */
+    readonly findMembershipsOfUser: (userId: string) => Effect.Effect<ReadonlyArray<MembershipOfUser>, DatabaseError>
+    /** All tenants, by the time of their insertion. */
+    readonly findTenants: Effect.Effect<ReadonlyArray<Tenant>, DatabaseError>
+    /** Rows of one reading statement; it sees the seed's own writes, and the server refuses it any of its own. */
+    readonly query: (text: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, QueryError>
+  }
+>() {}
+
+type Service = Context.Tag.Service<typeof SeedContext>
+
+const use = <A, E>(f: (context: Service) => Effect.Effect<A, E>): Effect.Effect<A, E, SeedContext> =>
+  Effect.flatMap(SeedContext, f)
+
+/** Writes through the handler of this name; answers with the write's data: `{ id, … }`. */
+export const systemWriteAs = (
+  handler: string,
+  payload: unknown,
+  options?: WriteOptions
+): Effect.Effect<WriteData, WriteError, SeedContext> =>
+  use((context) => context.systemWriteAs(handler, payload, options))
+
+/** Writes many payloads through one handler, all or none; events are appended in batches. */
+export const systemWriteAll = (
+  handler: string,
+  payloads: ReadonlyArray<unknown>,
+  options?: WriteOptions
+): Effect.Effect<ReadonlyArray<WriteData>, WriteError, SeedContext> =>
+  use((context) => context.systemWriteAll(handler, payloads, options))
+
+/** The same as `systemWriteAs`, with the handler as a value: name and payload are checked by the compiler. */
+export const write = <Name extends string, A, I, E, R>(
+  handler: WriteHandler<Name, A, I, E, R>,
+  payload: I,
+  options?: WriteOptions
+): Effect.Effect<WriteData, WriteError, SeedContext> => use((context) => context.write(handler, payload, options))
+
+/** The user with this email address. */
+export const findUserByEmail = (email: string): Effect.Effect<Option.Option<User>, DatabaseError, SeedContext> =>
+  use((context) => context.findUserByEmail(email))
+
+/** A user's memberships; writes about one go to its `streamTenantId`. */
+export const findMembershipsOfUser = (
+  userId: string
+): Effect.Effect<ReadonlyArray<MembershipOfUser>, DatabaseError, SeedContext> =>
+  use((context) => context.findMembershipsOfUser(userId))
+
+/** All tenants, by the time of their insertion. */
+export const findTenants: Effect.Effect<ReadonlyArray<Tenant>, DatabaseError, SeedContext> = use(
+  (context) => context.findTenants
+)
+
+/** Rows of one reading statement, in PostgreSQL; in memory it fails with `QueryUnavailable`. */
+export const query = (
+  text: string,
+  params?: ReadonlyArray<unknown>
+): Effect.Effect<ReadonlyArray<Row>, QueryError, SeedContext> => use((context) => context.query(text, params))
+
+/**
+ * The context of one step. Its members belong to the step's transaction wherever they are run from; `appended` is told of every event whose
+ * write stayed.
+ */
+export const make = (options: {
+  readonly operationId: string
+  readonly correlationId: string
+  readonly appended: (events: ReadonlyArray<Event>) => void
+}): Effect.Effect<Service, never, Transactor | WriteDispatcher | Directory> =>
+  Effect.gen(function* () {
+    const transactor = yield* Transactor
+    const dispatcher = yield* WriteDispatcher
+    const directory = yield* Directory
+    const step = yield* Effect.context<never>()
+    const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.provide(effect, step)
+
+    const request = (handler: string, write: WriteOptions = {}): WriteRequest => ({
+      handler,
+      actor: {
+        id: systemUserId,
+        tenantId: write.tenantId ?? systemTenantId,
+        roles: ["system", ...(write.extraRoles ?? [])]
+      },
+      operationId: options.operationId,
+      correlationId: options.correlationId
+    })
+
+    const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
+      inStep(transactor.turn(writes)).pipe(
+        Effect.tap((written) => Effect.sync(() => written.forEach(({ events }) => options.appended(events)))),
+        Effect.map((written) => written.map(({ data }) => data))
+      )
+
+    const writeAll = (handler: string, payloads: ReadonlyArray<unknown>, write?: WriteOptions) => {
+      const to = request(handler, write)
+      return settle(
+        dispatcher.writeAll === undefined
+          ? Effect.forEach(payloads, (payload) => dispatcher.write({ ...to, payload }))
+          : dispatcher.writeAll({ ...to, payloads })
+      )
+    }
+
+    const writeOne = (handler: string, payload: unknown, write?: WriteOptions) =>
+      Effect.flatMap(
+        settle(Effect.map(dispatcher.write({ ...request(handler, write), payload }), (written) => [written])),
+        ([data]) => (data === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(data))
+      )
+
+    return {
+      systemWriteAs: writeOne,
+      systemWriteAll: writeAll,
+      write: (handler, payload, write) => writeOne(handler.name, payload, write),
+      findUserByEmail: (email) => inStep(directory.findUserByEmail(email)),
+      findMembershipsOfUser: (userId) => inStep(directory.findMembershipsOfUser(userId)),
+      findTenants: inStep(directory.findTenants),
+      query: (text, params = []) => inStep(transactor.query(text, params))
+    }
+  })

@@ -1,0 +1,105 @@
+/**
+ * The record of seeds, kept by hand: mark one as applied without running it, and read the history.
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { Attempt } from "../operation/Attempt.js"
+import type { AppliedBy, OperationId } from "../operation/Operation.js"
+import { seedMigration } from "../operation/Operation.js"
+import { OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import { OperationLock } from "../operation/OperationLock.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import * as LockWait from "../operation/LockWait.js"
+import { Replica } from "../operation/Replica.js"
+import type { StepError } from "../operation/Transactor.js"
+import { Transactor } from "../operation/Transactor.js"
+import { UnknownSeed } from "./SeedReport.js"
+import type { SeedEntry } from "./SeedSource.js"
+import { hashOf, SeedSource } from "./SeedSource.js"
+
+export interface MarkOptions {
+  readonly id: string
+  /** Why, for whoever reads the history. */
+  readonly reason: string
+  readonly appliedBy: AppliedBy
+}
+
+/**
+ * Records a seed as applied without running it, under the lock. Its marker has the seed's description, or the reason if the seed does not
+ * load. `changed` is false for a seed that was applied already.
+ */
+export const mark = (
+  options: MarkOptions
+): Effect.Effect<
+  { readonly id: string; readonly changed: boolean },
+  UnknownSeed | LockTimeout | StepError,
+  SeedSource | OperationLock | OperationLog | OperationConfig | Transactor | Replica
+> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const transactor = yield* Transactor
+    const { id, ...entry } = yield* entryOf(options.id)
+    const notes = Either.getOrElse(
+      Either.map(yield* Effect.either(entry.load), ({ description }) => description),
+      () => options.reason
+    )
+    const attempt = yield* markedAttempt({ id, ...entry }, options)
+    const marker = {
+      id,
+      operationType: seedMigration,
+      durationMs: 0,
+      appliedBy: options.appliedBy,
+      notes: Option.some(notes)
+    }
+    return yield* LockWait.whileHeld(
+      id,
+      transactor.run(Effect.zipRight(lock.claim(id), log.mark(marker, attempt)), {
+        name: id,
+        trace: () => Option.none()
+      }),
+      () => Effect.void
+    ).pipe(
+      Effect.as({ id, changed: true }),
+      Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
+    )
+  }).pipe(Effect.withSpan("SeedLedger.mark", { attributes: { seed: options.id } }))
+
+/** Attempts, newest first: of one seed, or of all operations. */
+export const history = (id?: OperationId): Effect.Effect<ReadonlyArray<Attempt>, DatabaseError, OperationLog> =>
+  Effect.flatMap(OperationLog, (log) => log.attempts({ id }))
+
+const entryOf = (id: string): Effect.Effect<SeedEntry, UnknownSeed, SeedSource> =>
+  Effect.gen(function* () {
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const entry = entries.find((candidate) => candidate.id === id)
+    return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
+  })
+
+const markedAttempt = (entry: SeedEntry, options: MarkOptions) =>
+  Effect.gen(function* () {
+    const config = yield* OperationConfig
+    const replica = yield* Replica
+    const now = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
+    const source = yield* Effect.either(entry.source)
+    return {
+      operationId: entry.id,
+      operationType: seedMigration,
+      outcome: "marked" as const,
+      startedAt: now,
+      endedAt: Option.some(now),
+      durationMs: Option.some(0),
+      waitedMs: Option.none(),
+      appliedBy: options.appliedBy,
+      host: replica.host,
+      pid: replica.pid,
+      version: config.version,
+      sourceHash: Option.map(Option.flatten(Either.getRight(source)), hashOf),
+      reason: Option.some(options.reason),
+      error: Option.none()
+    }
+  })

