@@ -55,9 +55,15 @@ export const layer = <E = never, R = never, S = never>(
   return Layer.provideMerge(entrance<E, R, S | SqlClient.SqlClient>(settings, features), base)
 }
 
-/** Everything in memory: the whole runner without a database, rollback included. Each layer is a database of its own. */
+/** The settings of the memory layers. */
+export interface MemorySettings<out E = never, out R = never, out S = never> extends Settings<E, R, S> {
+  /** A database that is there already: of an older release, or of another replica. Default: an empty one. */
+  readonly database?: MemoryDatabase.MemoryDatabase["Type"] | undefined
+}
+
+/** Everything in memory: the whole runner without a database, rollback included. */
 export const layerMemory = <E = never, R = never, S = never>(
-  settings: Settings<E, R, S>
+  settings: MemorySettings<E, R, S>
 ): Layer.Layer<
   Services | MemoryDatabase.MemoryDatabase,
   ConfigError | E,
@@ -71,9 +77,11 @@ export const layerMemory = <E = never, R = never, S = never>(
     MemoryTransactor.layerMemory
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
-  const base = ports.pipe(
-    Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, MemoryDatabase.layer))
-  )
+  const database =
+    settings.database === undefined
+      ? MemoryDatabase.layer
+      : Layer.succeed(MemoryDatabase.MemoryDatabase, settings.database)
+  const base = ports.pipe(Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database)))
   return Layer.provideMerge(entrance(settings, featuresOf(settings)), base)
 }
 

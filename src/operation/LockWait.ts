@@ -10,10 +10,11 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** Soon at first, at most half a second apart later; jittered, so that replicas do not march in step. */
+/** Soon at first, at most half a second apart later; jittered, so that replicas do not march in step. In whole milliseconds. */
 const polling = Schedule.exponential("20 millis", 1.6).pipe(
   Schedule.union(Schedule.spaced("500 millis")),
-  Schedule.jittered
+  Schedule.jittered,
+  Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
 )
 
 /** A wait is mentioned at once, then this often. */

@@ -101,10 +101,11 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
         add(
           given,
           unique.tenant,
-          // clock_timestamp(): tenants of one transaction keep their order.
+          // Tenants of one transaction, and of one statement, keep their order: rows take longer than a microsecond each.
           sql`INSERT INTO read_tenants (id, name, key, inserted_at)
-            SELECT id, name, "tenantKey", clock_timestamp()
-            FROM jsonb_to_recordset(${JSON.stringify(given)}::jsonb) AS g (id uuid, name text, "tenantKey" text)
+            SELECT id, name, "tenantKey", statement_timestamp() + n * interval '1 microsecond'
+            FROM jsonb_to_recordset(${JSON.stringify(given.map((row, n) => ({ ...row, n })))}::jsonb) AS g
+              (id uuid, name text, "tenantKey" text, n integer)
             WHERE NOT EXISTS (SELECT FROM read_tenants t WHERE t.key = g."tenantKey") RETURNING id::text`
         ),
       addUsers: (given) =>

@@ -5,6 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -115,6 +116,14 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
       ([found]) => found !== undefined && found.name !== null
     )
 
+    /** On a connection that is in no transaction yet. */
+    const ownTransaction = (statements: Effect.Effect<unknown, SqlError>) =>
+      Effect.acquireUseRelease(
+        sql.unsafe("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+        () => statements,
+        (_, exit) => Effect.ignoreLogged(sql.unsafe(Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
+      )
+
     const recordBy = (insert: Effect.Effect<unknown, SqlError>) =>
       Effect.flatMap(hasAttempts, (exists) =>
         exists ? Effect.asVoid(Effect.mapError(session(insert), databaseError("recording the attempt"))) : Effect.void
@@ -168,7 +177,7 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
           yield* record(attempt)
         }),
       record,
-      recordOnce: (attempt) => recordBy(sql.withTransaction(insertOnce(attempt)))
+      recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt)))
     })
   })
 )

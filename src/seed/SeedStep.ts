@@ -126,7 +126,9 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 
     const unlessSkipped = isSkipped(loaded)
       ? Effect.zipRight(
-          Effect.flatMap(attempt("skipped", Option.none(), 0), log.recordOnce),
+          Effect.flatMap(attempt("skipped", Option.none(), 0), log.recordOnce).pipe(
+            Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))
+          ),
           Effect.fail(new SeedSkipped({ id, flag: flag.name }))
         )
       : Effect.void

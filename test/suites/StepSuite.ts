@@ -1,0 +1,267 @@
+/**
+ * What every lock, transactor and log do together: one step, all of it or nothing but its attempt.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Cause, DateTime, Deferred, Effect, Exit, Fiber, Option, Schema } from "effect"
+import type { Layer } from "effect"
+import { Event, EventStore, Operation, OperationError, OperationLock, OperationLog, Transactor } from "effect-es-ops"
+import type { Attempt, EsOps } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
+
+class Boom extends Schema.TaggedError<Boom>()("Boom", {}) {}
+
+const newId = () => Operation.OperationId.make(`step-${randomUUID()}`)
+
+const marker = (id: Operation.OperationId): Operation.NewMarker => ({
+  id,
+  operationType: Operation.seedMigration,
+  durationMs: 7,
+  appliedBy: "cli",
+  notes: Option.some("it's a note")
+})
+
+const attempt = (id: Operation.OperationId, outcome: Attempt.AttemptOutcome): Attempt.NewAttempt => ({
+  operationId: id,
+  operationType: Operation.seedMigration,
+  outcome,
+  startedAt: DateTime.unsafeMake("2026-01-02T03:04:05.678Z"),
+  endedAt: Option.some(DateTime.unsafeMake("2026-01-02T03:04:06.789Z")),
+  durationMs: Option.some(1111),
+  waitedMs: Option.some(22),
+  appliedBy: "cli",
+  host: "a-host",
+  pid: 4711,
+  version: Option.some("1.2.3"),
+  sourceHash: Option.some("abc"),
+  reason: Option.none(),
+  error: Option.none()
+})
+
+const append = (stream: Event.StreamId, version: number) =>
+  Effect.flatMap(EventStore.EventStore, (store) =>
+    store.append([
+      { ...stream, aggregateType: "t", version, type: "t.e", eventVersion: 1, payload: {}, metadata: { userId: "u" } }
+    ])
+  )
+
+const versionOf = (stream: Event.StreamId) => Effect.flatMap(EventStore.EventStore, (store) => store.version(stream))
+
+const fresh = () => ({ tenantId: randomUUID(), aggregateId: randomUUID() })
+
+/** A step as the runner makes it: claim, body, mark; a failure leaves an attempt. */
+const step = <A, E, R>(id: Operation.OperationId, body: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock.OperationLock
+    const log = yield* OperationLog.OperationLog
+    const transactor = yield* Transactor.Transactor
+    return yield* transactor.run(
+      lock.claim(id).pipe(Effect.zipRight(body), Effect.zipLeft(log.mark(marker(id), attempt(id, "applied")))),
+      {
+        name: id,
+        trace: (cause) =>
+          Option.exists(
+            Cause.failureOption(cause),
+            (error) => error instanceof OperationError.LockHeld || error instanceof OperationError.AlreadyApplied
+          )
+            ? Option.none()
+            : Option.some(log.record(attempt(id, Cause.isInterruptedOnly(cause) ? "interrupted" : "failed")))
+      }
+    )
+  })
+
+const outcomesOf = (id: Operation.OperationId) =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog.OperationLog
+    return (yield* log.attempts({ id })).map(({ outcome }) => outcome)
+  })
+
+const isMarked = (id: Operation.OperationId) =>
+  Effect.map(
+    Effect.flatMap(OperationLog.OperationLog, (log) => log.applied),
+    (applied) => applied.has(id)
+  )
+
+export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>): void =>
+  layer(services, { excludeTestServices: true })(`a step: ${name}`, (it) => {
+    it.effect("keeps what its body wrote, with marker and attempt", () =>
+      Effect.gen(function* () {
+        const [id, stream] = [newId(), fresh()]
+        assert.strictEqual(yield* step(id, Effect.as(append(stream, 1), "answer")), "answer")
+        assert.strictEqual(yield* versionOf(stream), 1)
+        const log = yield* OperationLog.OperationLog
+        assert.strictEqual((yield* log.applied).get(id), "seed-migration")
+        const kept = (yield* log.markers).find((found) => found.id === id)
+        assert.deepInclude(kept, marker(id))
+        const [recorded] = yield* log.attempts({ id })
+        assert.deepInclude(recorded, { ...attempt(id, "applied"), attempt: 1 })
+        assert.deepInclude((yield* log.lastAttempts).get(id), { outcome: "applied" })
+      })
+    )
+
+    it.effect("undoes a body that fails, and keeps its attempt; the failure is the body's", () =>
+      Effect.gen(function* () {
+        const [id, stream] = [newId(), fresh()]
+        const error = yield* Effect.flip(step(id, Effect.zipRight(append(stream, 1), new Boom())))
+        assert.strictEqual(error._tag, "Boom")
+        assert.strictEqual(yield* versionOf(stream), 0)
+        assert.isFalse(yield* isMarked(id))
+        assert.deepStrictEqual(yield* outcomesOf(id), ["failed"])
+      })
+    )
+
+    it.effect("undoes a body that dies, and keeps the defect", () =>
+      Effect.gen(function* () {
+        const [id, stream] = [newId(), fresh()]
+        const exit = yield* Effect.exit(step(id, Effect.zipRight(append(stream, 1), Effect.dieMessage("bang"))))
+        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+        assert.strictEqual(yield* versionOf(stream), 0)
+        assert.deepStrictEqual(yield* outcomesOf(id), ["failed"])
+      })
+    )
+
+    it.effect("undoes a body that is interrupted, records it, and releases the lock", () =>
+      Effect.gen(function* () {
+        const [id, stream] = [newId(), fresh()]
+        const inside = yield* Deferred.make<void>()
+        const fiber = yield* Effect.fork(
+          step(
+            id,
+            append(stream, 1).pipe(Effect.zipRight(Deferred.succeed(inside, void 0)), Effect.zipRight(Effect.never))
+          )
+        )
+        yield* Deferred.await(inside)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+        assert.strictEqual(yield* versionOf(stream), 0)
+        assert.deepStrictEqual(yield* outcomesOf(id), ["interrupted"])
+        yield* step(id, Effect.void)
+      })
+    )
+
+    it.effect("numbers the attempts of an operation from 1, and gives them newest first", () =>
+      Effect.gen(function* () {
+        const id = newId()
+        yield* Effect.ignore(step(id, new Boom()))
+        yield* Effect.ignore(step(id, new Boom()))
+        yield* step(id, Effect.void)
+        const log = yield* OperationLog.OperationLog
+        const attempts = yield* log.attempts({ id })
+        assert.deepStrictEqual(
+          attempts.map((a) => [a.attempt, a.outcome]),
+          [
+            [3, "applied"],
+            [2, "failed"],
+            [1, "failed"]
+          ]
+        )
+        const [, second] = attempts
+        const after = yield* log.attempts({ id, after: second?.id })
+        assert.deepStrictEqual(
+          after.map((a) => a.attempt),
+          [3]
+        )
+      })
+    )
+
+    it.effect("is refused once it is applied, and leaves no trace of that", () =>
+      Effect.gen(function* () {
+        const [id, stream] = [newId(), fresh()]
+        yield* step(id, Effect.void)
+        const error = yield* Effect.flip(step(id, append(stream, 1)))
+        assert.deepInclude(error, { _tag: "AlreadyApplied", id })
+        assert.strictEqual(yield* versionOf(stream), 0)
+        assert.deepStrictEqual(yield* outcomesOf(id), ["applied"])
+      })
+    )
+
+    it.effect("holds the lock until it ends: another finds it held, and by whom", () =>
+      Effect.gen(function* () {
+        const inside = yield* Deferred.make<void>()
+        const leave = yield* Deferred.make<void>()
+        const [first, second] = [newId(), newId()]
+        const fiber = yield* Effect.fork(
+          step(first, Effect.zipRight(Deferred.succeed(inside, void 0), Deferred.await(leave)))
+        )
+        yield* Deferred.await(inside)
+        const held = yield* Effect.flip(step(second, Effect.void))
+        assert.strictEqual(held._tag, "LockHeld")
+        if (held._tag === "LockHeld") assert.isTrue(Option.isSome(held.holder))
+        assert.deepStrictEqual(yield* outcomesOf(second), [])
+        yield* Deferred.succeed(leave, void 0)
+        yield* Fiber.join(fiber)
+        yield* step(second, Effect.void)
+      })
+    )
+
+    it.effect("keeps other parts of the body when one turn fails and the body goes on", () =>
+      Effect.gen(function* () {
+        const transactor = yield* Transactor.Transactor
+        const [id, kept, undone] = [newId(), fresh(), fresh()]
+        yield* step(
+          id,
+          Effect.gen(function* () {
+            yield* transactor.turn(append(kept, 1))
+            const error = yield* Effect.flip(transactor.turn(Effect.zipRight(append(undone, 1), new Boom())))
+            assert.strictEqual(error._tag, "Boom")
+            yield* transactor.turn(append(kept, 2))
+          })
+        )
+        assert.deepStrictEqual([yield* versionOf(kept), yield* versionOf(undone)], [2, 0])
+      })
+    )
+
+    it.effect("lets turns take turns, so that concurrent ones that fail undo themselves only", () =>
+      Effect.gen(function* () {
+        const transactor = yield* Transactor.Transactor
+        const streams = Array.from({ length: 12 }, fresh)
+        yield* step(
+          newId(),
+          Effect.forEach(
+            streams,
+            (stream, index) => {
+              const write = Effect.zipRight(append(stream, 1), append(stream, 2))
+              return Effect.exit(transactor.turn(index % 3 === 0 ? Effect.zipRight(write, new Boom()) : write))
+            },
+            { concurrency: "unbounded" }
+          )
+        )
+        const versions = yield* Effect.forEach(streams, versionOf)
+        assert.deepStrictEqual(
+          versions,
+          streams.map((_, index) => (index % 3 === 0 ? 0 : 2))
+        )
+      })
+    )
+
+    it.effect("refuses a turn that comes after its end", () =>
+      Effect.gen(function* () {
+        const transactor = yield* Transactor.Transactor
+        const stream = fresh()
+        const over = yield* Deferred.make<void>()
+        const late = yield* step(
+          newId(),
+          Effect.forkDaemon(Effect.zipRight(Deferred.await(over), transactor.turn(append(stream, 1))))
+        )
+        yield* Deferred.succeed(over, void 0)
+        const error = yield* Effect.flip(Fiber.join(late))
+        assert.strictEqual(error._tag, "DatabaseError")
+        assert.strictEqual(yield* versionOf(stream), 0)
+      })
+    )
+
+    it.effect("records an outcome once until another follows", () =>
+      Effect.gen(function* () {
+        const log = yield* OperationLog.OperationLog
+        const id = newId()
+        yield* Effect.all(
+          Array.from({ length: 5 }, () => log.recordOnce(attempt(id, "skipped"))),
+          {
+            concurrency: "unbounded"
+          }
+        )
+        assert.deepStrictEqual(yield* outcomesOf(id), ["skipped"])
+        yield* step(id, Effect.void)
+        yield* log.recordOnce(attempt(id, "skipped"))
+        assert.deepStrictEqual(yield* outcomesOf(id), ["skipped", "applied", "skipped"])
+      })
+    )
+  })
