@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventStore from "./event/EventStore.js"
-import type { Feature } from "./event/Feature.js"
+import type * as Feature from "./event/Feature.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
 import * as Dispatcher from "./event/WriteDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
@@ -20,16 +20,21 @@ import * as MemoryLog from "./operation/OperationLog.js"
 import * as Replica from "./operation/Replica.js"
 import * as MemoryTransactor from "./operation/Transactor.js"
 import * as Postgres from "./postgres/Postgres.js"
-import type { Seed } from "./seed/Seed.js"
+import type * as Seed from "./seed/Seed.js"
 import type { Requirements } from "./seed/SeedRunner.js"
 import * as SeedSource from "./seed/SeedSource.js"
 
 /** The settings; all but `seeds` are optional. */
-export interface Settings<out E = never, out R = never, out S = never> extends OperationSettings {
+export interface Settings<
+  out F extends Feature.Feature = Feature.Feature,
+  out S extends SeedSource.Recorded = SeedSource.Recorded,
+  out E = unknown,
+  out R = unknown
+> extends OperationSettings {
   /** A folder of seeds, resolved against the working directory; or seeds by their ids. */
-  readonly seeds: string | Readonly<Record<string, Seed<unknown, S> | (() => Promise<unknown>)>>
+  readonly seeds: string | Readonly<Record<string, S>>
   /** Whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
-  readonly features?: ReadonlyArray<Feature<unknown, R>> | undefined
+  readonly features?: ReadonlyArray<F> | undefined
   /** An application's own dispatcher, in place of features; no event tables are created then. */
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
@@ -40,34 +45,46 @@ export type Services = Requirements | EventStore
 /** What features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
 
+/** What features, seeds and an own dispatcher require. */
+type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
+
 /**
  * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
  */
-export const layer = <E = never, R = never, S = never>(
-  settings: Settings<E, R, S>
-): Layer.Layer<Services, ConfigError | E, SqlClient.SqlClient | Exclude<R | S, Base>> => {
-  const features = featuresOf(settings)
+export const layer = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
+  settings: Settings<F, S, E, R>
+): Layer.Layer<Services, ConfigError | E, SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>> => {
   const ports = Postgres.layer({
     eventStore: settings.dispatcher === undefined,
-    tables: features.flatMap(({ tables }) => tables)
+    tables: featuresOf(settings).flatMap(({ tables }) => tables)
   })
   const base = ports.pipe(Layer.provideMerge(Layer.merge(OperationConfig.layer(settings), Replica.layer)))
-  return Layer.provideMerge(entrance<E, R, S | SqlClient.SqlClient>(settings, features), base)
+  return Layer.provideMerge(entrance(settings), base)
 }
 
 /** The settings of the memory layers. */
-export interface MemorySettings<out E = never, out R = never, out S = never> extends Settings<E, R, S> {
+export interface MemorySettings<
+  out F extends Feature.Feature = Feature.Feature,
+  out S extends SeedSource.Recorded = SeedSource.Recorded,
+  out E = unknown,
+  out R = unknown
+> extends Settings<F, S, E, R> {
   /** A database that is there already: of an older release, or of another replica. Default: an empty one. */
   readonly database?: MemoryDatabase.MemoryDatabase["Type"] | undefined
 }
 
 /** Everything in memory: the whole runner without a database, rollback included. */
-export const layerMemory = <E = never, R = never, S = never>(
-  settings: MemorySettings<E, R, S>
+export const layerMemory = <
+  F extends Feature.Feature = never,
+  S extends SeedSource.Recorded = never,
+  E = never,
+  R = never
+>(
+  settings: MemorySettings<F, S, E, R>
 ): Layer.Layer<
   Services | MemoryDatabase.MemoryDatabase,
   ConfigError | E,
-  Exclude<R | S, Base | MemoryDatabase.MemoryDatabase>
+  Exclude<Needs<F, S, R>, Base | MemoryDatabase.MemoryDatabase>
 > => {
   const ports = Layer.mergeAll(
     MemoryLock.layerMemory,
@@ -82,24 +99,25 @@ export const layerMemory = <E = never, R = never, S = never>(
       ? MemoryDatabase.layer
       : Layer.succeed(MemoryDatabase.MemoryDatabase, settings.database)
   const base = ports.pipe(Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database)))
-  return Layer.provideMerge(entrance(settings, featuresOf(settings)), base)
+  return Layer.provideMerge(entrance(settings), base)
 }
 
 /** Where seeds come from, and where their writes go. */
-const entrance = <E, R, S>(
-  settings: Settings<E, R, S>,
-  features: ReadonlyArray<Feature<unknown, R | EventStore | Directory>>
-): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, ConfigError | E, R | S | EventStore | Directory> => {
+const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
+  settings: Settings<F, S, E, R>
+): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, ConfigError | E, Needs<F, S, R> | EventStore | Directory> => {
   const { dispatcher, seeds } = settings
-  const source = typeof seeds === "string" ? SeedSource.layerDirectory<S>(seeds) : SeedSource.layerRecord<S>(seeds)
-  const writes: Layer.Layer<WriteDispatcher, ConfigError | E, R | EventStore | Directory> =
-    dispatcher ?? Dispatcher.layerHandlers(features)
+  const source: Layer.Layer<SeedSource.SeedSource, never, Seed.Services<S>> = typeof seeds === "string"
+    ? SeedSource.layerDirectory(seeds)
+    : SeedSource.layerRecord(seeds)
+  const writes: Layer.Layer<WriteDispatcher, ConfigError | E, Feature.Context<F> | R | EventStore | Directory> =
+    dispatcher ?? Dispatcher.layerHandlers(featuresOf(settings))
   return Layer.merge(source, writes)
 }
 
 /** The bundled feature is active unless the settings name others, or writes go to a dispatcher that knows nothing of it. */
-const featuresOf = <E, R, S>({
+const featuresOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>({
   dispatcher,
   features
-}: Settings<E, R, S>): ReadonlyArray<Feature<unknown, R | EventStore | Directory>> =>
+}: Settings<F, S, E, R>): ReadonlyArray<F | typeof Identity.feature> =>
   features ?? (dispatcher === undefined ? [Identity.feature] : [])

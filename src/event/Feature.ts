@@ -30,6 +30,15 @@ export interface Feature<out E = unknown, out R = unknown> {
   readonly tables: ReadonlyArray<Table>
 }
 
+/** What the handlers and projections of features require. */
+export type Context<F> = F extends Feature<infer _E, infer R> ? R : never
+
+/** Features of several types as features of their union, which each of them is. */
+export function united<F extends Feature>(features: ReadonlyArray<F>): ReadonlyArray<Feature<unknown, Context<F>>>
+export function united(features: ReadonlyArray<Feature>): ReadonlyArray<Feature> {
+  return features
+}
+
 /** Makes a feature. */
 export const make = <E = never, R = never>(options: {
   readonly name: string

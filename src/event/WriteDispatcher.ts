@@ -14,7 +14,7 @@ import type { Event, EventMetadata, NewEvent } from "./Event.js"
 import { NewId } from "./Event.js"
 import type { AppendError } from "./EventStore.js"
 import { EventStore } from "./EventStore.js"
-import type { Feature } from "./Feature.js"
+import * as Feature from "./Feature.js"
 import type { Actor, AnyWriteHandler, Decided, Decision, RejectionCode } from "./WriteHandler.js"
 import { complete, reject, Rejection } from "./WriteHandler.js"
 
@@ -86,8 +86,12 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
 const batchSize = 1000
 
 /** The dispatcher of our own: handlers and projections of features over the `EventStore`. Two handlers of one name are a `ConfigError`. */
-export const layerHandlers = <E, R>(
-  features: ReadonlyArray<Feature<E, R>>
+export const layerHandlers = <F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> => layerUnited(Feature.united(features))
+
+const layerUnited = <E, R>(
+  features: ReadonlyArray<Feature.Feature<E, R>>
 ): Layer.Layer<WriteDispatcher, ConfigError, EventStore | R> =>
   Layer.effect(
     WriteDispatcher,
@@ -139,7 +143,8 @@ export const layerHandlers = <E, R>(
           yield* flush
           return written
         }).pipe(
-          Effect.provide(context),
+          // The step's own context wins: the layer may have been built inside another transaction.
+          Effect.mapInputContext((step: Context.Context<never>) => Context.merge(context, step)),
           Effect.mapError((error) => writeError(request.handler, error)),
           Effect.withSpan("WriteDispatcher.writeAll", { attributes: { handler: request.handler } })
         )
@@ -158,7 +163,7 @@ export const layerHandlers = <E, R>(
 const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
 
 const register = <E, R>(
-  features: ReadonlyArray<Feature<E, R>>
+  features: ReadonlyArray<Feature.Feature<E, R>>
 ): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<E, R>>, ConfigError> =>
   Effect.gen(function* () {
     const handlers = new Map<string, AnyWriteHandler<E, R>>()

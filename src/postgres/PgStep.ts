@@ -83,14 +83,14 @@ export const make = (raw: Connection): Step => {
       const forbidden = transactionControl(text)
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
       return run.pipe(
-        Effect.tapError((error) =>
-          Effect.sync(() => {
-            if (!Option.contains(sqlState(error), "25P02")) lastFailure = Option.some(error)
-          })
-        ),
+        Effect.tapError((error) => {
+          if (!Option.contains(sqlState(error), "25P02")) lastFailure = Option.some(error)
+          // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
+          return Effect.match(send("SELECT 1"), { onSuccess: () => meddled(inLongerText), onFailure: () => error })
+        }),
         Effect.ensuring(
           Effect.sync(() => {
-            if (isIdle(raw)) meddled("a COMMIT or ROLLBACK inside a longer text")
+            if (isIdle(raw)) meddled(inLongerText)
           })
         )
       )
@@ -145,7 +145,7 @@ export const make = (raw: Connection): Step => {
   const sealError = (error: SqlError): SealError => {
     if (isConnectionLost(error)) return databaseError("closing the step")(error)
     const code = sqlState(error)
-    if (Option.contains(code, "34000")) return meddled("a COMMIT or ROLLBACK inside a longer text")
+    if (Option.contains(code, "34000")) return meddled(inLongerText)
     if (Option.contains(code, "25P02")) {
       const swallowed = Option.getOrElse(lastFailure, () => error)
       return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
@@ -193,6 +193,8 @@ export const make = (raw: Connection): Step => {
     })
   }
 }
+
+const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 
 /** Whether the server is outside any transaction, as its last ReadyForQuery said (PostgreSQL manual, 54.7). */
 const isIdle = (connection: Connection): boolean => {

@@ -19,6 +19,9 @@ export interface Seed<out E = unknown, out R = never> {
   readonly run: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>
 }
 
+/** What seeds require. */
+export type Services<S> = S extends Seed<infer _E, infer R> ? R : never
+
 /**
  * Makes a seed. `run` is an Effect, or a function from the context to an Effect; it may require `SeedContext`, `SqlClient` (whose statements
  * join the seed's transaction), and services of the application. If it fails or dies, nothing of it remains.

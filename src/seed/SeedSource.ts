@@ -70,17 +70,30 @@ export const layerDirectory = <R = never>(directory: string): Layer.Layer<SeedSo
     })
   )
 
-/** Seeds as values, by their ids, for a bundled application and for tests: seeds, or functions that import a module. */
-export const layerRecord = <R = never>(
-  seeds: Readonly<Record<string, Seed<unknown, R> | (() => Promise<unknown>)>>
-): Layer.Layer<SeedSource, never, R> =>
+/** A seed as a value, or a function that imports its module. */
+export type Recorded<R = unknown> = Seed<unknown, R> | (() => Promise<unknown>)
+
+/** Seeds by their ids, for a bundled application and for tests. */
+export const layerRecord = <S extends Recorded>(
+  seeds: Readonly<Record<string, S>>
+): Layer.Layer<SeedSource, never, SeedModule.Services<S>> =>
   Layer.effect(
     SeedSource,
-    Effect.map(Effect.context<R>(), (services) => {
-      const entries = Object.entries(seeds).map(([name, value]) => recordEntry(OperationId.make(name), value, services))
+    Effect.map(Effect.context<SeedModule.Services<S>>(), (services) => {
+      const entries = Object.entries(united(seeds)).map(([name, value]) =>
+        recordEntry(OperationId.make(name), value, services)
+      )
       return SeedSource.of({ discover: Effect.succeed({ entries: inOrder(entries), problems: [], warnings: [] }) })
     })
   )
+
+/** Seeds of several types as seeds of their union, which each of them is. */
+function united<S extends Recorded>(
+  seeds: Readonly<Record<string, S>>
+): Readonly<Record<string, Recorded<SeedModule.Services<S>>>>
+function united(seeds: Readonly<Record<string, Recorded>>): Readonly<Record<string, Recorded>> {
+  return seeds
+}
 
 /** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
 export const hashOf = (source: string): string =>
@@ -145,11 +158,7 @@ const fileEntry = <R>(id: OperationId, path: string, services: Context.Context<R
   }
 }
 
-const recordEntry = <R>(
-  id: OperationId,
-  value: Seed<unknown, R> | (() => Promise<unknown>),
-  services: Context.Context<R>
-): SeedEntry => {
+const recordEntry = <R>(id: OperationId, value: Recorded<R>, services: Context.Context<R>): SeedEntry => {
   const path = `seeds["${id}"]`
   return {
     id,

@@ -1,0 +1,524 @@
+/**
+ * What one step does on a real server, whatever its seed does.
+ */
+import { SqlClient } from "@effect/sql"
+import { assert, layer } from "@effect/vitest"
+import { Deferred, Effect, Either, Fiber, Layer, Option, Schema } from "effect"
+import {
+  EsOps,
+  Event,
+  Feature,
+  Identity,
+  Projection,
+  Seed,
+  SeedContext,
+  SeedReport,
+  SeedRunner,
+  SeedSource,
+  WriteHandler
+} from "effect-es-ops"
+import { TestDatabase } from "../support/TestDatabase.js"
+import * as Database from "../support/TestDatabase.js"
+
+const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
+const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
+
+const sql = SqlClient.SqlClient
+const statement = (text: string) => Effect.flatMap(sql, (client) => client.unsafe(text))
+
+const events = Effect.flatMap(TestDatabase, ({ query }) =>
+  Effect.promise(() => query("SELECT count(*)::int AS n FROM kumiko_events"))
+)
+const attempts = Effect.flatMap(TestDatabase, ({ query }) =>
+  Effect.promise(() => query("SELECT operation_id AS id, outcome, error FROM es_ops_attempts ORDER BY id"))
+)
+const markers = Effect.flatMap(TestDatabase, ({ query }) =>
+  Effect.promise(() => query("SELECT id FROM kumiko_es_operations ORDER BY id"))
+)
+
+/** Each test has a database of its own. */
+const fresh = (config: Parameters<typeof Database.client>[0] = {}) =>
+  Effect.provide(Layer.provideMerge(Database.client(config), Database.layer))
+
+const apply = <S extends SeedSource.Recorded = never>(
+  seeds: Readonly<Record<string, S>>,
+  settings: { readonly lockTimeout?: number } = {}
+) => Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), EsOps.layer({ ...settings, seeds }))
+
+const failureOf = <S extends SeedSource.Recorded = never>(seeds: Readonly<Record<string, S>>) =>
+  Effect.flatMap(Effect.either(apply(seeds)), (result) =>
+    Either.isLeft(result) && result.left instanceof SeedReport.SeedFailed
+      ? Effect.succeed(result.left)
+      : Effect.dieMessage(`expected SeedFailed, got ${JSON.stringify(result)}`)
+  )
+
+/** Nothing but the attempt; "0" is a seed that was there before, so that the tables are. */
+const nothingKept = (id: string) =>
+  Effect.gen(function* () {
+    const others = (rows: ReadonlyArray<Record<string, unknown>>) => rows.filter((row) => row["id"] !== "0")
+    assert.deepStrictEqual(yield* events, [{ n: 0 }])
+    assert.deepStrictEqual(others(yield* markers), [])
+    assert.deepStrictEqual(
+      others(yield* attempts).map((row) => [row["id"], row["outcome"]]),
+      [[id, "failed"]]
+    )
+  })
+
+layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it) => {
+  it.effect("keeps nothing of a body that fails after five events but its attempt", () =>
+    Effect.gen(function* () {
+      const five = Effect.forEach(["a", "b", "c", "d", "e"], tenant)
+      const failed = yield* failureOf({ "1": seed(Effect.zipRight(five, Effect.fail(new Error("after five")))) })
+      assert.strictEqual(failed.message, 'seed "1" failed: after five')
+      yield* nothingKept("1")
+      const { query } = yield* TestDatabase
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM read_tenants")), [])
+    }).pipe(fresh())
+  )
+
+  it.effect("fails a body that swallows a SQL error, and names that error", () =>
+    Effect.gen(function* () {
+      const failed = yield* failureOf({
+        "1": seed(Effect.zipRight(tenant("a"), Effect.ignore(statement("INSERT INTO nowhere VALUES (1)"))))
+      })
+      assert.include(failed.message, 'relation "nowhere" does not exist')
+      assert.deepInclude(failed.cause, { _tag: "SwallowedSqlError", code: Option.some("42P01") })
+      yield* nothingKept("1")
+    }).pipe(fresh())
+  )
+
+  it.effect("goes on after a SQL error that is caught inside sql.withTransaction", () =>
+    Effect.gen(function* () {
+      yield* apply({
+        "1": seed(
+          Effect.gen(function* () {
+            const client = yield* sql
+            yield* Effect.ignore(client.withTransaction(statement("INSERT INTO nowhere VALUES (1)")))
+            yield* tenant("a")
+          })
+        )
+      })
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+      assert.deepStrictEqual(yield* markers, [{ id: "1" }])
+    }).pipe(fresh())
+  )
+
+  it.effect("fails a body whose deferred constraint does not hold, and keeps the lock until the attempt is there", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* Effect.promise(() =>
+        query(
+          "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+        )
+      )
+      const failed = yield* failureOf({
+        "1": seed(Effect.zipRight(tenant("a"), statement("INSERT INTO child VALUES (1)")))
+      })
+      assert.deepInclude(failed.cause, { _tag: "CommitRefused", code: Option.some("23503") })
+      assert.include(failed.message, "violates foreign key constraint")
+      yield* nothingKept("1")
+    }).pipe(fresh())
+  )
+
+  it.effect("fails a body whose commit the server refuses at the very end", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      // A deferred trigger that, when it is looked at early, defers its own harm to COMMIT.
+      yield* Effect.promise(() =>
+        query(`CREATE TABLE parent (id int PRIMARY KEY);
+          CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+          CREATE TABLE bait (id int);
+          CREATE FUNCTION spring() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN SET CONSTRAINTS ALL DEFERRED; INSERT INTO child VALUES (1); RETURN NULL; END $$;
+          CREATE CONSTRAINT TRIGGER spring AFTER INSERT ON bait DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION spring()`)
+      )
+      const trap = Effect.zipRight(tenant("a"), statement("INSERT INTO bait VALUES (1)"))
+      const failed = yield* failureOf({ "1": seed(trap) })
+      assert.deepInclude(failed.cause, { _tag: "CommitRefused", code: Option.some("23503") })
+      yield* nothingKept("1")
+    }).pipe(fresh())
+  )
+
+  const endings: ReadonlyArray<string> = [
+    "COMMIT",
+    "commit and chain",
+    "/* a comment */ COMMIT",
+    "-- a comment\n ROLLBACK",
+    "END",
+    "ABORT",
+    "BEGIN",
+    "START TRANSACTION",
+    "ROLLBACK WORK",
+    "PREPARE TRANSACTION 'x'",
+    ";; COMMIT",
+    "SELECT 1; COMMIT",
+    "SELECT 1; COMMIT; SELECT 2",
+    "SELECT 1; COMMIT; BEGIN",
+    "SELECT 1; ROLLBACK",
+    "SELECT 1; ROLLBACK; BEGIN",
+    "SELECT 1; PREPARE TRANSACTION 'y'",
+    "SELECT 1; COMMIT AND CHAIN"
+  ]
+  for (const how of ["fails", "swallows"] as const) {
+    it.effect.each(endings)(`refuses a body that sends %s, and ${how} it: nothing is kept`, (text) =>
+      Effect.gen(function* () {
+        yield* apply({ "0": seed(Effect.void) })
+        const ending = how === "swallows" ? Effect.ignore(statement(text)) : statement(text)
+        const after = how === "swallows" ? Effect.ignore(tenant("after")) : Effect.void
+        const failed = yield* failureOf({
+          "1": seed(tenant("a").pipe(Effect.zipRight(ending), Effect.zipRight(after)))
+        })
+        assert.deepInclude(failed.cause, { _tag: "TransactionControl" })
+        yield* nothingKept("1")
+        const { query } = yield* TestDatabase
+        assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM pg_prepared_xacts")), [])
+      }).pipe(fresh())
+    )
+  }
+
+  it.effect("waits for a session that holds the lock, names it, and goes on when it is gone", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* TestDatabase
+      const holder = yield* Effect.promise(connect)
+      yield* Effect.promise(() =>
+        holder.query("SET application_name = 'the holder'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
+      )
+      const held = yield* Effect.flip(apply({ "1": seed(tenant("a")) }, { lockTimeout: 0 }))
+      assert.strictEqual(held._tag, "LockTimeout")
+      assert.include(held.message, "(the holder) since 20")
+      const waiting = yield* Effect.fork(apply({ "1": seed(tenant("a")) }))
+      yield* Effect.promise(() => holder.query("COMMIT"))
+      const report = yield* Fiber.join(waiting)
+      assert.strictEqual(report.outcomes.length, 1)
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("waits for the session form of the lock too, and holds its own against it", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* TestDatabase
+      const other = yield* Effect.promise(connect)
+      yield* Effect.promise(() => other.query("SELECT pg_advisory_lock(1702063984)"))
+      assert.strictEqual(
+        (yield* Effect.flip(apply({ "1": seed(tenant("a")) }, { lockTimeout: 0 })))._tag,
+        "LockTimeout"
+      )
+      yield* Effect.promise(() => other.query("SELECT pg_advisory_unlock(1702063984)"))
+      const tried = yield* Deferred.make<unknown>()
+      const attempt = Effect.promise(
+        async () => (await other.query("SELECT pg_try_advisory_lock(1702063984) AS got")).rows
+      )
+      yield* apply({ "1": seed(Effect.flatMap(attempt, (rows) => Deferred.succeed(tried, rows))) })
+      assert.deepStrictEqual(yield* Deferred.await(tried), [{ got: false }])
+    }).pipe(fresh())
+  )
+
+  it.effect("needs one connection", () =>
+    Effect.gen(function* () {
+      yield* apply({
+        "1": seed(tenant("a")),
+        "2": seed(Effect.flatMap(SeedContext.query("SELECT 1"), () => tenant("b")))
+      })
+      const failed = yield* failureOf({ "3": seed(Effect.fail(new Error("x"))) })
+      assert.strictEqual(failed.id, "3")
+      assert.deepStrictEqual(yield* events, [{ n: 2 }])
+      const left = yield* statement("SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'")
+      assert.deepStrictEqual(left, [{ n: 0 }])
+    }).pipe(fresh({ maxConnections: 1 }))
+  )
+
+  it.effect("is not confused by a client that renames columns", () =>
+    Effect.gen(function* () {
+      yield* apply({
+        "1": seed(
+          Effect.gen(function* () {
+            const { id } = yield* tenant("a")
+            yield* SeedContext.systemWriteAs("user:write:create", { email: "a@example.com", tenantId: id })
+            const user = Option.getOrThrow(yield* SeedContext.findUserByEmail("a@example.com"))
+            assert.strictEqual(user.tenantId, id)
+            const rows = yield* SeedContext.query("SELECT tenant_id::text FROM read_users")
+            assert.deepStrictEqual(rows, [{ tenant_id: id }])
+          })
+        )
+      })
+      assert.deepStrictEqual(yield* events, [{ n: 2 }])
+    }).pipe(
+      fresh({
+        transformQueryNames: (name) => `not_${name}`,
+        transformResultNames: (name) => name.toUpperCase(),
+        transformJson: true
+      })
+    )
+  )
+
+  it.effect("does not join a transaction of the program that calls it", () =>
+    Effect.gen(function* () {
+      const client = yield* sql
+      yield* Effect.ignore(
+        client.withTransaction(Effect.zipRight(apply({ "1": seed(tenant("a")) }), Effect.fail("rolled back")))
+      )
+      assert.deepStrictEqual(yield* markers, [{ id: "1" }])
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("joins a seed's own statements, and undoes them with the rest", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* Effect.promise(() => query("CREATE TABLE notes (text text)"))
+      yield* failureOf({
+        "1": seed(Effect.zipRight(statement("INSERT INTO notes VALUES ('x')"), Effect.fail(new Error("no"))))
+      })
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM notes")), [])
+      yield* apply({ "2": seed(statement("INSERT INTO notes VALUES ('y')")) })
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM notes")), [{ text: "y" }])
+    }).pipe(fresh())
+  )
+
+  it.effect("loses no row to concurrency inside a seed", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* Effect.promise(() => query("CREATE TABLE notes (n int)"))
+      const jobs = Array.from({ length: 40 }, (_, n) => {
+        if (n % 4 === 0) return Effect.asVoid(statement(`INSERT INTO notes VALUES (${n})`))
+        if (n % 4 === 1) return Effect.asVoid(tenant(`t${n}`))
+        if (n % 4 === 2) return Effect.ignore(SeedContext.systemWriteAs("tenant:write:create", { key: "", name: "x" }))
+        return Effect.ignore(SeedContext.query(n % 8 === 3 ? "SELECT nextval('nothing')" : "SELECT * FROM notes"))
+      })
+      yield* apply({ "1": seed(Effect.all(jobs, { concurrency: "unbounded", discard: true })) })
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT count(*)::int AS n FROM notes")), [{ n: 10 }])
+      assert.deepStrictEqual(yield* events, [{ n: 10 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("refuses statements of a fiber that outlives the seed", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* Effect.promise(() => query("CREATE TABLE notes (text text)"))
+      const over = yield* Deferred.make<void>()
+      const result = yield* Deferred.make<string>()
+      const late = Deferred.await(over).pipe(
+        Effect.zipRight(statement("INSERT INTO notes VALUES ('late')")),
+        Effect.match({ onSuccess: () => "written", onFailure: ({ cause }) => String(cause) }),
+        Effect.flatMap((text) => Deferred.succeed(result, text))
+      )
+      yield* apply({ "1": seed(Effect.forkDaemon(late)) })
+      yield* Deferred.succeed(over, void 0)
+      assert.include(yield* Deferred.await(result), "is over")
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM notes")), [])
+    }).pipe(fresh())
+  )
+
+  it.effect(
+    "tells of a backend that is ended in the body: DatabaseError with the seed's id, nothing kept, the attempt on another connection",
+    () =>
+      Effect.gen(function* () {
+        const { query } = yield* TestDatabase
+        const end = Effect.flatMap(statement("SELECT pg_backend_pid() AS pid"), (rows) =>
+          Effect.promise(() =>
+            query("SELECT pg_terminate_backend(($1::jsonb->0->>'pid')::int)", [JSON.stringify(rows)])
+          )
+        )
+        const run = apply({ "1": seed(tenant("a").pipe(Effect.zipRight(end), Effect.zipRight(tenant("b")))) })
+        const error = yield* Effect.flip(run)
+        assert.deepInclude(error, { _tag: "DatabaseError", id: Option.some("1"), connectionLost: true })
+        // The tables were created in the transaction that was lost.
+        assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT to_regclass('kumiko_events')::text AS t")), [
+          { t: null }
+        ])
+        yield* apply({ "0": seed(Effect.void) })
+        yield* Effect.flip(run)
+        const rows = yield* attempts
+        assert.deepStrictEqual(
+          rows.map((row) => [row["id"], row["outcome"]]),
+          [
+            ["0", "applied"],
+            ["1", "failed"]
+          ]
+        )
+        assert.deepStrictEqual(yield* events, [{ n: 0 }])
+      }).pipe(fresh())
+  )
+
+  it.effect("runs under the timeouts of a role that are shorter than the body", () =>
+    Effect.gen(function* () {
+      yield* apply({
+        "1": seed(
+          Effect.zipRight(tenant("a"), Effect.zipRight(statement("SELECT pg_sleep(0.4)"), Effect.sleep("400 millis")))
+        )
+      })
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(
+      Effect.provide(
+        Layer.unwrapEffect(
+          Effect.gen(function* () {
+            const { query } = yield* TestDatabase
+            yield* Effect.promise(async () => {
+              const [row] = await query("SELECT current_database() AS name")
+              for (const setting of [
+                "statement_timeout",
+                "idle_in_transaction_session_timeout",
+                "transaction_timeout"
+              ]) {
+                await query(`ALTER DATABASE ${String(row?.["name"])} SET ${setting} = '200ms'`)
+              }
+              await query(`ALTER DATABASE ${String(row?.["name"])} SET default_transaction_isolation = 'serializable'`)
+            })
+            return Database.client()
+          })
+        ).pipe(Layer.provideMerge(Database.layer))
+      )
+    )
+  )
+
+  it.effect(
+    "links every event to the operation, and those of a step to each other; notifies; acts as the system user",
+    () =>
+      Effect.gen(function* () {
+        const { connect, query } = yield* TestDatabase
+        const listener = yield* Effect.promise(connect)
+        const heard = yield* Deferred.make<string>()
+        listener.on("notification", ({ channel }) => Deferred.unsafeDone(heard, Effect.succeed(channel)))
+        yield* Effect.promise(() => listener.query("LISTEN kumiko_events_new"))
+        yield* apply({ "1": seed(Effect.all([tenant("a"), tenant("b")])), "2": seed(tenant("c")) })
+        assert.strictEqual(yield* Deferred.await(heard), "kumiko_events_new")
+        const rows = yield* Effect.promise(() =>
+          query("SELECT metadata, created_by, tenant_id::text FROM kumiko_events ORDER BY id")
+        )
+        const metadata = rows.map((row) => Schema.decodeUnknownSync(Event.EventMetadata)(row["metadata"]))
+        assert.deepStrictEqual(
+          metadata.map(({ headers }) => headers),
+          [{ operationId: "1" }, { operationId: "1" }, { operationId: "2" }]
+        )
+        assert.strictEqual(metadata[0]?.correlationId, metadata[1]?.correlationId)
+        assert.notStrictEqual(metadata[0]?.correlationId, metadata[2]?.correlationId)
+        assert.deepInclude(rows[0], { created_by: Event.systemUserId, tenant_id: Event.systemTenantId })
+      }).pipe(fresh())
+  )
+
+  it.effect("undoes a rejected write that is caught, events and projections, and the seed goes on", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({
+        "1": seed(
+          Effect.gen(function* () {
+            yield* tenant("a")
+            const taken = yield* Effect.flip(tenant("a"))
+            assert.deepInclude(taken, { _tag: "WriteRejected", handler: "tenant:write:create", code: "conflict" })
+            const both = yield* Effect.flip(
+              SeedContext.systemWriteAll("tenant:write:create", [
+                { key: "b", name: "b" },
+                { key: "a", name: "a" }
+              ])
+            )
+            assert.deepInclude(both, { _tag: "WriteRejected", code: "conflict" })
+            yield* tenant("c")
+          })
+        )
+      })
+      const rows = yield* Effect.promise(() => query("SELECT key FROM read_tenants ORDER BY key"))
+      assert.deepStrictEqual(rows, [{ key: "a" }, { key: "c" }])
+      assert.deepStrictEqual(yield* events, [{ n: 2 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("runs the inline projections of an application's own feature over a table that it owns", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      const place = WriteHandler.make({
+        name: "orders:write:place",
+        payload: Schema.Struct({ id: Schema.UUID, total: Schema.Int }),
+        access: ["system"],
+        handle: ({ id, total }) => ({
+          events: [
+            { aggregateId: id, aggregateType: "order", version: 1, type: "order.placed", payload: { id, total } }
+          ],
+          data: { id, total }
+        })
+      })
+      const orders = Feature.make({
+        name: "orders",
+        handlers: [place],
+        projections: [
+          Projection.make({
+            name: "read_orders",
+            events: ["order.placed"],
+            apply: (placed) =>
+              Effect.flatMap(sql, (client) =>
+                Effect.forEach(
+                  placed,
+                  ({ payload }) =>
+                    client`INSERT INTO read_orders ${client.insert({ id: String(payload["id"]), total: Number(payload["total"]) })}`,
+                  {
+                    discard: true
+                  }
+                )
+              )
+          })
+        ],
+        tables: [
+          {
+            name: "read_orders",
+            primaryKey: ["id"],
+            indexes: [["total"]],
+            columns: [
+              { name: "id", type: "uuid" },
+              { name: "total", type: "integer" }
+            ]
+          }
+        ]
+      })
+      const id = "11111111-1111-4111-8111-111111111111"
+      const seeds = {
+        "1": seed(
+          Effect.gen(function* () {
+            const placed = yield* SeedContext.write(place, { id, total: 12 })
+            assert.deepStrictEqual(placed, { id, total: 12 })
+          })
+        )
+      }
+      yield* Effect.provide(
+        SeedRunner.apply({ appliedBy: "boot" }),
+        EsOps.layer({ seeds, features: [Identity.feature, orders] })
+      )
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM read_orders")), [{ id, total: 12 }])
+    }).pipe(fresh())
+  )
+
+  it.effect(
+    "lets twelve runs on an empty database create everything once, apply every seed once, and fail nowhere",
+    () =>
+      Effect.gen(function* () {
+        const seeds = Object.fromEntries(["1", "2", "3", "4"].map((id) => [id, seed(tenant(id))]))
+        const reports = yield* Effect.all(
+          Array.from({ length: 12 }, () => apply(seeds)),
+          { concurrency: "unbounded" }
+        )
+        const applied = reports.flatMap(({ outcomes }) =>
+          outcomes.filter(({ _tag }) => _tag === "Applied").map(({ id }) => id)
+        )
+        assert.deepStrictEqual(applied.toSorted(), ["1", "2", "3", "4"])
+        assert.deepStrictEqual(yield* events, [{ n: 4 }])
+      }).pipe(fresh({ maxConnections: 15 }))
+  )
+
+  it.effect("survives a program that creates the marker table without the lock at the same moment", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* TestDatabase
+      const other = yield* Effect.promise(connect)
+      yield* Effect.promise(() =>
+        other.query(
+          "BEGIN; CREATE TABLE kumiko_es_operations (id text PRIMARY KEY, operation_type text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), duration_ms integer NOT NULL, applied_by text NOT NULL, notes text)"
+        )
+      )
+      const running = yield* Effect.fork(apply({ "1": seed(tenant("a")) }))
+      const watcher = yield* Effect.promise(connect)
+      const blocked = Effect.promise(() => watcher.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+      yield* Effect.repeat(blocked, { until: ({ rowCount }) => rowCount === 1 })
+      yield* Effect.promise(() => other.query("COMMIT"))
+      assert.strictEqual((yield* Fiber.join(running)).outcomes.length, 1)
+      assert.deepStrictEqual(yield* markers, [{ id: "1" }])
+    }).pipe(fresh())
+  )
+})
