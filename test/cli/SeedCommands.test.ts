@@ -1,0 +1,507 @@
+/**
+ * The built command as a child process, on the test server: words in, lines and codes out, and what is in the database afterwards.
+ */
+import { assert, afterAll, beforeAll, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { Attempt, Document } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
+import { Client } from "pg"
+import { inject } from "vitest"
+import type { Project } from "../support/Project.js"
+import * as Projects from "../support/Project.js"
+import * as Database from "../support/TestDatabase.js"
+
+const projects: Array<Project> = []
+const project = async (files: Readonly<Record<string, string>>, name?: string) => {
+  const made = await Projects.make(files, name)
+  projects.push(made)
+  return made
+}
+
+const databases: Array<string> = []
+const admin = async <A>(use: (client: Client) => Promise<A>, url = Database.url("postgres")): Promise<A> => {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await use(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** A fresh database: its environment for the command, and a way to look into it. */
+const database = async () => {
+  const name = `cli_${randomUUID().replaceAll("-", "")}`
+  await admin((client) => client.query(`CREATE DATABASE ${name}`))
+  databases.push(name)
+  const url = Database.url(name)
+  return {
+    name,
+    url,
+    env: { DATABASE_URL: url },
+    query: (text: string) => admin(async (client) => (await client.query(text)).rows, url)
+  }
+}
+
+afterAll(async () => {
+  for (const made of projects) await made.remove()
+  await admin(async (client) => {
+    for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)
+  })
+})
+
+const tenant = (key: string) =>
+  Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "${key}", name: "${key}" })`)
+const failing = Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`)
+
+const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(Document.ApplyDocument), { onExcessProperty: "error" })
+const decodeStatus = Schema.decodeUnknownSync(Schema.parseJson(Document.StatusDocument), { onExcessProperty: "error" })
+const decodeError = Schema.decodeUnknownSync(Schema.parseJson(Document.ErrorDocument), { onExcessProperty: "error" })
+
+describe("seed:apply and seed:status", () => {
+  it("apply once, say so, and find nothing to do the second time", async () => {
+    const { env, query } = await database()
+    const { run } = await project({
+      "seeds/1-one.ts": tenant("one"),
+      "seeds/2-two.mjs": tenant("two").replace("Option, ", "")
+    })
+    const first = await run(["seed:apply"], env)
+    assert.strictEqual(first.code, 0, first.stderr)
+    assert.match(
+      first.stdout,
+      /^applied {5}1-one {2}\d+ ms, 1 event\napplied {5}2-two {2}\d+ ms, 1 event\n2 applied, 0 not attempted\.\n$/
+    )
+    assert.match(first.stderr, /^database: postgres:\/\/postgres:\*\*\*@127\.0\.0\.1:\d+\/cli_\w+\n$/)
+    const second = await run(["seed:apply"], env)
+    assert.deepStrictEqual([second.code, second.stdout], [0, "Nothing to do.\n"])
+    assert.deepStrictEqual(await query("SELECT key FROM read_tenants ORDER BY key"), [{ key: "one" }, { key: "two" }])
+    const status = await run(["seed:status", "--check"], env)
+    assert.strictEqual(status.code, 0)
+    assert.match(status.stdout, /^applied {5}1-one .*\napplied {5}2-two .*\n2 applied\.\n$/)
+  })
+
+  it("stop at the first failure with exit 1, and say what was done, what failed and why, and what was not attempted", async () => {
+    const { env, query } = await database()
+    const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
+    const text = await run(["seed:apply"], env)
+    assert.strictEqual(text.code, 1)
+    assert.include(text.stdout, "failed      2\nnot run     3\n1 applied, 1 failed, 1 not attempted.\n")
+    assert.include(text.stderr, 'error: seed "2" failed: too far\n')
+    assert.include(text.stderr, "es-ops seed:apply again")
+    const json = await run(["seed:apply", "--json"], env)
+    assert.strictEqual(json.code, 1)
+    const document = decodeApply(json.stdout)
+    assert.deepStrictEqual(document, {
+      schemaVersion: 1,
+      applied: [],
+      skipped: [],
+      raced: [],
+      failed: {
+        id: "2",
+        error: {
+          _tag: "SeedFailed",
+          message: 'seed "2" failed: too far',
+          cause: new Attempt.AttemptError({ _tag: "RangeError", code: null, message: "too far" })
+        }
+      },
+      notAttempted: ["3"],
+      dryRun: false,
+      skippedAll: null
+    })
+    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
+    assert.deepStrictEqual(
+      await query("SELECT operation_id AS id, outcome, attempt FROM es_ops_attempts ORDER BY id"),
+      [
+        { id: "1", outcome: "applied", attempt: 1 },
+        { id: "2", outcome: "failed", attempt: 1 },
+        { id: "2", outcome: "failed", attempt: 2 }
+      ]
+    )
+    const status = await run(["seed:status", "--check", "--json"], env)
+    assert.strictEqual(status.code, 3)
+    assert.deepStrictEqual(
+      decodeStatus(status.stdout).seeds.map(({ id, lastAttempt, state }) => [id, state, lastAttempt?.outcome]),
+      [
+        ["1", "applied", "applied"],
+        ["2", "pending", "failed"],
+        ["3", "pending", undefined]
+      ]
+    )
+  })
+
+  it("keep stdout for the document when seeds print", async () => {
+    const { env } = await database()
+    const noisy = `console.log("top level")\n${Projects.seedSource(`
+      console.log("printed")
+      process.stdout.write("written\\n")
+      yield* Effect.log("logged")`)}`
+    const { run } = await project({ "seeds/1.ts": noisy })
+    const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
+    assert.strictEqual(code, 0)
+    assert.strictEqual(decodeApply(stdout).applied.length, 1)
+    for (const text of ["top level", "printed", "written", "[1] logged"]) assert.include(stderr, text)
+  })
+
+  it("show an edited seed as changed, one without a file as an orphan, and go on", async () => {
+    const { env } = await database()
+    const made = await project({ "seeds/1.ts": tenant("one"), "seeds/3.ts": tenant("three") })
+    await made.run(["seed:apply"], env)
+    await made.write("seeds/1.ts", `${tenant("one")}\n// edited`)
+    const other = await project({ "seeds/1.ts": `${tenant("one")}\r\n// edited`, "seeds/2.ts": tenant("two") })
+    const { seeds } = decodeStatus((await other.run(["seed:status", "--json"], env)).stdout)
+    assert.deepStrictEqual(
+      seeds.map(({ changed, id, state }) => [id, state, changed]),
+      [
+        ["1", "applied", true],
+        ["2", "late", false],
+        ["3", "orphan", false]
+      ]
+    )
+    const refused = await other.run(["seed:apply", "--late", "fail", "--json"], env)
+    assert.strictEqual(refused.code, 4)
+    assert.deepStrictEqual(
+      decodeApply(refused.stdout).failed?.error.problems?.map(({ _tag, id }) => [_tag, id]),
+      [["LateSeed", "2"]]
+    )
+    const late = await other.run(["seed:apply"], env)
+    assert.strictEqual(late.code, 0)
+    assert.include(late.stderr, '"2" is late')
+  })
+
+  it("are raced by two processes over ten seeds: each is applied once, by one of them", async () => {
+    const { env, query } = await database()
+    const files = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`seeds/${n}.ts`, tenant(`t${n}`)]))
+    const { run } = await project(files)
+    const results = await Promise.all([run(["seed:apply", "--json"], env), run(["seed:apply", "--json"], env)])
+    assert.deepStrictEqual(
+      results.map(({ code }) => code),
+      [0, 0]
+    )
+    const [a, b] = results.map(({ stdout }) => decodeApply(stdout))
+    const applied = [...(a?.applied ?? []), ...(b?.applied ?? [])].map(({ id }) => id).toSorted()
+    assert.deepStrictEqual(
+      applied,
+      Array.from({ length: 10 }, (_, n) => `${n}`)
+    )
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 10 }])
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_es_operations"), [{ n: 10 }])
+    assert.deepStrictEqual(await query("SELECT outcome, count(*)::int AS n FROM es_ops_attempts GROUP BY outcome"), [
+      { outcome: "applied", n: 10 }
+    ])
+  })
+
+  it("keep nothing of a process that is killed between body and marker, and apply the seed once afterwards", async () => {
+    const { env, query, url } = await database()
+    const { run, start } = await project({ "seeds/0.ts": tenant("zero"), "seeds/1.ts": tenant("one") })
+    await run(["seed:apply", "--to", "0"], env)
+    await admin(async (blocker) => {
+      // The marker's INSERT waits for this row; everything before it is done then.
+      await blocker.query(
+        "BEGIN; INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('1', 'x', 0, 'x')"
+      )
+      const running = start(["seed:apply"], env)
+      await untilTrue(() =>
+        query(
+          "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%kumiko_es_operations%'"
+        )
+      )
+      running.process.kill("SIGKILL")
+      assert.strictEqual((await running.result).signal, "SIGKILL")
+      await untilTrue(async () =>
+        (await query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")).length === 0 ? [1] : []
+      )
+      await blocker.query("ROLLBACK")
+    }, url)
+    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "0" }])
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
+    const again = await run(["seed:apply", "--json"], env)
+    assert.deepStrictEqual(
+      decodeApply(again.stdout).applied.map(({ events, id }) => [id, events]),
+      [["1", 1]]
+    )
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 2 }])
+  })
+
+  it("roll back, record and release on a signal, and exit 130 or 143", async () => {
+    const { env, query } = await database()
+    const body = `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
+    yield* Effect.log("inside")
+    yield* Effect.never`
+    const { run, start } = await project({
+      "seeds/0.ts": tenant("zero"),
+      "seeds/1.ts": Projects.seedSource(body),
+      "seeds/2.ts": tenant("two")
+    })
+    await run(["seed:apply", "--to", "0"], env)
+    for (const [signal, expected] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143]
+    ] as const) {
+      const running = start(["seed:apply", "--json"], env)
+      await running.says("inside")
+      running.process.kill(signal)
+      const { code, stderr, stdout } = await running.result
+      assert.strictEqual(code, expected, stderr)
+      assert.include(stderr, "rolled back")
+      assert.deepStrictEqual(decodeApply(stdout).notAttempted, ["1", "2"])
+    }
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
+    assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts ORDER BY id"), [
+      { outcome: "applied" },
+      { outcome: "interrupted" },
+      { outcome: "interrupted" }
+    ])
+    assert.deepStrictEqual(await query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), [])
+  })
+
+  it("name who holds the lock at once while they wait, and exit 5 when it takes too long", async () => {
+    const { env, url } = await database()
+    const { run, start } = await project({ "seeds/1.ts": tenant("one") })
+    await admin(async (holder) => {
+      await holder.query("SET application_name = 'slow deploy'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
+      const late = await run(["seed:apply", "--lock-timeout", "0s", "--json"], env)
+      assert.strictEqual(late.code, 5)
+      assert.deepInclude(decodeApply(late.stdout).failed, { id: "1" })
+      assert.include(late.stderr, "(slow deploy)")
+      const waiting = start(["seed:apply"], env)
+      await waiting.says("(slow deploy)")
+      await holder.query("COMMIT")
+      assert.strictEqual((await waiting.result).code, 0)
+    }, url)
+  })
+
+  it("work in a path with space, #, %, ? and umlaut", async () => {
+    const { env } = await database()
+    const { run } = await project(
+      {
+        "se eds #1 %41 ü/1 ü #%.ts": tenant("one"),
+        "se eds #1 %41 ü/2 %41.mjs": tenant("two").replace("Option, ", "")
+      },
+      "a b#c%20d ü"
+    )
+    const { code, stderr, stdout } = await run(["seed:apply", "--json", "--seeds", "se eds #1 %41 ü"], env)
+    assert.strictEqual(code, 0, stderr)
+    assert.deepStrictEqual(
+      decodeApply(stdout).applied.map(({ id }) => id),
+      ["1 ü #%", "2 %41"]
+    )
+  })
+})
+
+describe("wrong input", () => {
+  let shared: Project
+  beforeAll(async () => {
+    shared = await project({ "seeds/1.ts": tenant("one"), "a-file": "" })
+  })
+
+  /** Runs with and without --json, and gives the text of both after checking that they agree. */
+  const refused = async (
+    made: Project,
+    args: ReadonlyArray<string>,
+    env: Readonly<Record<string, string>>,
+    code: number
+  ) => {
+    const text = await made.run(["seed:apply", ...args], env)
+    const json = await made.run(["seed:apply", ...args, "--json"], env)
+    assert.deepStrictEqual([text.code, json.code], [code, code], `${text.stderr}\n${json.stderr}`)
+    const { failed } = decodeApply(json.stdout)
+    assert.isNotNull(failed)
+    if (failed === null) throw new Error("unreachable")
+    assert.include(text.stderr, failed.error.message)
+    assert.notInclude(text.stderr + text.stdout + json.stderr + json.stdout, inject("postgres").password)
+    return failed
+  }
+
+  it("no database named: exit 2, naming the variable and --embedded", async () => {
+    for (const env of [{}, { DATABASE_URL: "" }]) {
+      const { error } = await refused(shared, [], env, 2)
+      assert.strictEqual(error._tag, "UsageError")
+      assert.include(error.message, "DATABASE_URL")
+      assert.include(error.message, "--embedded")
+    }
+  })
+
+  it("two databases named: exit 2", async () => {
+    const url = "postgres://u@127.0.0.1:1/d"
+    await refused(shared, ["--embedded", "--database-url", url], {}, 2)
+    const { error } = await refused(shared, [], { DATABASE_URL: url, ES_OPS_EMBEDDED: "x" }, 2)
+    assert.include(error.message, "two databases")
+  })
+
+  it("a DATABASE_URL that is none: exit 4, before anything is connected to", async () => {
+    for (const url of ["not a url", "mysql://u:secret@h/d", "http://h", "postgres"]) {
+      const { error } = await refused(shared, [], { DATABASE_URL: url }, 4)
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, "DATABASE_URL")
+      assert.notInclude(error.message, "secret")
+    }
+    assert.strictEqual((await refused(shared, ["--database-url", "nope"], {}, 2)).error._tag, "UsageError")
+  })
+
+  it("a server that refuses, a wrong password, a database that is not there: exit 6, and the password is never shown", async () => {
+    const cases: ReadonlyArray<readonly [string, string]> = [
+      ["postgres://u:hunter2@127.0.0.1:1/d", "ECONNREFUSED"],
+      [Database.url("postgres", "postgres", "hunter2"), "28P01"],
+      [Database.url("nowhere_at_all"), "3D000"]
+    ]
+    for (const [url, code] of cases) {
+      const { error } = await refused(shared, [], { DATABASE_URL: url }, 6)
+      assert.strictEqual(error._tag, "DatabaseError")
+      assert.include(error.message, code)
+      assert.notInclude(error.message, "hunter2")
+    }
+  })
+
+  it("a role that may not create tables: exit 6, naming the table and the next step; nothing is left", async () => {
+    const { name, query } = await database()
+    await query(`DROP ROLE IF EXISTS reader_${name}; CREATE ROLE reader_${name} LOGIN PASSWORD 'pw'`)
+    const env = { DATABASE_URL: Database.url(name, `reader_${name}`, "pw") }
+    const failed = await refused(shared, [], env, 6)
+    assert.strictEqual(failed.id, "1")
+    assert.include(failed.error.message, '"kumiko_es_operations"')
+    assert.include(failed.error.message, "42501")
+    assert.include(failed.error.message, "es-ops schema")
+    const status = await shared.run(["seed:status"], env)
+    assert.strictEqual(status.code, 0, status.stderr)
+    assert.deepStrictEqual(
+      await query("SELECT relname FROM pg_class WHERE relname LIKE 'kumiko%' OR relname LIKE 'es_ops%'"),
+      []
+    )
+    await query(`DROP ROLE reader_${name}`)
+  })
+
+  it("a role that may write but owns nothing, and only the attempts are missing: a warning, and no history", async () => {
+    const { env, name, query } = await database()
+    await shared.run(["seed:apply"], env)
+    const role = `writer_${name}`
+    await query(`DROP TABLE es_ops_attempts; CREATE ROLE ${role} LOGIN PASSWORD 'pw';
+      GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+    const two = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const { code, stderr } = await two.run(["seed:apply"], { DATABASE_URL: Database.url(name, role, "pw") })
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, '"es_ops_attempts" is missing and this role may not create it')
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+
+  it("a seeds folder that is a file: exit 4; one that is not there: a notice and nothing to do", async () => {
+    const { env } = await database()
+    const { error, id } = await refused(shared, ["--seeds", "a-file"], env, 4)
+    assert.isNull(id)
+    assert.deepStrictEqual(
+      error.problems?.map(({ _tag }) => _tag),
+      ["SeedSourceError"]
+    )
+    assert.include(error.message, "a-file cannot be read: it is not a folder")
+    const status = await shared.run(["seed:status", "--seeds", "a-file", "--json"], env)
+    assert.strictEqual(status.code, 4)
+    assert.strictEqual(decodeError(status.stdout).error._tag, "SeedsInconsistent")
+    const missing = await shared.run(["seed:apply", "--seeds", "typo"], env)
+    assert.deepStrictEqual([missing.code, missing.stdout], [0, "Nothing to do.\n"])
+    assert.match(missing.stderr, /warn: the seeds folder .*typo does not exist/)
+  })
+
+  it("many wrong seeds among good ones: exit 4, every problem listed with its file, nothing applied", async () => {
+    const { env, query } = await database()
+    const wrong = await project({
+      "seeds/00-good.ts": tenant("good"),
+      "seeds/01-syntax.ts": "export default {\n  description: 'x',,\n}",
+      "seeds/02-throws.ts": "throw new Error('at import')",
+      "seeds/03-none.ts": "export const seed = 1",
+      "seeds/04-shape.ts": "export default { description: 'x' }",
+      "seeds/05-handler.ts": Projects.seedSource(`
+        // SeedContext.systemWriteAs("in:a:comment", {})
+        yield* SeedContext.systemWriteAs("tenant:write:creat", {})`),
+      "seeds/06-twice.ts": tenant("a"),
+      "seeds/06-twice.js": "export default 1",
+      "seeds/07 flag.ts": Projects.seedSource("", "\n  skippable: true,"),
+      "seeds/07-flag.ts": Projects.seedSource("", "\n  skippable: true,"),
+      "seeds/08-missing.ts": "import 'not-installed'\nexport default 1"
+    })
+    const { error, id } = await refused(wrong, [], env, 4)
+    assert.isNull(id)
+    assert.strictEqual(error._tag, "SeedsInconsistent")
+    const found = error.problems?.map(({ _tag, id: seed }) => `${seed} ${_tag}`) ?? []
+    for (const expected of [
+      "01-syntax SeedImportError",
+      "02-throws SeedImportError",
+      "03-none InvalidSeed",
+      "04-shape InvalidSeed",
+      "05-handler UnknownHandler",
+      "06-twice DuplicateSeedId",
+      "07 flag AmbiguousSkipFlag",
+      "08-missing SeedImportError"
+    ]) {
+      assert.include(found, expected)
+    }
+    assert.notInclude(found.join(), "00-good")
+    const message = (seed: string) => error.problems?.find((problem) => problem.id === seed)?.message ?? ""
+    assert.match(message("01-syntax"), /seeds\/01-syntax\.ts cannot be loaded: line 2: /)
+    assert.match(message("02-throws"), /02-throws\.ts cannot be loaded: at import/)
+    assert.match(message("03-none"), /no default export/)
+    assert.match(message("05-handler"), /05-handler\.ts, line \d+: no write handler is named "tenant:write:creat"/)
+    assert.match(message("06-twice"), /06-twice\.js and .*06-twice\.ts are both/)
+    assert.match(message("07 flag"), /share the skip flag KUMIKO_SKIP_ES_OPS_07_FLAG/)
+    assert.notInclude(error.message, "in:a:comment")
+    assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname LIKE 'kumiko%'"), [])
+    const status = await wrong.run(["seed:status", "--check", "--json"], env)
+    assert.strictEqual(status.code, 4)
+    assert.strictEqual(
+      decodeStatus(status.stdout).seeds.find((seed) => seed.id === "01-syntax")?.problem?._tag,
+      "SeedImportError"
+    )
+  })
+
+  it("an id that is taken by another kind of operation: exit 4", async () => {
+    const { env, query } = await database()
+    await shared.run(["seed:apply"], env)
+    await query("INSERT INTO kumiko_es_operations VALUES ('2', 'projection-rebuild', now(), 0, 'cli', null)")
+    const made = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const { error } = await refused(made, [], env, 4)
+    assert.deepStrictEqual(
+      error.problems?.map(({ _tag, id }) => [_tag, id]),
+      [["IdTaken", "2"]]
+    )
+    assert.include(error.message, "projection-rebuild")
+  })
+
+  it("words that are no command, option or value: exit 2, and with --json a document", async () => {
+    for (const args of [
+      ["seed:aply"],
+      ["seed:status", "--nope"],
+      ["seed:status", "--late", "never"],
+      ["seed:status", "--lock-timeout", "soon"]
+    ]) {
+      const { code, stderr, stdout } = await shared.run([...args, "--json"], {
+        DATABASE_URL: "postgres://u@127.0.0.1:1/d"
+      })
+      assert.strictEqual(code, 2, `${args.join(" ")}: ${stderr}`)
+      assert.strictEqual(decodeError(stdout).error._tag, "UsageError")
+      assert.include(stderr, "error: ")
+      assert.notInclude(stderr, "\u001B")
+    }
+    const unknown = await database()
+    const { error } = await refused(shared, ["--to", "9"], unknown.env, 2)
+    assert.include(error.message, 'no seed has the id "9"')
+    const late = await refused(shared, [], { ...unknown.env, ES_OPS_LATE: "never" }, 4)
+    assert.include(late.error.message, "ES_OPS_LATE")
+  })
+
+  it("a seed that is skipped, and all seeds skipped, are no failure", async () => {
+    const { env } = await database()
+    const made = await project({ "seeds/1.ts": Projects.seedSource("yield* Effect.void", "\n  skippable: true,") })
+    const skipped = await made.run(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS_1: "1" })
+    assert.deepStrictEqual(
+      [skipped.code, decodeApply(skipped.stdout).skipped],
+      [0, [{ id: "1", flag: "KUMIKO_SKIP_ES_OPS_1" }]]
+    )
+    const all = await made.run(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS: "1" })
+    assert.deepStrictEqual([all.code, decodeApply(all.stdout).skippedAll], [0, "KUMIKO_SKIP_ES_OPS"])
+  })
+})
+
+/** Asks again until there is an answer: for what another process does in its own time. */
+const untilTrue = async (ask: () => Promise<ReadonlyArray<unknown>>): Promise<void> => {
+  for (let found = await ask(); found.length === 0; found = await ask()) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
