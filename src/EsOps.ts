@@ -19,6 +19,8 @@ import * as MemoryLock from "./operation/OperationLock.js"
 import * as MemoryLog from "./operation/OperationLog.js"
 import * as Replica from "./operation/Replica.js"
 import * as MemoryTransactor from "./operation/Transactor.js"
+import type * as EmbeddedLock from "./postgres/EmbeddedLock.js"
+import * as Pglite from "./postgres/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
 import type * as Seed from "./seed/Seed.js"
 import type { Requirements } from "./seed/SeedRunner.js"
@@ -61,6 +63,15 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
   const base = ports.pipe(Layer.provideMerge(Layer.merge(OperationConfig.layer(settings), Replica.layer)))
   return Layer.provideMerge(entrance(settings), base)
 }
+
+/** A client of one's own on a server, for programs that bring none: at most two connections. */
+export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
+
+/** A client on an embedded database in a folder, for development: no server, no fsync, one process at a time. */
+export const layerEmbedded: typeof Pglite.layer = Pglite.layer
+
+/** Another process has the embedded database open. */
+export type EmbeddedInUse = EmbeddedLock.EmbeddedInUse
 
 /** The settings of the memory layers. */
 export interface MemorySettings<
