@@ -13,6 +13,7 @@ import { SeedsInconsistent } from "../seed/SeedProblem.js"
 import type { SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome } from "../seed/SeedReport.js"
 import * as SeedRunner from "../seed/SeedRunner.js"
+import type { Observer } from "../seed/SeedSequence.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 import * as SeedStatus from "../seed/SeedStatus.js"
 import type { RunFailure } from "./Document.js"
@@ -30,6 +31,9 @@ export const applyOptions = {
     Options.withPseudoName("id"),
     Options.withDescription("Apply up to and including this seed"),
     Options.optional
+  ),
+  dryRun: Options.boolean("dry-run").pipe(
+    Options.withDescription("Run the pending seeds for real in one transaction, show their events, and roll it back")
   )
 }
 
@@ -48,26 +52,32 @@ interface Seen {
 }
 
 /** Applies the seeds; gives the exit code. */
-export const apply = (given: Given & { readonly to: Option.Option<string> }): Effect.Effect<number, never, Terminal> =>
+export const apply = (
+  given: Given & { readonly to: Option.Option<string>; readonly dryRun: boolean }
+): Effect.Effect<number, never, Terminal> =>
   Effect.gen(function* () {
     const terminal = yield* Terminal
     const seen = yield* Ref.make<Seen>({ planned: [], outcomes: [] })
-    const observer: SeedRunner.Observer = {
+    const observer: Observer = {
       planned: (planned) => Ref.update(seen, (before) => ({ ...before, planned })),
       outcome: (outcome) =>
         Effect.zipRight(
           Ref.update(seen, (before) => ({ ...before, outcomes: [...before.outcomes, outcome] })),
-          given.json ? Effect.void : terminal.out(outcomeLine(terminal, outcome))
+          given.json ? Effect.void : Effect.forEach(outcomeLines(terminal, outcome), terminal.out, { discard: true })
         )
     }
     const run = Effect.flatMap(Settings.resolveAll(given), (settings) =>
       withDatabase(
         settings,
-        SeedRunner.apply({ appliedBy: settings.appliedBy, to: Option.getOrUndefined(given.to), observer })
+        (given.dryRun ? SeedRunner.dryRun : SeedRunner.apply)({
+          appliedBy: settings.appliedBy,
+          to: Option.getOrUndefined(given.to),
+          observer
+        })
       )
     )
     const ended = (exit: Exit.Exit<SeedReport, RunFailure>) =>
-      Effect.flatMap(Ref.get(seen), (before) => endOfRun(terminal, given.json, before, exit))
+      Effect.flatMap(Ref.get(seen), (before) => endOfRun(terminal, given, before, exit))
     return yield* run.pipe(
       Effect.onInterrupt(() => ended(Exit.fail(interrupted))),
       Effect.sandbox,
@@ -106,7 +116,9 @@ export const reportError = (json: boolean, failure: RunFailure): Effect.Effect<n
 
 /** The document of a `seed:apply` that ended before it began. */
 export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, Terminal> =>
-  Effect.flatMap(Terminal, (terminal) => endOfRun(terminal, true, { planned: [], outcomes: [] }, Exit.fail(failure)))
+  Effect.flatMap(Terminal, (terminal) =>
+    endOfRun(terminal, { json: true, dryRun: false }, { planned: [], outcomes: [] }, Exit.fail(failure))
+  )
 
 const checkCode = ({ counts, problems }: Status): number => {
   if (problems.length > 0) return exitCode("SeedsInconsistent")
@@ -123,7 +135,7 @@ const failureOf = <E extends RunFailure>(cause: Cause.Cause<E>): RunFailure =>
 
 const endOfRun = (
   terminal: Terminal["Type"],
-  json: boolean,
+  { dryRun, json }: { readonly dryRun: boolean; readonly json: boolean },
   seen: Seen,
   exit: Exit.Exit<SeedReport, RunFailure>
 ): Effect.Effect<number> =>
@@ -134,7 +146,7 @@ const endOfRun = (
     const left = seen.planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
     const report: SeedReport = Exit.isSuccess(exit)
       ? exit.value
-      : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun: false }
+      : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun }
     yield* json
       ? terminal.out(Document.encode(Document.ApplyDocument, Document.ofRun(report.outcomes, report, failure)))
       : Effect.forEach(closingLines(terminal, report, failed), terminal.out, { discard: true })
@@ -153,12 +165,17 @@ const explain = ({ err }: Terminal["Type"], { _tag, message }: RunFailure): Effe
 
 const column = (text: string): string => text.padEnd(12)
 
-const outcomeLine = ({ paint }: Terminal["Type"], outcome: SeedOutcome): string =>
+const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome): ReadonlyArray<string> =>
   SeedOutcome.$match(outcome, {
-    Applied: ({ durationMs, events, id }) =>
-      `${paint("green", column("applied"))}${id}  ${paint("dim", `${durationMs} ms, ${counted(events, "event")}`)}`,
-    Skipped: ({ flag, id }) => `${paint("yellow", column("skipped"))}${id}  ${paint("dim", `by ${flag}`)}`,
-    Raced: ({ id }) => `${column("raced")}${id}  ${paint("dim", "applied by another replica meanwhile")}`
+    Applied: ({ durationMs, events, id, preview }) => [
+      `${paint("green", column(Option.isSome(preview) ? "would apply" : "applied"))}${id}  ${paint("dim", `${durationMs} ms, ${counted(events, "event")}`)}`,
+      ...Option.getOrElse(preview, () => []).map(
+        ({ aggregateId, payload, type, version }) =>
+          `${column("")}${type} v${version} of ${aggregateId} ${paint("dim", JSON.stringify(payload))}`
+      )
+    ],
+    Skipped: ({ flag, id }) => [`${paint("yellow", column("skipped"))}${id}  ${paint("dim", `by ${flag}`)}`],
+    Raced: ({ id }) => [`${column("raced")}${id}  ${paint("dim", "applied by another replica meanwhile")}`]
   })
 
 const closingLines = (
@@ -171,7 +188,7 @@ const closingLines = (
   if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) return ["Nothing to do."]
   const count = (tag: SeedOutcome["_tag"]) => outcomes.filter((outcome) => outcome._tag === tag).length
   const counts = [
-    `${count("Applied")} applied`,
+    `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,
     ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
     ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
     ...(Option.isSome(failed) ? ["1 failed"] : []),
@@ -180,7 +197,7 @@ const closingLines = (
   return [
     ...Option.toArray(failed).map((id) => `${paint("red", column("failed"))}${id}`),
     ...notAttempted.map((id) => `${paint("dim", column("not run"))}${id}`),
-    `${counts.join(", ")}.`
+    `${counts.join(", ")}.${report.dryRun ? " Dry run: everything was rolled back." : ""}`
   ]
 }
 

@@ -72,6 +72,8 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
      * of its own.
      */
     readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
+    /** The current step's transaction, as the server numbers it; none where there is no server. */
+    readonly transactionId: Effect.Effect<Option.Option<string>, DatabaseError>
     /** One reading statement, in a savepoint that is always undone; it sees what its step has written. */
     readonly query: (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, QueryError>
   }
@@ -129,6 +131,7 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
           Effect.serviceOption(MemoryStep),
           Option.match({ onNone: () => undoable(part), onSome: (step) => step.turn(part) })
         ),
+      transactionId: Effect.succeedNone,
       query: () => new QueryUnavailable()
     })
   })

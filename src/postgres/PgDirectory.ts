@@ -6,6 +6,7 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { AlreadyTaken, Directory, refuseTaken, unique } from "../identity/Directory.js"
 import type { DatabaseError } from "../operation/OperationError.js"
@@ -31,11 +32,28 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
   Directory,
   Effect.gen(function* () {
     const sql = yield* PgSql
+    const eventsSeen = yield* Ref.make(false)
+
+    /** An application with a dispatcher of its own may have no event table; one that is there stays. */
+    const hasEvents = Effect.gen(function* () {
+      if (yield* Ref.get(eventsSeen)) return true
+      const [found] = yield* sql`SELECT to_regclass('kumiko_events')::text AS id`.pipe(
+        rows("looking for the events", Schema.Struct({ id: Schema.NullOr(Schema.String) }))
+      )
+      const seen = found !== undefined && found.id !== null
+      yield* Ref.set(eventsSeen, seen)
+      return seen
+    })
 
     const memberships = (where: Fragment) =>
-      sql`SELECT m.id::text, m.user_id, m.tenant_id::text, coalesce(e.tenant_id, m.tenant_id)::text AS stream_tenant_id, m.roles
-        FROM read_tenant_memberships m LEFT JOIN kumiko_events e ON e.aggregate_id = m.id AND e.version = 1
-        WHERE ${where} ORDER BY m.tenant_id`.pipe(rows("reading memberships", MembershipRow))
+      Effect.flatMap(hasEvents, (joined) => {
+        const stream = joined ? sql`coalesce(e.tenant_id, m.tenant_id)` : sql`m.tenant_id`
+        const events = joined ? sql`LEFT JOIN kumiko_events e ON e.aggregate_id = m.id AND e.version = 1` : sql``
+        return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
+          FROM read_tenant_memberships m ${events} WHERE ${where} ORDER BY m.tenant_id`.pipe(
+          rows("reading memberships", MembershipRow)
+        )
+      })
 
     /** Inserts what is not there yet; the rows that do not come back were taken. */
     const add = <Row extends { readonly id: string }>(

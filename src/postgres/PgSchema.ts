@@ -6,6 +6,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { defaultEscape } from "@effect/sql/Statement"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -95,21 +96,18 @@ const attemptsAtTable = 5
 
 const createTable = (sql: SqlClient.SqlClient, table: TableDdl): Effect.Effect<void, DatabaseError> =>
   Effect.gen(function* () {
-    const create = sql.withTransaction(sql.unsafe(table.statements.join("; ")))
-    for (let attempt = 1; attempt <= attemptsAtTable; attempt++) {
-      const failure = yield* Effect.flip(Effect.asVoid(create)).pipe(Effect.option)
-      if (Option.isNone(failure)) return
-      const state = Option.getOrElse(sqlState(failure.value), () => "")
-      if (table.optional && state === "42501") {
-        return yield* Effect.logWarning(
-          `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator run what \`es-ops schema\` prints.`
-        )
-      }
-      if (!createdByAnother.has(state)) return yield* refusedDdl(table, failure.value)
+    const create = Effect.either(sql.withTransaction(sql.unsafe(table.statements.join("; "))))
+    let failure = yield* create
+    for (let again = attemptsAtTable; Either.isLeft(failure); failure = yield* create) {
+      const state = Option.getOrElse(sqlState(failure.left), () => "")
+      if (table.optional && state === "42501") return yield* Effect.logWarning(withoutHistory(table))
+      if (again-- === 0 || !createdByAnother.has(state)) return yield* refusedDdl(table, failure.left)
       if ((yield* missingOf(sql, [table])).length === 0) return
     }
-    return yield* refusedDdl(table, yield* Effect.flip(Effect.asVoid(create)).pipe(Effect.orDie))
   })
+
+const withoutHistory = (table: TableDdl): string =>
+  `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator run what \`es-ops schema\` prints.`
 
 const refusedDdl = (table: TableDdl, error: SqlError): DatabaseError =>
   databaseError(`creating the table ${table.name}`)(error)

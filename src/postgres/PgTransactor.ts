@@ -2,9 +2,7 @@
  * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -12,19 +10,19 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { describe } from "../operation/Attempt.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import { CommitLost, CommitRefused, DatabaseError } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
-import type { QueryError, Row, StepError, StepOptions } from "../operation/Transactor.js"
-import { QueryFailed, ReadOnlyViolation, Transactor } from "../operation/Transactor.js"
+import type { StepError, StepOptions } from "../operation/Transactor.js"
+import { Transactor } from "../operation/Transactor.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
-import { PgSql } from "./PgSql.js"
+import * as PgQuery from "./PgQuery.js"
+import { PgSql, rows } from "./PgSql.js"
 import type { Step } from "./PgStep.js"
 import * as PgStep from "./PgStep.js"
-import { beginsReading } from "./PgText.js"
 
 /** How long the record of an attempt may take on another connection when the step's own is gone. */
 const traceTimeout = "2 seconds"
@@ -76,7 +74,11 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
             onSome: (step) => step.turn(part)
           })
         ),
-      query: (text, params) => query(sql, text, params)
+      transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
+        rows("reading the transaction's id", Schema.Struct({ id: Schema.String })),
+        Effect.map(([found]) => Option.map(Option.fromNullable(found), ({ id }) => id))
+      ),
+      query: (text, params) => PgQuery.run(sql, text, params)
     })
   })
 )
@@ -205,51 +207,3 @@ const onItsOwn = <A, E, R>(
             })
     )
   )
-
-/** Codes by which the server refuses a write in a read-only transaction, and the ways out of one. */
-const violations = new Set(["25006", "25001", "0A000"])
-
-/**
- * One statement by the extended protocol (which takes no second one, and no ROLLBACK between), in a read-only savepoint that is always
- * undone.
- */
-const query = (
-  sql: SqlClient.SqlClient,
-  text: string,
-  params: ReadonlyArray<unknown>
-): Effect.Effect<ReadonlyArray<Row>, QueryError> => {
-  if (!beginsReading(text)) {
-    const reason = "it takes one statement that begins with SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN or ("
-    return new ReadOnlyViolation({ code: Option.none(), reason })
-  }
-  const read = (connection: Connection) =>
-    connection.executeStream(text, params, undefined).pipe(
-      Stream.runCollect,
-      Effect.map(Chunk.toReadonlyArray),
-      Effect.mapError((error) =>
-        Option.match(sqlState(error), {
-          onNone: () => databaseError("querying")(error),
-          onSome: (state) =>
-            violations.has(state)
-              ? new ReadOnlyViolation({ code: Option.some(state), reason: reasonOf(error) })
-              : new QueryFailed({ code: Option.some(state), reason: reasonOf(error) })
-        })
-      )
-    )
-  return Effect.flatMap(
-    Effect.serviceOption(PgStep.PgStep),
-    Option.match({
-      onSome: (step) => step.turn(read(step.raw), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
-      onNone: () =>
-        Effect.scoped(
-          Effect.flatMap(Effect.mapError(sql.reserve, databaseError("connecting")), (connection) =>
-            Effect.acquireUseRelease(
-              Effect.mapError(connection.executeRaw("BEGIN READ ONLY", []), databaseError("querying")),
-              () => read(connection),
-              () => Effect.ignore(connection.executeRaw("ROLLBACK", []))
-            )
-          )
-        )
-    })
-  )
-}

@@ -1,22 +1,21 @@
 /**
  * The record of seeds, kept by hand: mark one as applied without running it, and read the history.
  */
-import * as Clock from "effect/Clock"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
 import type { AppliedBy, OperationId } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
-import { OperationConfig } from "../operation/OperationConfig.js"
+import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import * as LockWait from "../operation/LockWait.js"
-import { Replica } from "../operation/Replica.js"
+import type { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
 import { Transactor } from "../operation/Transactor.js"
+import * as SeedAttempt from "./SeedAttempt.js"
 import { UnknownSeed } from "./SeedReport.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
@@ -48,7 +47,14 @@ export const mark = (
       Either.map(yield* Effect.either(entry.load), ({ description }) => description),
       () => options.reason
     )
-    const attempt = yield* markedAttempt({ id, ...entry }, options)
+    const source = yield* Effect.either(entry.source)
+    const attempt = yield* SeedAttempt.make({
+      id,
+      outcome: "marked",
+      appliedBy: options.appliedBy,
+      reason: options.reason,
+      sourceHash: Option.map(Option.flatten(Either.getRight(source)), hashOf)
+    })
     const marker = {
       id,
       operationType: seedMigration,
@@ -78,28 +84,4 @@ const entryOf = (id: string): Effect.Effect<SeedEntry, UnknownSeed, SeedSource> 
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
-  })
-
-const markedAttempt = (entry: SeedEntry, options: MarkOptions) =>
-  Effect.gen(function* () {
-    const config = yield* OperationConfig
-    const replica = yield* Replica
-    const now = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
-    const source = yield* Effect.either(entry.source)
-    return {
-      operationId: entry.id,
-      operationType: seedMigration,
-      outcome: "marked" as const,
-      startedAt: now,
-      endedAt: Option.some(now),
-      durationMs: Option.some(0),
-      waitedMs: Option.none(),
-      appliedBy: options.appliedBy,
-      host: replica.host,
-      pid: replica.pid,
-      version: config.version,
-      sourceHash: Option.map(Option.flatten(Either.getRight(source)), hashOf),
-      reason: Option.some(options.reason),
-      error: Option.none()
-    }
   })

@@ -3,24 +3,26 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Directory } from "../identity/Directory.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import type { CommitUnknown, LockTimeout } from "../operation/OperationError.js"
-import { DatabaseError } from "../operation/OperationError.js"
-import { OperationLock } from "../operation/OperationLock.js"
+import type { CommitUnknown, DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import type { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { Transactor } from "../operation/Transactor.js"
+import * as DryRun from "./DryRun.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
 import { SeedsInconsistent } from "./SeedProblem.js"
 import type { SeedFailedElsewhere, SeedReport } from "./SeedReport.js"
-import { idsOf, SeedFailed, SeedOutcome, UnknownSeed } from "./SeedReport.js"
+import type { SeedFailed } from "./SeedReport.js"
+import { SeedOutcome, UnknownSeed } from "./SeedReport.js"
+import type { Observer } from "./SeedSequence.js"
+import * as SeedSequence from "./SeedSequence.js"
 import { SeedSource } from "./SeedSource.js"
 import * as SeedStep from "./SeedStep.js"
 import * as SkipFlag from "./SkipFlag.js"
@@ -39,13 +41,6 @@ export type ApplyError =
   | CommitUnknown
   | DatabaseError
   | ConfigError
-
-/** Told what happens while it happens. */
-export interface Observer {
-  /** The ids that will be run, in order. */
-  readonly planned: (ids: ReadonlyArray<string>) => Effect.Effect<void>
-  readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
-}
 
 export interface ApplyOptions {
   readonly appliedBy: AppliedBy
@@ -77,12 +72,11 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
  */
 const applyOne = (step: SeedStep.SeedStep) =>
   Effect.gen(function* () {
-    const lock = yield* OperationLock
     const log = yield* OperationLog
     const transactor = yield* Transactor
     const once = transactor.run(
-      lock.claim(step.id).pipe(
-        Effect.zipRight(step.refuseFailedElsewhere),
+      step.claim.pipe(
+        Effect.zipRight(step.refuse),
         Effect.zipRight(step.body),
         Effect.tap((done) => log.mark(done.marker, done.attempt))
       ),
@@ -106,33 +100,26 @@ const applyAll = (
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     const observer = options.observer ?? logging
-    const outcomes = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
     const run = yield* SeedStep.startRun(options.appliedBy)
     yield* observer.planned(selected.map(({ entry }) => entry.id))
-    for (const [index, loaded] of selected.entries()) {
-      const step = yield* SeedStep.make(loaded, run)
-      const outcome = yield* applyOne(step).pipe(
-        Effect.catchTag("SeedStepFailed", ({ cause, id }) =>
-          Effect.flatMap(Ref.get(outcomes), (done) =>
-            Effect.fail(
-              new SeedFailed({
-                id,
-                cause,
-                applied: idsOf(done, "Applied"),
-                skipped: idsOf(done, "Skipped"),
-                raced: idsOf(done, "Raced"),
-                notAttempted: [...selected.slice(index + 1).map(({ entry }) => entry.id), ...rest]
-              })
-            )
-          )
-        ),
-        Effect.annotateLogs({ seed: loaded.entry.id })
-      )
-      yield* Ref.update(outcomes, (done) => [...done, outcome])
-      yield* observer.outcome(outcome)
-    }
-    return { ...nothing, outcomes: yield* Ref.get(outcomes), notAttempted: rest }
+    const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
+      Effect.flatMap(SeedStep.make(loaded, run), applyOne)
+    )
+    return { ...nothing, outcomes, notAttempted: rest }
   })
+
+/**
+ * Runs the pending seeds for real, one after another in one transaction under the lock, and rolls all of it back: each outcome has a
+ * preview of the events that would be appended. Stops at the first failure, like the real thing.
+ */
+export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
+  Effect.gen(function* () {
+    if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
+    const { seeds } = yield* prepare
+    const { rest, selected } = yield* upTo(seeds, options.to)
+    const outcomes = yield* DryRun.run(selected, rest, options.observer ?? logging)
+    return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
+  }).pipe(Effect.withSpan("SeedRunner.dryRun"))
 
 /** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
 const prepare = Effect.gen(function* () {

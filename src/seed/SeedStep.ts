@@ -1,65 +1,50 @@
 /**
- * The parts of one seed's step: its body, its record, the wait for the lock, and what its failures mean.
+ * What goes around the body of one seed: its record, the wait for the lock, and what its failures mean for the run.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type { Event } from "../event/Event.js"
-import { NewId } from "../event/Event.js"
-import type { WriteDispatcher } from "../event/WriteDispatcher.js"
-import type { Directory } from "../identity/Directory.js"
+import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
-import { describe } from "../operation/Attempt.js"
+import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
-import * as LockWait from "../operation/LockWait.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type {
+  AlreadyApplied,
   CommitLost,
   CommitRefused,
   LockHeld,
+  LockTimeout,
   SwallowedSqlError,
   TransactionControl
 } from "../operation/OperationError.js"
-import type { AlreadyApplied, LockTimeout } from "../operation/OperationError.js"
 import { CommitUnknown, DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
 import { Transactor } from "../operation/Transactor.js"
+import * as SeedAttempt from "./SeedAttempt.js"
+import type { BodyFailed, Ran } from "./SeedBody.js"
+import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
-import * as SeedContext from "./SeedContext.js"
+import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
 import { SeedFailedElsewhere, SeedOutcome } from "./SeedReport.js"
+import { SeedStepFailed } from "./SeedSequence.js"
 
 /** The seed's flag is in force. */
 export class SeedSkipped extends Schema.TaggedError<SeedSkipped>()("SeedSkipped", {
   id: Schema.String,
   flag: Schema.String
 }) {}
-
-/** The body failed, died, ran out of time or interrupted itself. */
-export class BodyFailed extends Schema.TaggedError<BodyFailed>()("BodyFailed", { cause: Schema.Unknown }) {}
-
-/** The step failed because of its seed. */
-export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedStepFailed", {
-  id: Schema.String,
-  cause: Schema.Unknown
-}) {}
-
-/** The seed took longer than `seedTimeout`. */
-export class SeedTimeout extends Schema.TaggedError<SeedTimeout>()("SeedTimeout", { milliseconds: Schema.Number }) {
-  override get message(): string {
-    return `it took longer than seedTimeout, ${this.milliseconds} ms`
-  }
-}
 
 /** What all steps of one run share. */
 export interface Run {
@@ -79,12 +64,15 @@ export interface Done {
   readonly attempt: NewAttempt
 }
 
+/** Failures that the seed itself brought about. */
+type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefused
+
 /** Every way in which a step can end without its work done. */
 export type StepFailure =
-  LockTimeout | SeedFailedElsewhere | BodyFailed | CommitUnknown | Exclude<StepError, CommitLost>
+  SeedsOwn | DatabaseError | LockTimeout | SeedFailedElsewhere | SeedsInconsistent | CommitUnknown
 
 /** Every way in which the transaction of a step can end without its work done. */
-type Unfinished = SeedFailedElsewhere | BodyFailed | AlreadyApplied | LockHeld | StepError
+type Unfinished = SeedFailedElsewhere | SeedsInconsistent | BodyFailed | AlreadyApplied | LockHeld | StepError
 
 /** The parts of a seed's step. */
 export type SeedStep = Effect.Effect.Success<ReturnType<typeof make>>
@@ -96,50 +84,46 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     const lock = yield* OperationLock
     const transactor = yield* Transactor
     const replica = yield* Replica
+    const dispatcher = yield* WriteDispatcher
     const { entry, flag, seed, sourceHash } = loaded
     const { id } = entry
-    const startedAt = yield* Clock.currentTimeMillis
-    let appendedEvents = 0
+    const beganAt = yield* Clock.currentTimeMillis
     const claimedAt = yield* Ref.make(Option.none<number>())
+    const ran = yield* Ref.make<Ran>({ durationMs: 0, events: 0 })
+    const self = Context.make(OperationConfig, config).pipe(Context.add(Replica, replica))
 
-    const attempt = (outcome: AttemptOutcome, error: Option.Option<unknown>, durationMs?: number) =>
-      Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
-        const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => now)
-        return {
-          operationId: id,
-          operationType: seedMigration,
+    const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
+      Effect.flatMap(Ref.get(claimedAt), (claimed) =>
+        SeedAttempt.make({
+          id,
           outcome,
-          startedAt: DateTime.unsafeMake(claimed),
-          endedAt: Option.some(DateTime.unsafeMake(now)),
-          durationMs: Option.some(durationMs ?? Math.round(now - claimed)),
-          waitedMs: Option.some(Math.round(claimed - startedAt)),
-          appliedBy: run.appliedBy,
-          host: replica.host,
-          pid: replica.pid,
-          version: config.version,
           sourceHash,
-          reason: Option.none(),
-          error: Option.map(error, describe)
-        } satisfies NewAttempt
-      })
+          beganAt,
+          appliedBy: run.appliedBy,
+          claimedAt: Option.getOrUndefined(claimed),
+          ...more
+        })
+      ).pipe(Effect.provide(self))
 
     const unlessSkipped = isSkipped(loaded)
       ? Effect.zipRight(
-          Effect.flatMap(attempt("skipped", Option.none(), 0), log.recordOnce).pipe(
+          Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce).pipe(
             Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))
           ),
           Effect.fail(new SeedSkipped({ id, flag: flag.name }))
         )
       : Effect.void
 
+    const claim = Effect.zipRight(
+      lock.claim(id),
+      Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))
+    )
+
     /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
     const refuseFailedElsewhere = Effect.gen(function* () {
-      yield* Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))
       const since = yield* Ref.get(run.waitingSince)
       if (Option.isNone(since)) return
-      const attempts = yield* log.attempts({ id, after: since.value })
-      const failed = attempts.find(
+      const failed = (yield* log.attempts({ id, after: since.value })).find(
         (other) => other.outcome === "failed" && Option.getOrNull(other.sourceHash) === Option.getOrNull(sourceHash)
       )
       if (failed === undefined) return
@@ -152,50 +136,47 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       })
     })
 
-    const body: Effect.Effect<Done, BodyFailed, Transactor | WriteDispatcher | Directory> = Effect.gen(function* () {
-      const correlationId = yield* yield* NewId
-      const appended = (events: ReadonlyArray<Event>) => {
-        appendedEvents += events.length
-      }
-      const context = yield* SeedContext.make({ operationId: id, correlationId, appended })
-      const bounded = Option.match(config.seedTimeout, {
-        onNone: () => seed.run(context),
-        onSome: (duration) =>
-          Effect.timeoutFail(seed.run(context), {
-            duration,
-            onTimeout: () => new SeedTimeout({ milliseconds: Duration.toMillis(duration) })
-          })
-      })
-      const [took] = yield* Effect.timed(bounded)
-      const durationMs = Math.round(Duration.toMillis(took))
-      return {
-        outcome: SeedOutcome.Applied({ id, durationMs, events: appendedEvents, preview: Option.none() }),
-        marker: {
-          id,
-          operationType: seedMigration,
-          durationMs,
-          appliedBy: run.appliedBy,
-          notes: Option.some(seed.description)
-        },
-        attempt: yield* attempt("applied", Option.none(), durationMs)
-      }
-    }).pipe(
-      Effect.withSpan("Seed.run", { attributes: { seed: id } }),
-      Effect.catchAllCause((cause) => Effect.fail(new BodyFailed({ cause: reasonOf(cause) })))
+    /** A dispatcher that tells its transaction must be in ours: what it writes elsewhere would stay when the seed is undone. */
+    const refuseNonAtomicWriter = Effect.gen(function* () {
+      if (dispatcher.transactionId === undefined || config.allowNonAtomicWriter) return
+      const theirs = yield* dispatcher.transactionId
+      const ours = yield* transactor.transactionId
+      if (Option.isNone(ours) || ours.value === theirs) return
+      const message =
+        "the WriteDispatcher writes through another connection than the seed's transaction, so its events would stay when a seed fails: let it use the same SqlClient, or set allowNonAtomicWriter"
+      const problem = new SeedProblem({ _tag: "NonAtomicWriter", id: null, path: null, message })
+      return yield* new SeedsInconsistent({ problems: [problem] })
+    })
+
+    const body = SeedBody.run(loaded).pipe(
+      Effect.tap((done) => Ref.set(ran, done)),
+      Effect.flatMap(({ durationMs, events }) =>
+        Effect.map(attempt("applied", { durationMs }), (applied): Done => ({
+          outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none() }),
+          marker: {
+            id,
+            operationType: seedMigration,
+            durationMs,
+            appliedBy: run.appliedBy,
+            notes: Option.some(seed.description)
+          },
+          attempt: applied
+        }))
+      )
     )
 
     const trace = (cause: Cause.Cause<Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
       const failure = Cause.failureOption(cause)
       if (Option.exists(failure, leavesNoTrace)) return Option.none()
       const outcome = Cause.isInterruptedOnly(cause) ? "interrupted" : "failed"
-      const reason = Option.match(failure, {
+      const error = Option.match(failure, {
         onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
-        onSome: (error) => Option.some(error._tag === "BodyFailed" ? error.cause : error)
+        onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
       })
       return Option.some(
         Effect.flatMap(Ref.get(claimedAt), (claimed) =>
           // Without the lock nothing was tried.
-          Option.isNone(claimed) ? Effect.void : Effect.flatMap(attempt(outcome, reason), log.record)
+          Option.isNone(claimed) ? Effect.void : Effect.flatMap(attempt(outcome, { error }), log.record)
         )
       )
     }
@@ -228,42 +209,45 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       )
 
     /** Applied, by this very step or, since it was not committed, by another replica. */
-    const appliedHere = Effect.map(log.attempts({ id }), (attempts): SeedOutcome => {
-      const applied = attempts.find(({ outcome }) => outcome === "applied")
+    const appliedHere = Effect.gen(function* () {
+      const applied = (yield* log.attempts({ id })).find(({ outcome }) => outcome === "applied")
       const ours = applied === undefined || (applied.host === replica.host && applied.pid === replica.pid)
-      const durationMs = Option.getOrElse(
-        Option.flatMap(Option.fromNullable(applied), (a) => a.durationMs),
-        () => 0
-      )
-      return ours
-        ? SeedOutcome.Applied({ id, durationMs, events: appendedEvents, preview: Option.none() })
-        : SeedOutcome.Raced({ id })
+      const { durationMs, events } = yield* Ref.get(ran)
+      return ours ? SeedOutcome.Applied({ id, durationMs, events, preview: Option.none() }) : SeedOutcome.Raced({ id })
     })
 
-    /** What a step's end means for the run: the seed's own failure, or one of the world around it. */
-    const failure = (error: StepFailure): SeedStepFailed | Exclude<StepFailure, SeedsOwn> => {
-      switch (error._tag) {
-        case "BodyFailed":
-          return new SeedStepFailed({ id, cause: error.cause })
-        case "TransactionControl":
-        case "SwallowedSqlError":
-        case "CommitRefused":
-          return new SeedStepFailed({ id, cause: error })
-        case "DatabaseError":
-          return error.during(id)
-        default:
-          return error
-      }
+    return {
+      id,
+      unlessSkipped,
+      claim,
+      refuse: Effect.zipRight(refuseFailedElsewhere, refuseNonAtomicWriter),
+      body,
+      trace,
+      whileLockHeld,
+      settle,
+      failure: (error: StepFailure) => failureOf(id, error)
     }
-
-    return { id, unlessSkipped, refuseFailedElsewhere, body, trace, whileLockHeld, settle, failure }
   })
 
-/** Failures that the seed itself brought about. */
-type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefused
+/** What a step's end means for the run: the seed's own failure, or one of the world around it. */
+export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Exclude<StepFailure, SeedsOwn> => {
+  switch (error._tag) {
+    case "BodyFailed":
+      return new SeedStepFailed({ id, cause: error.cause })
+    case "TransactionControl":
+    case "SwallowedSqlError":
+    case "CommitRefused":
+      return new SeedStepFailed({ id, cause: error })
+    case "DatabaseError":
+      return error.during(id)
+    default:
+      return error
+  }
+}
 
-const leavesNoTrace = (error: Unfinished): boolean =>
-  error._tag === "LockHeld" || error._tag === "AlreadyApplied" || error._tag === "SeedFailedElsewhere"
+const withoutTrace = new Set(["LockHeld", "AlreadyApplied", "SeedFailedElsewhere", "SeedsInconsistent"])
+
+const leavesNoTrace = (error: Unfinished): boolean => withoutTrace.has(error._tag)
 
 const notCommitted = (lost: CommitLost): DatabaseError =>
   new DatabaseError({
@@ -274,7 +258,3 @@ const notCommitted = (lost: CommitLost): DatabaseError =>
     connectionLost: true,
     cause: lost
   })
-
-/** The failure or defect that a body ended with. */
-const reasonOf = (cause: Cause.Cause<unknown>): unknown =>
-  Cause.isInterruptedOnly(cause) ? new Error("it interrupted itself") : Cause.squash(cause)

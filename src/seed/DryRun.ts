@@ -1,0 +1,99 @@
+/**
+ * Seeds run for real and rolled back: all of them in one transaction under the lock, so that each sees its predecessors.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import type { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { Event } from "../event/Event.js"
+import type { Directory } from "../identity/Directory.js"
+import * as LockWait from "../operation/LockWait.js"
+import type { OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import { OperationLock } from "../operation/OperationLock.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import { Transactor } from "../operation/Transactor.js"
+import * as SeedBody from "./SeedBody.js"
+import type { LoadedSeed } from "./SeedCheck.js"
+import { isSkipped } from "./SeedCheck.js"
+import type { SeedFailed } from "./SeedReport.js"
+import { SeedOutcome } from "./SeedReport.js"
+import type { Observer } from "./SeedSequence.js"
+import * as SeedSequence from "./SeedSequence.js"
+
+/** Everything went well: the failure that rolls it back. */
+class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {}
+
+/** Runs the seeds and rolls them back; outcomes have a preview of the events that would be appended. Nothing is recorded. */
+export const run = (
+  seeds: ReadonlyArray<LoadedSeed>,
+  rest: ReadonlyArray<string>,
+  observer: Observer
+): Effect.Effect<
+  ReadonlyArray<SeedOutcome>,
+  SeedFailed | LockTimeout | DatabaseError,
+  Transactor | OperationLock | OperationLog | OperationConfig | WriteDispatcher | Directory
+> =>
+  Effect.gen(function* () {
+    const [first, ...others] = seeds
+    if (first === undefined) return []
+    const { id } = first.entry
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const transactor = yield* Transactor
+    const done = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
+    const noting: Observer = {
+      planned: observer.planned,
+      outcome: (outcome) =>
+        Effect.zipRight(
+          Ref.update(done, (before) => [...before, outcome]),
+          observer.outcome(outcome)
+        )
+    }
+    const everything = Effect.gen(function* () {
+      const applied = yield* log.applied
+      yield* observer.planned(seeds.map(({ entry }) => entry.id))
+      yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied))
+      return yield* new RolledBack()
+    })
+    /** The transaction answers for its body when that meddled with it: the seed to blame is the one after those that are done. */
+    const blame = (cause: unknown) =>
+      Effect.flatMap(Ref.get(done), (before) => {
+        const at = seeds[before.length]?.entry.id ?? id
+        return SeedSequence.failedAfter(seeds, rest, before, new SeedSequence.SeedStepFailed({ id: at, cause }))
+      })
+    const name = `dry run of ${seeds.length}`
+    return yield* LockWait.whileHeld(
+      id,
+      transactor.run(Effect.zipRight(lock.claim(id), everything), { name, trace: () => Option.none() }),
+      () => Effect.void
+    ).pipe(
+      Effect.catchTags({
+        RolledBack: () => Ref.get(done),
+        AlreadyApplied: () => Effect.map(run(others, rest, observer), (later) => [SeedOutcome.Raced({ id }), ...later]),
+        TransactionControl: blame,
+        SwallowedSqlError: blame,
+        CommitRefused: blame,
+        CommitLost: blame
+      })
+    )
+  })
+
+/** One seed of the run, with its preview; a statement that it swallowed shows in the empty turn after it. */
+const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>) =>
+  Effect.gen(function* () {
+    const { id } = seed.entry
+    if (isSkipped(seed)) return SeedOutcome.Skipped({ id, flag: seed.flag.name })
+    if (applied.has(id)) return SeedOutcome.Raced({ id })
+    const transactor = yield* Transactor
+    const events: Array<Event> = []
+    const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
+      Effect.zipLeft(transactor.turn(Effect.void)),
+      Effect.mapError((error) => {
+        const cause = error._tag === "BodyFailed" ? error.cause : error
+        return new SeedSequence.SeedStepFailed({ id, cause })
+      })
+    )
+    return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events) })
+  })

@@ -1,0 +1,60 @@
+/**
+ * Seeds one after another, until the first that fails: it ends the run, with what was done before and what was not attempted.
+ */
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import type { LoadedSeed } from "./SeedCheck.js"
+import type { SeedOutcome } from "./SeedReport.js"
+import { idsOf, SeedFailed } from "./SeedReport.js"
+
+/** A seed failed for a reason of its own. */
+export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedStepFailed", {
+  id: Schema.String,
+  cause: Schema.Unknown
+}) {}
+
+/** Told what happens while it happens. */
+export interface Observer {
+  /** The ids that will be run, in order. */
+  readonly planned: (ids: ReadonlyArray<string>) => Effect.Effect<void>
+  readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
+}
+
+/** Runs `one` for each of `seeds`. `rest` are the ids after them, which are not attempted either way. */
+export const run = <E, R>(
+  seeds: ReadonlyArray<LoadedSeed>,
+  rest: ReadonlyArray<string>,
+  observer: Observer,
+  one: (seed: LoadedSeed) => Effect.Effect<SeedOutcome, E | SeedStepFailed, R>
+): Effect.Effect<ReadonlyArray<SeedOutcome>, Exclude<E | SeedStepFailed, SeedStepFailed> | SeedFailed, R> =>
+  Effect.gen(function* () {
+    const outcomes = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
+    const failed = (failure: SeedStepFailed) =>
+      Effect.flatMap(Ref.get(outcomes), (done) => failedAfter(seeds, rest, done, failure))
+    yield* Effect.forEach(
+      seeds,
+      (seed) =>
+        one(seed).pipe(
+          Effect.catchIf((error): error is SeedStepFailed => error instanceof SeedStepFailed, failed),
+          Effect.annotateLogs({ seed: seed.entry.id }),
+          Effect.tap((outcome) => Ref.update(outcomes, (done) => [...done, outcome])),
+          Effect.tap(observer.outcome)
+        ),
+      { discard: true }
+    )
+    return yield* Ref.get(outcomes)
+  })
+
+/** The failure that ends a run, with what was done before it. */
+export const failedAfter = (
+  seeds: ReadonlyArray<LoadedSeed>,
+  rest: ReadonlyArray<string>,
+  done: ReadonlyArray<SeedOutcome>,
+  { cause, id }: SeedStepFailed
+): SeedFailed => {
+  const ids = seeds.map(({ entry }): string => entry.id)
+  const notAttempted = [...ids.slice(ids.indexOf(id) + 1), ...rest]
+  const [applied, skipped, raced] = [idsOf(done, "Applied"), idsOf(done, "Skipped"), idsOf(done, "Raced")]
+  return new SeedFailed({ id, cause, applied, skipped, raced, notAttempted })
+}

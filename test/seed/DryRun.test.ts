@@ -1,0 +1,84 @@
+import { SqlClient } from "@effect/sql"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, Layer, Option, Ref } from "effect"
+import { EsOps, MemoryDatabase, Seed, SeedContext, SeedReport, SeedRunner } from "effect-es-ops"
+import { TestDatabase } from "../support/TestDatabase.js"
+import * as Database from "../support/TestDatabase.js"
+
+const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
+const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
+const dryRun = SeedRunner.dryRun({ appliedBy: "cli" })
+const statement = (text: string) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text))
+
+const previews = ({ outcomes }: SeedReport.SeedReport) =>
+  outcomes.map((outcome) =>
+    outcome._tag === "Applied"
+      ? Option.getOrThrow(outcome.preview).map(({ payload, type }) => `${outcome.id} ${type} ${String(payload["key"])}`)
+      : outcome._tag
+  )
+
+/** The second sees what the first wrote. */
+const pair = {
+  "1": seed(tenant("a")),
+  "2": seed(Effect.flatMap(SeedContext.findTenants, (all) => tenant(`after-${all.length}`)))
+}
+
+describe("SeedRunner.dryRun in memory", () => {
+  it.effect("shows the events of each seed, which sees its predecessors, and keeps nothing", () =>
+    Effect.gen(function* () {
+      const { state } = yield* MemoryDatabase.MemoryDatabase
+      const before = yield* Ref.get(state)
+      const report = yield* dryRun
+      assert.isTrue(report.dryRun)
+      assert.deepStrictEqual(previews(report), [["1 tenant.created a"], ["2 tenant.created after-1"]])
+      assert.strictEqual(yield* Ref.get(state), before)
+      assert.strictEqual((yield* SeedRunner.apply({ appliedBy: "cli" })).outcomes.length, 2)
+      assert.deepStrictEqual((yield* dryRun).outcomes, [])
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: pair })))
+  )
+
+  it.effect("stops at the first failure like the real thing, and records nothing", () =>
+    Effect.gen(function* () {
+      const { state } = yield* MemoryDatabase.MemoryDatabase
+      const before = yield* Ref.get(state)
+      const error = yield* Effect.flip(dryRun)
+      assert.deepInclude(error, { _tag: "SeedFailed", id: "2", applied: ["1"], notAttempted: ["3"] })
+      assert.strictEqual(yield* Ref.get(state), before)
+    }).pipe(
+      Effect.provide(
+        EsOps.layerMemory({
+          seeds: { "1": seed(tenant("a")), "2": seed(Effect.fail(new Error("no"))), "3": seed(tenant("c")) }
+        })
+      )
+    )
+  )
+})
+
+layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreSQL", (it) => {
+  const fresh = Effect.provide(Layer.provideMerge(Database.client(), Database.layer))
+  const nothing = Effect.flatMap(TestDatabase, ({ query }) =>
+    Effect.map(
+      Effect.promise(() => query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'")),
+      (rows) => assert.deepStrictEqual(rows, [])
+    )
+  )
+
+  it.effect("leaves no row and no table anywhere", () =>
+    Effect.gen(function* () {
+      const report = yield* Effect.provide(dryRun, EsOps.layer({ seeds: pair }))
+      assert.deepStrictEqual(previews(report), [["1 tenant.created a"], ["2 tenant.created after-1"]])
+      yield* nothing
+    }).pipe(fresh)
+  )
+
+  it.effect.each(["INSERT INTO nowhere VALUES (1)", "COMMIT", "SELECT 1; COMMIT", "SELECT 1; ROLLBACK"])(
+    "blames the seed that swallowed what came of %s",
+    (text) =>
+      Effect.gen(function* () {
+        const seeds = { "1": seed(tenant("a")), "2": seed(Effect.ignore(statement(text))), "3": seed(tenant("c")) }
+        const error = yield* Effect.flip(Effect.provide(dryRun, EsOps.layer({ seeds })))
+        assert.deepInclude(error, { _tag: "SeedFailed", id: "2", applied: ["1"], notAttempted: ["3"] })
+        yield* nothing
+      }).pipe(fresh)
+  )
+})
