@@ -1,20 +1,14 @@
 /**
  * The JSON documents of the command line, one for each command, as schemas: `stdout` with `--json` decodes with them, whatever the exit code.
  */
-import * as DateTime from "effect/DateTime"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import type { Event } from "../event/Event.js"
-import { AttemptError, describe } from "../operation/Attempt.js"
+import { AttemptError } from "../operation/Attempt.js"
 import { SeedProblem, SeedProblemTag } from "../seed/SeedProblem.js"
-import type { SeedOutcome, SeedReport } from "../seed/SeedReport.js"
-import { SeedOutcome as Outcome } from "../seed/SeedReport.js"
-import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 
 const Problem = Schema.Struct({ _tag: SeedProblemTag, message: Schema.String })
 
-const SeedRow = Schema.Struct({
+/** A seed in a status. */
+export const SeedRow = Schema.Struct({
   id: Schema.String,
   state: Schema.Literal("applied", "pending", "late", "interrupted", "orphan"),
   changed: Schema.Boolean,
@@ -67,7 +61,8 @@ const AppliedRow = Schema.Struct({
   preview: Schema.optional(Schema.Array(Preview))
 })
 
-const Failure = Schema.Struct({
+/** What ended a run. */
+export const Failure = Schema.Struct({
   /** The seed, where one is to blame. */
   id: Schema.NullOr(Schema.String),
   error: Schema.Struct({
@@ -96,94 +91,3 @@ export const ErrorDocument = Schema.Struct({
   error: Schema.Struct({ _tag: Schema.String, message: Schema.String })
 })
 export type ErrorDocument = typeof ErrorDocument.Type
-
-/** Encodes a document as JSON text. */
-export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>
-  JSON.stringify(Schema.encodeSync(schema)(document), null, 2)
-
-const iso = (at: DateTime.Utc): string => DateTime.formatIso(at)
-
-/** The document of a status. */
-export const ofStatus = (status: Status, database: string | null): StatusDocument => ({
-  schemaVersion: 1,
-  database,
-  seeds: status.seeds.map(seedRow),
-  counts: status.counts
-})
-
-const seedRow = (seed: SeedStatusEntry): typeof SeedRow.Type => ({
-  id: seed.id,
-  state: seed.state,
-  changed: seed.changed,
-  description: Option.getOrNull(seed.description),
-  skippable: Option.getOrNull(seed.skippable),
-  flag: Option.getOrNull(seed.flag),
-  flagSet: seed.flagSet,
-  appliedAt: Option.getOrNull(Option.map(seed.marker, ({ appliedAt }) => iso(appliedAt))),
-  appliedBy: Option.getOrNull(Option.map(seed.marker, ({ appliedBy }) => appliedBy)),
-  durationMs: Option.getOrNull(Option.map(seed.marker, ({ durationMs }) => durationMs)),
-  lastAttempt: Option.getOrNull(
-    Option.map(seed.lastAttempt, ({ endedAt, error, outcome, startedAt }) => ({
-      outcome,
-      at: iso(Option.getOrElse(endedAt, () => startedAt)),
-      error: Option.getOrNull(error)
-    }))
-  ),
-  problem: Option.getOrNull(Option.map(seed.problem, ({ _tag, message }) => ({ _tag, message })))
-})
-
-/** The document of a run: what was done, and what ended it. */
-export const ofRun = (
-  outcomes: ReadonlyArray<SeedOutcome>,
-  rest: Pick<SeedReport, "notAttempted" | "skippedAll" | "dryRun">,
-  failure: Option.Option<RunFailure>
-): ApplyDocument => ({
-  schemaVersion: 1,
-  applied: outcomes.filter(Outcome.$is("Applied")).map(({ durationMs, events, id, preview }) => ({
-    id,
-    durationMs,
-    events,
-    ...Option.match(preview, { onNone: () => ({}), onSome: (shown) => ({ preview: shown.map(previewOf) }) })
-  })),
-  skipped: outcomes.filter(Outcome.$is("Skipped")).map(({ flag, id }) => ({ id, flag })),
-  raced: outcomes.filter(Outcome.$is("Raced")).map(({ id }) => id),
-  failed: Option.getOrNull(Option.map(failure, failed)),
-  notAttempted: rest.notAttempted,
-  dryRun: rest.dryRun,
-  skippedAll: Option.getOrNull(rest.skippedAll)
-})
-
-const previewOf = ({ aggregateId, aggregateType, payload, tenantId, type, version }: Event) => ({
-  type,
-  aggregateType,
-  aggregateId,
-  tenantId,
-  version,
-  payload
-})
-
-/** What ended a run, as far as a document needs to know. */
-export interface RunFailure {
-  readonly _tag: string
-  readonly message: string
-  readonly id?: unknown
-  readonly cause?: unknown
-  readonly problems?: ReadonlyArray<SeedProblem>
-}
-
-const failed = (failure: RunFailure): typeof Failure.Type => ({
-  id: seedOf(failure),
-  error: {
-    _tag: failure._tag,
-    message: failure.message,
-    cause: failure._tag === "SeedFailed" ? describe(failure.cause) : null,
-    ...(failure.problems === undefined ? {} : { problems: failure.problems })
-  }
-})
-
-/** The seed that a failure names, as text or as an option. */
-export const seedOf = ({ _tag, id }: RunFailure): string | null => {
-  if (_tag === "UnknownSeed") return null
-  if (Predicate.isString(id)) return id
-  return Option.isOption(id) ? Option.getOrNull(Option.filter(id, Predicate.isString)) : null
-}

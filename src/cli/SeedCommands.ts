@@ -16,8 +16,9 @@ import * as SeedRunner from "../seed/SeedRunner.js"
 import type { Observer } from "../seed/SeedSequence.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 import * as SeedStatus from "../seed/SeedStatus.js"
-import type { RunFailure } from "./Document.js"
 import * as Document from "./Document.js"
+import type { RunFailure } from "./DocumentOf.js"
+import * as DocumentOf from "./DocumentOf.js"
 import { exitCode, nextStep } from "./Failure.js"
 import { withDatabase } from "./Session.js"
 import type { Given } from "./Settings.js"
@@ -96,7 +97,7 @@ export const status = (given: Given & { readonly check: boolean }): Effect.Effec
     const unreadable = found.problems.filter(({ _tag }) => _tag === "SeedSourceError")
     if (unreadable[0] !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable[0]] })
     yield* given.json
-      ? terminal.out(Document.encode(Document.StatusDocument, Document.ofStatus(found, settings.database.shown)))
+      ? terminal.out(DocumentOf.encode(Document.StatusDocument, DocumentOf.ofStatus(found, settings.database.shown)))
       : Effect.forEach(statusLines(terminal, found), terminal.out, { discard: true })
     return given.check ? checkCode(found) : 0
   }).pipe(
@@ -109,7 +110,7 @@ export const reportError = (json: boolean, failure: RunFailure): Effect.Effect<n
   Effect.gen(function* () {
     const terminal = yield* Terminal
     const { _tag, message } = failure
-    if (json) yield* terminal.out(Document.encode(Document.ErrorDocument, { error: { _tag, message } }))
+    if (json) yield* terminal.out(DocumentOf.encode(Document.ErrorDocument, { error: { _tag, message } }))
     yield* explain(terminal, failure)
     return exitCode(_tag)
   })
@@ -142,13 +143,13 @@ const endOfRun = (
   Effect.gen(function* () {
     const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
     const done = new Set(seen.outcomes.map(({ id }) => id))
-    const failed = Option.flatMapNullable(failure, Document.seedOf)
+    const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
     const left = seen.planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
     const report: SeedReport = Exit.isSuccess(exit)
       ? exit.value
       : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun }
     yield* json
-      ? terminal.out(Document.encode(Document.ApplyDocument, Document.ofRun(report.outcomes, report, failure)))
+      ? terminal.out(DocumentOf.encode(Document.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure)))
       : Effect.forEach(closingLines(terminal, report, failed), terminal.out, { discard: true })
     yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => explain(terminal, error) })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
