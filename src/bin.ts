@@ -13,6 +13,7 @@ import * as Main from "./cli/Main.js"
 import * as Terminal from "./cli/Terminal.js"
 
 const signals = { SIGINT: 130, SIGTERM: 143 } as const
+const patience = 1_800
 let signalled: number | undefined
 let code = 1
 
@@ -21,6 +22,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     // The first one ends the work in order; whoever sends a second one does not want to wait for that.
     if (signalled !== undefined) process.exit(signals[signal])
     signalled = signals[signal]
+    // Whatever does not answer by then is left to the server, which rolls back when the connection closes.
+    setTimeout(() => process.exit(signals[signal]), patience).unref()
   })
 }
 

@@ -1,11 +1,78 @@
+import { Effect, Layer } from "effect"
+import { EsOps, Seed, SeedSource, WriteDispatcher, WriteHandler, Feature } from "effect-es-ops"
+import { assert, describe, it } from "@effect/vitest"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Schema } from "effect"
 import * as DirectorySuite from "./suites/DirectorySuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
+import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
+import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
 import { memory, postgres } from "./support/services.js"
 
-StepSuite.suite("memory", memory)
-StepSuite.suite("PostgreSQL", postgres)
-EventStoreSuite.suite("memory", memory)
-EventStoreSuite.suite("PostgreSQL", postgres)
-DirectorySuite.suite("memory", memory)
-DirectorySuite.suite("PostgreSQL", postgres)
+for (const [name, services] of [
+  ["memory", memory],
+  ["PostgreSQL", postgres]
+] as const) {
+  StepSuite.suite(name, services)
+  EventStoreSuite.suite(name, services)
+  DirectorySuite.suite(name, services)
+  WriteDispatcherSuite.suite(name, services)
+}
+
+const { Greeting } = SeedSourceSuite
+
+SeedSourceSuite.suite(
+  "a record",
+  SeedSource.layerRecord({
+    b: Seed.make({ description: "b", run: Effect.succeed("from b") }),
+    a: () => Promise.resolve({ default: Seed.make({ description: "a", run: () => Effect.succeed("from a") }) }),
+    greets: Seed.make({ description: "", run: Greeting }),
+    wrong: () => Promise.resolve({ default: { description: "no seed" } })
+  })
+)
+
+const module = (run: string) =>
+  `import { Context, Effect } from "effect"
+import { Seed } from "effect-es-ops"
+export default Seed.make({ description: "", run: ${run} })`
+
+SeedSourceSuite.suite(
+  "a directory",
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const root = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "es-ops-suite-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+      )
+      const files = {
+        "b.ts": module(`Effect.succeed("from b")`),
+        "a.mjs": module(`() => Effect.succeed("from a")`),
+        "greets.ts": module(`Context.GenericTag<string>("test/Greeting")`),
+        "wrong.js": "export default { description: 'no seed' }"
+      }
+      for (const [name, text] of Object.entries(files)) yield* Effect.promise(() => writeFile(join(root, name), text))
+      return SeedSource.layerDirectory<SeedSourceSuite.Greeting>(root)
+    })
+  )
+)
+
+describe("features that cannot be", () => {
+  const handler = (name: string) =>
+    WriteHandler.make({ name, payload: Schema.Unknown, access: [], handle: () => WriteHandler.reject("conflict", "") })
+
+  it.effect.each([
+    ["two handlers of one name", [handler("a:write:b"), handler("a:write:b")], 'two handlers are named "a:write:b"'],
+    ["a name without its feature", [handler("create")], "<feature>:write:<handler>"]
+  ] as const)("are a ConfigError: %s", ([, handlers, message]) =>
+    Effect.gen(function* () {
+      const features = [Feature.make({ name: "a", handlers })]
+      const build = WriteDispatcher.WriteDispatcher.pipe(Effect.provide(EsOps.layerMemory({ seeds: {}, features })))
+      const error = yield* Effect.flip(build)
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, message)
+    })
+  )
+})

@@ -23,31 +23,37 @@ export interface Table {
   readonly indexes?: ReadonlyArray<ReadonlyArray<string>> | undefined
 }
 
-export interface Feature<out E = unknown, out R = unknown> {
+export interface Feature<out R = unknown> {
   readonly name: string
-  readonly handlers: ReadonlyArray<AnyWriteHandler<E, R>>
-  readonly projections: ReadonlyArray<Projection<E, R>>
+  readonly handlers: ReadonlyArray<AnyWriteHandler<unknown, R>>
+  readonly projections: ReadonlyArray<Projection<unknown, R>>
   readonly tables: ReadonlyArray<Table>
 }
 
 /** What the handlers and projections of features require. */
-export type Context<F> = F extends Feature<infer _E, infer R> ? R : never
+export type Context<F> = F extends Feature<infer R> ? R : never
 
 /** Features of several types as features of their union, which each of them is. */
-export function united<F extends Feature>(features: ReadonlyArray<F>): ReadonlyArray<Feature<unknown, Context<F>>>
+export function united<F extends Feature>(features: ReadonlyArray<F>): ReadonlyArray<Feature<Context<F>>>
 export function united(features: ReadonlyArray<Feature>): ReadonlyArray<Feature> {
   return features
 }
 
-/** Makes a feature. */
-export const make = <E = never, R = never>(options: {
+type Requires<P> =
+  P extends AnyWriteHandler<infer _E, infer R> ? R : P extends Projection<infer _E, infer R> ? R : never
+
+/** What a feature is made of: handlers, projections and tables, each of whatever type. */
+export interface Parts<H, P> {
   readonly name: string
-  readonly handlers: ReadonlyArray<AnyWriteHandler<E, R>>
-  readonly projections?: ReadonlyArray<Projection<E, R>> | undefined
+  readonly handlers: ReadonlyArray<H>
+  readonly projections?: ReadonlyArray<P> | undefined
   readonly tables?: ReadonlyArray<Table> | undefined
-}): Feature<E, R> => ({
-  name: options.name,
-  handlers: options.handlers,
-  projections: options.projections ?? [],
-  tables: options.tables ?? []
-})
+}
+
+/** Makes a feature; it requires what its handlers and projections require. */
+export function make<H extends AnyWriteHandler = never, P extends Projection<unknown, unknown> = never>(
+  parts: Parts<H, P>
+): Feature<Requires<H | P>>
+export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>>): Feature {
+  return { ...parts, projections: parts.projections ?? [], tables: parts.tables ?? [] }
+}

@@ -90,8 +90,8 @@ export const layerHandlers = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
 ): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> => layerUnited(Feature.united(features))
 
-const layerUnited = <E, R>(
-  features: ReadonlyArray<Feature.Feature<E, R>>
+const layerUnited = <R>(
+  features: ReadonlyArray<Feature.Feature<R>>
 ): Layer.Layer<WriteDispatcher, ConfigError, EventStore | R> =>
   Layer.effect(
     WriteDispatcher,
@@ -100,7 +100,7 @@ const layerUnited = <E, R>(
       const context = yield* Effect.context<R>()
       const handlers = yield* register(features)
 
-      const project = (events: ReadonlyArray<Event>): Effect.Effect<void, Rejection | E, R> =>
+      const project = (events: ReadonlyArray<Event>): Effect.Effect<void, unknown, R> =>
         Effect.forEach(
           features.flatMap((feature) => feature.projections),
           (projection) => {
@@ -162,11 +162,11 @@ const layerUnited = <E, R>(
 
 const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
 
-const register = <E, R>(
-  features: ReadonlyArray<Feature.Feature<E, R>>
-): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<E, R>>, ConfigError> =>
+const register = <R>(
+  features: ReadonlyArray<Feature.Feature<R>>
+): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<unknown, R>>, ConfigError> =>
   Effect.gen(function* () {
-    const handlers = new Map<string, AnyWriteHandler<E, R>>()
+    const handlers = new Map<string, AnyWriteHandler<unknown, R>>()
     for (const feature of features) {
       for (const handler of feature.handlers) {
         if (!qualifiedName.test(handler.name)) {
@@ -214,7 +214,7 @@ const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
 }
 
 /** Refusals of handler, store and projection are the write's; whatever else a handler fails with is kept as it is. */
-const writeError = <E>(handler: string, error: AppendError | Rejection | E): WriteError => {
+const writeError = (handler: string, error: unknown): WriteError => {
   if (error instanceof Rejection) return new WriteRejected({ handler, code: error.code, reason: error.reason })
   if (error instanceof DatabaseError) return error
   const code = Object.entries(codes).find(([tag]) => Predicate.isTagged(error, tag))?.[1]

@@ -65,9 +65,16 @@ export const describe = (cause: unknown): AttemptError => {
   })
 }
 
-/** Wrappers such as `SqlError` say only that a statement failed; the reason is the error they carry. */
-const rootCause = (cause: unknown): unknown =>
-  read(cause, "_tag") === "SqlError" && read(cause, "cause") instanceof Error ? read(cause, "cause") : cause
+/**
+ * Wrappers such as `SqlError` say only that a statement failed; the reason is the error they carry. One of several addresses that were
+ * tried (`AggregateError`) stands for all.
+ */
+const rootCause = (cause: unknown): unknown => {
+  const root =
+    read(cause, "_tag") === "SqlError" && read(cause, "cause") instanceof Error ? read(cause, "cause") : cause
+  const [first] = root instanceof AggregateError ? root.errors : []
+  return first instanceof Error && read(root, "message") === "" ? first : root
+}
 
 const tagOf = (cause: unknown): string => {
   const named = [read(cause, "_tag"), read(cause, "name")].find((name) => Predicate.isString(name) && name !== "")

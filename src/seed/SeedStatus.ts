@@ -1,7 +1,6 @@
 /**
  * Every seed with its state, from what is there and what is recorded. Writes nothing, takes no lock.
  */
-import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -129,7 +128,3 @@ const count = (seeds: ReadonlyArray<SeedStatusEntry>): Status["counts"] => {
     changed: seeds.filter(({ changed }) => changed).length
   }
 }
-
-/** When a seed was applied, for those that were. */
-export const appliedAt = ({ marker }: SeedStatusEntry): Option.Option<DateTime.Utc> =>
-  Option.map(marker, (found) => found.appliedAt)

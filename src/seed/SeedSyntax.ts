@@ -2,6 +2,7 @@
  * What can be read from a seed's source without running it: whether it parses, and which handlers it names.
  */
 import * as Effect from "effect/Effect"
+import { describe } from "../operation/Attempt.js"
 
 /** A handler name that stands as a literal in a call, with its line (1 for the first). */
 export interface HandlerLiteral {
@@ -19,7 +20,7 @@ const writes = new Set(["systemWriteAs", "systemWriteAll"])
 
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. The parser is loaded when first needed. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>
-  Effect.promise(() => import("oxc-parser")).pipe(
+  Effect.tryPromise({ try: () => import("oxc-parser"), catch: (error) => describe(error).message }).pipe(
     Effect.map(({ parseSync, Visitor }) => {
       const { errors, program } = parseSync(path, source, { sourceType: "module" })
       const lineOf = (offset: number) => source.slice(0, offset).split("\n").length
@@ -51,5 +52,8 @@ export const read = (path: string, source: string): Effect.Effect<Syntax> =>
           return start === undefined ? message : `line ${lineOf(start)}: ${message}`
         })
       }
-    })
+    }),
+    Effect.catchAll((reason) =>
+      Effect.succeed({ handlers: [], errors: [`the parser oxc-parser is not installed for this platform: ${reason}`] })
+    )
   )

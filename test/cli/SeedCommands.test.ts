@@ -168,6 +168,29 @@ describe("seed:apply and seed:status", () => {
     assert.include(late.stderr, '"2" is late')
   })
 
+  it("show with --dry-run what would happen, and leave nothing", async () => {
+    const { env, query } = await database()
+    const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
+    const text = await run(["seed:apply", "--dry-run", "--to", "1"], env)
+    assert.strictEqual(text.code, 0, text.stderr)
+    assert.match(
+      text.stdout,
+      /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{"id":.*"key":"one"/
+    )
+    assert.include(text.stdout, "1 would be applied, 2 not attempted. Dry run: everything was rolled back.")
+    const json = await run(["seed:apply", "--dry-run", "--json"], env)
+    assert.strictEqual(json.code, 1)
+    const document = decodeApply(json.stdout)
+    assert.deepInclude(document, { dryRun: true, notAttempted: ["3"] })
+    assert.deepInclude(document.applied[0]?.preview?.[0], {
+      type: "tenant.created",
+      aggregateType: "tenant",
+      version: 1
+    })
+    assert.deepInclude(document.failed, { id: "2" })
+    assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
+  })
+
   it("are raced by two processes over ten seeds: each is applied once, by one of them", async () => {
     const { env, query } = await database()
     const files = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`seeds/${n}.ts`, tenant(`t${n}`)]))

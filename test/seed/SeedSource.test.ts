@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either, Layer } from "effect"
 import { EsOps, SeedProblem, SeedRunner, SeedSource } from "effect-es-ops"
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -78,6 +78,14 @@ describe("SeedSource.layerDirectory", () => {
         ["SeedSourceError"]
       )
       assert.include(file.problems[0]?.message, "it is not a folder")
+      // A link to itself: unreadable for everybody, whoever runs the tests.
+      yield* Effect.promise(() => symlink(join(root, "loop"), join(root, "loop")))
+      const unreadable = yield* discover(join(root, "loop"))
+      assert.deepStrictEqual(
+        unreadable.problems.map(({ _tag, path }) => [_tag, path]),
+        [["SeedSourceError", join(root, "loop")]]
+      )
+      assert.include(unreadable.problems[0]?.message, "cannot be read: ELOOP")
     })
   )
 
