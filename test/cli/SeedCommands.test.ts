@@ -175,7 +175,7 @@ describe("seed:apply and seed:status", () => {
     assert.strictEqual(text.code, 0, text.stderr)
     assert.match(
       text.stdout,
-      /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{"id":.*"key":"one"/
+      /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/
     )
     assert.include(text.stdout, "1 would be applied, 2 not attempted. Dry run: everything was rolled back.")
     const json = await run(["seed:apply", "--dry-run", "--json"], env)
