@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The edge: arguments in, exit code out, signals to 130 and 143.
+ * The edge: arguments in, exit code out, signals to 130 and 143; and nothing that a seed leaves running or unhandled decides how it ends.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -12,22 +12,47 @@ import process from "node:process"
 import * as Main from "./cli/Main.js"
 import * as Terminal from "./cli/Terminal.js"
 
-const signals = { SIGINT: 130, SIGTERM: 143 } as const
+/** How long the work may take to end in order; what has not ended by then is left to the server, which rolls back. */
 const patience = 1_800
-let signalled: number | undefined
+
+let ending: number | undefined
+let finished = false
 let code = 1
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => {
-    // The first one ends the work in order; whoever sends a second one does not want to wait for that.
-    if (signalled !== undefined) process.exit(signals[signal])
-    signalled = signals[signal]
-    // Whatever does not answer by then is left to the server, which rolls back when the connection closes.
-    setTimeout(() => process.exit(signals[signal]), patience).unref()
-  })
+/** Lets the work end in order with this exit code; who asks a second time does not want to wait for that. */
+const end = (exitCode: number): void => {
+  if (ending !== undefined) process.exit(exitCode)
+  ending = exitCode
+  setTimeout(() => process.exit(exitCode), patience).unref()
 }
 
-Main.run(process.argv).pipe(
+process.on("SIGINT", () => end(130))
+process.on("SIGTERM", () => end(143))
+
+/** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
+const unhandled = (reason: unknown): void => {
+  process.stderr.write(
+    `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
+  )
+  if (ending !== undefined) return
+  end(1)
+  interrupt()
+}
+process.on("unhandledRejection", unhandled)
+process.on("uncaughtException", unhandled)
+
+process.on("exit", () => {
+  if (finished || ending !== undefined) return
+  process.stderr.write("error: a seed ended the process; what was under way was rolled back\n")
+  process.exitCode = 1
+})
+
+let interrupt = (): void => undefined
+
+Effect.withFiberRuntime<number, never, Main.Requirements>((fiber) => {
+  interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
+  return Main.run(process.argv)
+}).pipe(
   Effect.tap((given) =>
     Effect.sync(() => {
       code = given
@@ -37,9 +62,10 @@ Main.run(process.argv).pipe(
   NodeRuntime.runMain({
     disableErrorReporting: true,
     disablePrettyLogger: true,
-    teardown: (exit, end) => {
+    teardown: (exit) => {
       if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
-      end(signalled ?? code)
+      finished = true
+      process.exit(ending ?? code)
     }
   })
 )

@@ -33,7 +33,7 @@ const room = (path: string): string => (path.includes("/") ? (path.split("/")[0]
 /** Which rooms each room may import from. */
 const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "bin.ts": ["cli"],
-  "index.ts": ["EsOps.ts", "operation", "event", "identity", "seed", "cli"],
+  "index.ts": ["EsOps.ts", "operation", "event", "identity", "seed"],
   cli: ["EsOps.ts", "seed", "event", "operation"],
   "EsOps.ts": ["seed", "identity", "event", "operation", "postgres"],
   seed: ["identity", "event", "operation"],
@@ -51,7 +51,6 @@ const violation = ({ file, from }: Import): string | undefined => {
     if (here !== there && !(arrows[here] ?? []).includes(there)) return at
     if (here === "seed" && there === "identity" && from !== "identity/Directory.ts")
       return `${at}: seeds know the port only`
-    if (here === "index.ts" && there === "cli" && from !== "cli/Document.ts") return at
     return undefined
   }
   if (from.startsWith("@effect/sql") && here !== "postgres" && here !== "EsOps.ts") return at

@@ -11,7 +11,7 @@ import type { SeedProblem } from "../seed/SeedProblem.js"
 import type { SeedOutcome, SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../seed/SeedReport.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
-import type * as Document from "./Document.js"
+import type * as SeedDocument from "../seed/SeedDocument.js"
 
 /** Encodes a document as JSON text. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>
@@ -20,14 +20,14 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =
 const iso = (at: DateTime.Utc): string => DateTime.formatIso(at)
 
 /** The document of a status. */
-export const ofStatus = (status: Status, database: string | null): Document.StatusDocument => ({
+export const ofStatus = (status: Status, database: string | null): SeedDocument.StatusDocument => ({
   schemaVersion: 1,
   database,
   seeds: status.seeds.map(seedRow),
   counts: status.counts
 })
 
-const seedRow = (seed: SeedStatusEntry): typeof Document.SeedRow.Type => ({
+const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   id: seed.id,
   state: seed.state,
   changed: seed.changed,
@@ -53,7 +53,7 @@ export const ofRun = (
   outcomes: ReadonlyArray<SeedOutcome>,
   rest: Pick<SeedReport, "notAttempted" | "skippedAll" | "dryRun">,
   failure: Option.Option<RunFailure>
-): Document.ApplyDocument => ({
+): SeedDocument.ApplyDocument => ({
   schemaVersion: 1,
   applied: outcomes.filter(Outcome.$is("Applied")).map(({ durationMs, events, id, preview }) => ({
     id,
@@ -87,7 +87,7 @@ export interface RunFailure {
   readonly problems?: ReadonlyArray<SeedProblem>
 }
 
-const failed = (failure: RunFailure): typeof Document.Failure.Type => ({
+const failed = (failure: RunFailure): typeof SeedDocument.Failure.Type => ({
   id: seedOf(failure),
   error: {
     _tag: failure._tag,
@@ -98,8 +98,7 @@ const failed = (failure: RunFailure): typeof Document.Failure.Type => ({
 })
 
 /** The seed that a failure names, as text or as an option. */
-export const seedOf = ({ _tag, id }: RunFailure): string | null => {
-  if (_tag === "UnknownSeed") return null
+export const seedOf = ({ id }: RunFailure): string | null => {
   if (Predicate.isString(id)) return id
   return Option.isOption(id) ? Option.getOrNull(Option.filter(id, Predicate.isString)) : null
 }

@@ -15,7 +15,6 @@ const codes: { readonly [tag: string]: number } = {
   SeedFailedElsewhere: 1,
   SeedInterrupted: 1,
   UsageError: 2,
-  UnknownSeed: 2,
   SeedsPending: 3,
   SeedsInconsistent: 4,
   ConfigError: 4,

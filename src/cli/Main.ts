@@ -23,8 +23,11 @@ type Action = Effect.Effect<number, never, Terminal>
 
 const version = "0.1.0"
 
+/** What the command needs of its process. */
+export type Requirements = Terminal | CliApp.CliApp.Environment
+
 /** Runs the command of `argv` (executable and script first); gives the exit code. */
-export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Terminal | CliApp.CliApp.Environment> =>
+export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {
     const chosen = yield* Ref.make(Option.none<Action>())
     const choose = (given: { readonly json: boolean; readonly logFormat: "text" | "json" }, action: Action) =>

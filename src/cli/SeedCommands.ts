@@ -16,10 +16,10 @@ import * as SeedRunner from "../seed/SeedRunner.js"
 import type { Observer } from "../seed/SeedSequence.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 import * as SeedStatus from "../seed/SeedStatus.js"
-import * as Document from "./Document.js"
+import * as SeedDocument from "../seed/SeedDocument.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
-import { exitCode, nextStep } from "./Failure.js"
+import { exitCode, nextStep, UsageError } from "./Failure.js"
 import { withDatabase } from "./Session.js"
 import type { Given } from "./Settings.js"
 import * as Settings from "./Settings.js"
@@ -60,7 +60,7 @@ export const apply = (
     const terminal = yield* Terminal
     const seen = yield* Ref.make<Seen>({ planned: [], outcomes: [] })
     const observer: Observer = {
-      planned: (planned) => Ref.update(seen, (before) => ({ ...before, planned })),
+      planned: (planned, rest) => Ref.update(seen, (before) => ({ ...before, planned: [...planned, ...rest] })),
       outcome: (outcome) =>
         Effect.zipRight(
           Ref.update(seen, (before) => ({ ...before, outcomes: [...before.outcomes, outcome] })),
@@ -97,7 +97,9 @@ export const status = (given: Given & { readonly check: boolean }): Effect.Effec
     const unreadable = found.problems.filter(({ _tag }) => _tag === "SeedSourceError")
     if (unreadable[0] !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable[0]] })
     yield* given.json
-      ? terminal.out(DocumentOf.encode(Document.StatusDocument, DocumentOf.ofStatus(found, settings.database.shown)))
+      ? terminal.out(
+          DocumentOf.encode(SeedDocument.StatusDocument, DocumentOf.ofStatus(found, settings.database.shown))
+        )
       : Effect.forEach(statusLines(terminal, found), terminal.out, { discard: true })
     return given.check ? checkCode(found) : 0
   }).pipe(
@@ -110,7 +112,7 @@ export const reportError = (json: boolean, failure: RunFailure): Effect.Effect<n
   Effect.gen(function* () {
     const terminal = yield* Terminal
     const { _tag, message } = failure
-    if (json) yield* terminal.out(DocumentOf.encode(Document.ErrorDocument, { error: { _tag, message } }))
+    if (json) yield* terminal.out(DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } }))
     yield* explain(terminal, failure)
     return exitCode(_tag)
   })
@@ -129,9 +131,13 @@ const checkCode = ({ counts, problems }: Status): number => {
 const interrupted: RunFailure = { _tag: "Interrupted", message: "interrupted: what was under way was rolled back" }
 
 const failureOf = <E extends RunFailure>(cause: Cause.Cause<E>): RunFailure =>
-  Option.getOrElse(Cause.failureOption(cause), () => {
-    const { _tag, message } = describe(Cause.squash(cause))
-    return { _tag, message: `unexpected: ${message}` }
+  Option.match(Cause.failureOption(cause), {
+    onSome: (failure): RunFailure =>
+      failure._tag === "UnknownSeed" ? new UsageError({ reason: failure.message }) : failure,
+    onNone: () => {
+      const { _tag, message } = describe(Cause.squash(cause))
+      return { _tag, message: `unexpected: ${message}` }
+    }
   })
 
 const endOfRun = (
@@ -149,8 +155,8 @@ const endOfRun = (
       ? exit.value
       : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun }
     yield* json
-      ? terminal.out(DocumentOf.encode(Document.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure)))
-      : Effect.forEach(closingLines(terminal, report, failed), terminal.out, { discard: true })
+      ? terminal.out(DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure)))
+      : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
     yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => explain(terminal, error) })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
   })
@@ -182,11 +188,14 @@ const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome): Readon
 const closingLines = (
   { paint }: Terminal["Type"],
   report: SeedReport,
-  failed: Option.Option<string>
+  failure: Option.Option<RunFailure>
 ): ReadonlyArray<string> => {
   const { notAttempted, outcomes, skippedAll } = report
+  const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
   if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
-  if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) return ["Nothing to do."]
+  if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) {
+    return [Option.isSome(failure) ? "Nothing applied." : "Nothing to do."]
+  }
   const count = (tag: SeedOutcome["_tag"]) => outcomes.filter((outcome) => outcome._tag === tag).length
   const counts = [
     `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,

@@ -152,7 +152,10 @@ const database = (given: Given): Effect.Effect<Database, UsageError | ConfigErro
     const urlVariable = yield* fromEnv("DATABASE_URL")
     const folderVariable = yield* fromEnv("ES_OPS_EMBEDDED")
     const embedded = given.embedded || Option.isSome(given.embeddedDir)
-    const url = Option.filter(given.databaseUrl, (value) => value !== "")
+    const url = given.databaseUrl
+    if (Option.contains(url, "")) {
+      return yield* new UsageError({ reason: "--database-url is empty: it names no database" })
+    }
     if (embedded && Option.isSome(url)) {
       return yield* new UsageError({ reason: "--database-url and --embedded name two databases: give one of them" })
     }
@@ -188,10 +191,15 @@ const embeddedIn = (folder: string, note: Option.Option<string>): Database => ({
 
 /** Parsed before the driver sees it: the driver would take any text for the name of a database. */
 const server = (text: string, invalid: Invalid, note: Option.Option<string>) => {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || (url.protocol !== "postgres:" && url.protocol !== "postgresql:")) {
+  if (!/^postgres(ql)?:\/\//.test(text)) {
     return Effect.fail(invalid("it is not a URL that begins with postgres:// or postgresql://"))
   }
+  if (!URL.canParse(text)) {
+    const reason =
+      "it is not a URL that can be read: is the port a number up to 65535, and are / # ? @ in the password percent-encoded?"
+    return Effect.fail(invalid(reason))
+  }
+  const url = new URL(text)
   return Effect.succeed<Database>({ _tag: "Server", url: text, shown: hidden(url), note })
 }
 

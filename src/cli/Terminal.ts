@@ -39,6 +39,10 @@ export const layer: Layer.Layer<Terminal> = Layer.effect(
 
 const original = stdout.write.bind(stdout)
 
+// A reader that has seen enough closes the pipe (EPIPE): no reason to fail.
+stdout.on("error", () => undefined)
+stderr.on("error", () => undefined)
+
 /** Waits until the line is handed over: a pipe that is read slowly loses nothing at exit. */
 const write = (line: string): Effect.Effect<void> =>
   Effect.async((resume) => {

@@ -16,21 +16,28 @@ import { DatabaseError } from "../operation/OperationError.js"
 import type { AlreadyTaken, Membership } from "./Directory.js"
 import { Directory } from "./Directory.js"
 
+/** A UUID as PostgreSQL gives it back: in lower case. */
+const Id = Schema.transform(Schema.UUID, Schema.UUID, {
+  strict: true,
+  decode: (id) => id.toLowerCase(),
+  encode: (id) => id
+})
+
 const NewTenant = Schema.Struct({
-  id: Schema.optional(Schema.UUID),
+  id: Schema.optional(Id),
   key: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(50)),
   name: Schema.String.pipe(Schema.minLength(1), Schema.maxLength(200))
 })
 
 const NewUser = Schema.Struct({
-  id: Schema.optional(Schema.UUID),
+  id: Schema.optional(Id),
   email: Schema.String.pipe(Schema.pattern(/^[^@\s]+@[^@\s]+$/), Schema.maxLength(320)),
-  tenantId: Schema.UUID
+  tenantId: Id
 })
 
 const MemberRoles = Schema.Struct({
-  userId: Schema.NonEmptyString,
-  tenantId: Schema.UUID,
+  userId: Schema.Union(Id, Schema.NonEmptyString),
+  tenantId: Id,
   roles: Schema.NonEmptyArray(Schema.NonEmptyString)
 })
 

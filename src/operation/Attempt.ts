@@ -53,36 +53,41 @@ export interface Attempt {
 /** An attempt to be recorded; the log gives it its id and its number. */
 export type NewAttempt = Omit<Attempt, "id" | "attempt">
 
-const maxMessageBytes = 7 * 1024
-
 /** What an operation threw or failed with, as data: whatever it is, reading it never fails. */
 export const describe = (cause: unknown): AttemptError => {
   const root = rootCause(cause)
   return new AttemptError({
-    _tag: tagOf(cause),
-    code: Option.getOrNull(codeOf(root)),
-    message: truncate(messageOf(root))
+    _tag: truncate(tagOf(cause), nameBytes),
+    code: Option.getOrNull(Option.map(codeOf(root), (code) => truncate(code, nameBytes))),
+    message: truncate(messageOf(root), messageBytes)
   })
 }
 
-/**
- * Wrappers such as `SqlError` say only that a statement failed; the reason is the error they carry. One of several addresses that were
- * tried (`AggregateError`) stands for all.
- */
-const rootCause = (cause: unknown): unknown => {
-  const root =
-    read(cause, "_tag") === "SqlError" && read(cause, "cause") instanceof Error ? read(cause, "cause") : cause
-  const [first] = root instanceof AggregateError ? root.errors : []
-  return first instanceof Error && read(root, "message") === "" ? first : root
+/** Bounds of the record as JSON, which has 8 KiB at most. */
+const nameBytes = 256
+const messageBytes = 7 * 1024
+
+/** Errors that only say that something failed; the reason is the error that they carry. */
+const wrappers = new Set(["SqlError", "UnknownException", "WriteFailed", "BodyFailed"])
+
+/** One of several addresses that were tried (`AggregateError`) stands for all. */
+const rootCause = (cause: unknown, depth = 0): unknown => {
+  const tag = read(cause, "_tag")
+  const inner = read(cause, "cause")
+  if (depth < 8 && Predicate.isString(tag) && wrappers.has(tag) && inner !== undefined) {
+    return rootCause(inner, depth + 1)
+  }
+  const [first] = cause instanceof AggregateError ? cause.errors : []
+  return first instanceof Error && read(cause, "message") === "" ? first : cause
 }
 
 const tagOf = (cause: unknown): string => {
   const named = [read(cause, "_tag"), read(cause, "name")].find((name) => Predicate.isString(name) && name !== "")
-  return truncate(Predicate.isString(named) ? named : cause === null ? "null" : typeof cause)
+  return Predicate.isString(named) ? named : cause === null ? "null" : typeof cause
 }
 
 const codeOf = (cause: unknown): Option.Option<string> =>
-  Option.filter(Option.some(read(cause, "code")), Predicate.isString).pipe(Option.map(truncate))
+  Option.filter(Option.some(read(cause, "code")), Predicate.isString)
 
 const messageOf = (cause: unknown): string => {
   const message = read(cause, "message")
@@ -103,9 +108,16 @@ const readOr = <A>(get: () => A, fallback: A): A => {
   }
 }
 
-/** PostgreSQL's jsonb refuses the NUL character (22P05), and a record of an error has a bound. */
-const truncate = (text: string): string => {
-  const clean = text.replaceAll("\u0000", "\uFFFD").toWellFormed()
-  const bytes = new TextEncoder().encode(clean)
-  return bytes.length <= maxMessageBytes ? clean : `${new TextDecoder().decode(bytes.subarray(0, maxMessageBytes))}…`
+/** PostgreSQL's jsonb refuses the NUL character (22P05), and a record of an error has a bound, counted as JSON. */
+const truncate = (text: string, bytes: number): string => {
+  const clean = text.slice(0, bytes).replaceAll("\u0000", "\uFFFD").toWellFormed()
+  const fits = (length: number) => new TextEncoder().encode(JSON.stringify(clean.slice(0, length))).length <= bytes
+  if (clean.length === text.length && fits(clean.length)) return clean
+  let [low, high] = [0, clean.length]
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    if (fits(middle)) low = middle
+    else high = middle - 1
+  }
+  return `${clean.slice(0, low).toWellFormed()}…`
 }

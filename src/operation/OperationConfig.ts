@@ -80,7 +80,10 @@ const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Dur
 /** Puts the defaults in place; a value that cannot be used is a `ConfigError` that names its key. */
 export const make = Effect.fn("OperationConfig.make")(function* (settings: OperationSettings) {
   const lockKey = settings.lockKey ?? defaultLockKey
-  if (typeof lockKey === "number" && !Number.isSafeInteger(lockKey)) {
+  if (
+    (typeof lockKey === "number" && !Number.isSafeInteger(lockKey)) ||
+    BigInt.asIntN(64, BigInt(lockKey)) !== BigInt(lockKey)
+  ) {
     return yield* new ConfigError({ key: "lockKey", reason: `${lockKey} is not a 64-bit integer` })
   }
   const late = settings.late ?? "run"

@@ -72,6 +72,17 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
   }
 }
 
+/** What belongs to a transaction of ours was asked for outside of one. */
+export const outsideStep = (action: string): DatabaseError =>
+  new DatabaseError({
+    action,
+    id: Option.none(),
+    code: Option.none(),
+    reason: "it belongs to a step: do it inside Transactor.run",
+    connectionLost: false,
+    cause: undefined
+  })
+
 /** The connection was lost while the server was asked to commit; whether it did is not known here. */
 export class CommitLost extends Schema.TaggedError<CommitLost>()("CommitLost", {
   reason: Schema.String,

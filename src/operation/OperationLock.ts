@@ -9,7 +9,7 @@ import * as Ref from "effect/Ref"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import type { OperationId } from "./Operation.js"
 import type { DatabaseError } from "./OperationError.js"
-import { AlreadyApplied, LockHeld, LockHolder } from "./OperationError.js"
+import { AlreadyApplied, LockHeld, LockHolder, outsideStep } from "./OperationError.js"
 import { MemoryLog } from "./OperationLog.js"
 import { MemoryStep } from "./Transactor.js"
 import { Replica } from "./Replica.js"
@@ -22,6 +22,8 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
      * The lock is released when the transaction ends.
      */
     readonly claim: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
+    /** Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock. */
+    readonly ready: Effect.Effect<boolean, DatabaseError>
   }
 >() {}
 
@@ -34,18 +36,18 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
     const log = MemoryDatabase.view(database, MemoryLog, MemoryLog.empty)
     const self = new LockHolder({ pid: replica.pid, applicationName: "es-ops", since: Option.none() })
     return OperationLock.of({
+      ready: Effect.succeed(true),
       claim: Effect.fn("OperationLock.claim")(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
-        const { markers, attempts } = yield* log.get
-        if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
+        if (Option.isNone(step)) return yield* outsideStep("claiming the lock")
         const holder = yield* Ref.getAndUpdate(
           database.lock,
           Option.orElseSome(() => self)
         )
-        if (Option.isSome(holder)) {
-          return yield* new LockHeld({ id, holder, latestAttempt: attempts.length })
-        }
-        if (Option.isSome(step)) yield* step.value.claimed
+        const { attempts, markers } = yield* log.get
+        if (Option.isNone(holder)) yield* step.value.claimed
+        if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
+        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder, latestAttempt: attempts.length })
       })
     })
   })

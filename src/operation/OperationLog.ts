@@ -6,12 +6,14 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import { order } from "./Operation.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { CommitRefused, DatabaseError, SwallowedSqlError, TransactionControl } from "./OperationError.js"
-import { AlreadyApplied } from "./OperationError.js"
+import { AlreadyApplied, outsideStep } from "./OperationError.js"
+import { MemoryStep } from "./Transactor.js"
 
 /** Why a step cannot be closed with its marker. */
 export type MarkError = AlreadyApplied | TransactionControl | SwallowedSqlError | CommitRefused | DatabaseError
@@ -63,6 +65,7 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
       lastAttempts: Effect.map(log.get, (state) => new Map(state.attempts.map((a) => [a.operationId, a]))),
       mark: (marker, attempt) =>
         Effect.gen(function* () {
+          if (Option.isNone(yield* Effect.serviceOption(MemoryStep))) return yield* outsideStep("writing the marker")
           const { markers } = yield* log.get
           if (markers.some(({ id }) => id === marker.id)) return yield* new AlreadyApplied({ id: marker.id })
           const appliedAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)

@@ -56,6 +56,9 @@ export interface StepOptions<E> {
   readonly trace: (cause: Cause.Cause<E>) => Option.Option<Effect.Effect<void, DatabaseError>>
 }
 
+/** A step whose failure leaves no attempt. */
+export const untraced = (name: string): StepOptions<unknown> => ({ name, trace: () => Option.none() })
+
 export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   Transactor,
   {
@@ -77,6 +80,12 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
     /** One reading statement, in a savepoint that is always undone; it sees what its step has written. */
     readonly query: (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, QueryError>
   }
+>() {}
+
+/** The turn that the current fiber has: what belongs to it takes no other. */
+export class Turn extends Context.Tag("effect-es-ops/Turn")<
+  Turn,
+  { readonly step: object; readonly over: boolean }
 >() {}
 
 /** The step that the current fiber is in, when the database is in memory. */
@@ -145,18 +154,29 @@ const makeMemoryStep = (
     const before = yield* Ref.make(Option.none<Context.Context<never>>())
     const sealed = yield* Ref.make(false)
     const permit = yield* Effect.makeSemaphore(1)
+    const self = {}
+    const alone = <A, E, R>(part: Effect.Effect<A, E, R>) =>
+      Effect.flatMap(Effect.serviceOption(Turn), (turn) =>
+        Option.exists(turn, ({ over, step }) => step === self && !over) ? part : permit.withPermits(1)(part)
+      )
     const step = MemoryStep.of({
       claimed: Effect.flatMap(Ref.get(database.state), (state) => Ref.set(before, Option.some(state))),
       turn: (part) =>
-        permit.withPermits(1)(
-          Effect.zipRight(
-            Effect.filterOrFail(
-              Ref.get(sealed),
-              (over) => !over,
-              () => stepIsOver
-            ),
-            undoable(part)
-          )
+        alone(
+          Effect.suspend(() => {
+            const turn = { step: self, over: false }
+            const ended = Effect.sync(() => {
+              turn.over = true
+            })
+            return Effect.zipRight(
+              Effect.filterOrFail(
+                Ref.get(sealed),
+                (over) => !over,
+                () => stepIsOver
+              ),
+              undoable(part).pipe(Effect.provideService(Turn, turn), Effect.ensuring(ended))
+            )
+          })
         )
     })
     const claimedState = Ref.get(before)

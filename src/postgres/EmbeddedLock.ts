@@ -1,9 +1,9 @@
 /**
  * One process at a time in an embedded database's folder: two would lose rows without an error.
  *
- * Every process that wants the folder puts a claim of its own name there, then looks at the others': a claim of a living process turns it
- * back. Each writes before it reads, so of two at once at most one goes on; as no name is used twice, a claim left by a dead process can be
- * removed without harm.
+ * Every process that wants the folder puts a claim of its own name there, then looks at the others'. A lock of a living process turns it
+ * back, and so does a claim of a lower name; a higher one is waited out, as its process gives way or has the lock by then. Each writes
+ * before it reads, so one process goes on. As no name is used twice, what a dead process left can be removed without harm.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -74,33 +74,51 @@ export const acquire = (
     )
   })
 
-const prefix = "lock-"
-
-/** Puts our claim, and takes it back if a living process has one. */
+/** Puts our claim, and makes it the lock unless another process comes first; answers with the lock's file. */
 const claim = (folder: string, self: Owner): Effect.Effect<string, EmbeddedInUse | DatabaseError> =>
   Effect.gen(function* () {
-    const name = `${prefix}${randomUUID()}.json`
-    const file = join(folder, name)
-    const draft = join(folder, `.${name}`)
+    const name = randomUUID()
+    const [draft, mine, lock] = [
+      join(folder, `.draft-${name}`),
+      join(folder, `claim-${name}.json`),
+      join(folder, `lock-${name}.json`)
+    ]
+    const move = (from: string, to: string) => files(() => rename(from, to))
     yield* files(() => writeFile(draft, JSON.stringify(self), { mode: 0o600 }))
-    yield* files(() => rename(draft, file))
-    return yield* Effect.zipRight(refuseOthers(folder, name, self), Effect.succeed(file)).pipe(
-      Effect.onError(() => Effect.ignore(files(() => rm(file, { force: true }))))
+    yield* move(draft, mine)
+    return yield* Effect.repeat(refuseOthers(folder, `claim-${name}.json`, self), {
+      while: (higherClaims) => higherClaims,
+      schedule: Schedule.spaced("10 millis")
+    }).pipe(
+      Effect.zipRight(move(mine, lock)),
+      Effect.as(lock),
+      Effect.onError(() => Effect.ignore(files(() => rm(mine, { force: true }))))
     )
   })
 
-const refuseOthers = (folder: string, name: string, self: Owner): Effect.Effect<void, EmbeddedInUse | DatabaseError> =>
+/** Gives way to a lock and to a lower claim, and tells whether there are higher claims; removes what dead processes left. */
+const refuseOthers = (
+  folder: string,
+  mine: string,
+  self: Owner
+): Effect.Effect<boolean, EmbeddedInUse | DatabaseError> =>
   Effect.gen(function* () {
     const names = yield* files(() => readdir(folder))
-    for (const other of names.filter((found) => found.startsWith(prefix) && found !== name)) {
+    let higherClaims = false
+    for (const other of names.filter((found) => /^(claim|lock)-/.test(found) && found !== mine)) {
       const file = join(folder, other)
       const owner = yield* readOwner(file)
-      if (Option.isNone(owner)) continue
-      if (yield* isAlive(owner.value, self)) {
-        return yield* new EmbeddedInUse({ folder, file, host: owner.value.host, pid: owner.value.pid })
+      if (Option.isNone(owner)) {
+        // Gone, or a lock by now: the next look tells.
+        higherClaims = true
+        continue
       }
-      yield* files(() => rm(file, { force: true }))
+      const { host, pid } = owner.value
+      if (!(yield* isAlive(owner.value, self))) yield* files(() => rm(file, { force: true }))
+      else if (other.startsWith("lock-") || other < mine) return yield* new EmbeddedInUse({ folder, file, host, pid })
+      else higherClaims = true
     }
+    return higherClaims
   })
 
 /** A claim that is gone meanwhile is nobody's; one that cannot be read is kept, as nobody knows whose it is. */

@@ -43,7 +43,7 @@ const hints: { readonly [code: string]: string } = {
   "28P01": "check user and password in DATABASE_URL",
   "28000": "check user and password in DATABASE_URL",
   "3D000": "create the database, or correct its name in DATABASE_URL",
-  "42501": "grant the role what it needs, or let an administrator run the DDL that `es-ops schema` prints",
+  "42501": "grant the role what it needs, or let an administrator create the tables",
   ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
   ENOTFOUND: "is the host in DATABASE_URL right?"
 }

@@ -9,12 +9,12 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import { AlreadyApplied, DatabaseError, LockHeld, LockHolder } from "../operation/OperationError.js"
+import { AlreadyApplied, DatabaseError, LockHeld, LockHolder, outsideStep } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { databaseError } from "./PgError.js"
 import { PgSchema } from "./PgSchema.js"
 import type { TableDdl } from "./PgSchema.js"
-import { over, PgSql, rows } from "./PgSql.js"
+import { alone, over, PgSql, rows } from "./PgSql.js"
 import { PgStep } from "./PgStep.js"
 
 const oldestServer = 140000
@@ -40,14 +40,19 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const config = yield* OperationConfig
     const schema = yield* PgSchema
     const key = config.lockKey.toString()
-    const missingTables = yield* Ref.make(Option.none<ReadonlyArray<TableDdl>>())
+    const complete = yield* Ref.make(false)
+    /** Tables that we do without, as this role may not create them. */
+    const givenUp = yield* Ref.make<ReadonlyArray<TableDdl>>([])
 
-    /** What was missing when last looked; not looked at again once everything was there. */
+    /** What is missing; not looked at again once everything was there. */
     const missing = Effect.gen(function* () {
-      const known = yield* Ref.get(missingTables)
-      if (Option.exists(known, (tables) => tables.length === 0)) return []
+      const without = yield* Ref.get(givenUp)
+      if (yield* Ref.get(complete)) return without
       const found = yield* schema.missing
-      yield* Ref.set(missingTables, Option.some(found))
+      yield* Ref.set(
+        complete,
+        found.every((table) => without.some(({ name }) => name === table.name))
+      )
       return found
     })
 
@@ -89,12 +94,15 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const claimIn = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {
         const before = yield* missing
+        const without = yield* Ref.get(givenUp)
         const absent = (name: string, tables: ReadonlyArray<TableDdl>) => tables.some((table) => table.name === name)
         const [tried] = yield* tryLock(!absent(schema.attempts, before))
         if (tried === undefined || tried.server < oldestServer) return yield* tooOld(tried?.server_text ?? "unknown")
         const locked = tried.locked === "t"
         const still = before.length === 0 ? before : yield* missing
-        if (locked && still.length > 0) yield* schema.create(still)
+        const wanted = still.filter((table) => !absent(table.name, without))
+        if (locked && wanted.length > 0)
+          yield* Effect.flatMap(schema.create(wanted), (more) => Ref.update(givenUp, (all) => [...all, ...more]))
         const markersExist = locked || !absent(schema.markers, still)
         if (markersExist && (yield* isMarked(id))) return yield* new AlreadyApplied({ id })
         if (!locked) return yield* new LockHeld({ id, holder: yield* holder, latestAttempt: tried.latest })
@@ -102,10 +110,17 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       }).pipe(over(step.raw))
 
     return OperationLock.of({
+      ready: Effect.gen(function* () {
+        if (yield* Ref.get(complete)) return true
+        yield* Effect.mapError(alone(sql)(missing), (error) =>
+          error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error
+        )
+        return yield* Ref.get(complete)
+      }),
       claim: (id) =>
         Effect.flatMap(
           Effect.serviceOption(PgStep),
-          Option.match({ onNone: () => Effect.fail(outsideStep), onSome: (step) => claimIn(step, id) })
+          Option.match({ onNone: () => outsideStep("claiming the lock"), onSome: (step) => claimIn(step, id) })
         ).pipe(Effect.withSpan("OperationLock.claim", { attributes: { operation: id } }))
     })
   })
@@ -120,12 +135,3 @@ const tooOld = (version: string): DatabaseError =>
     connectionLost: false,
     cause: undefined
   })
-
-const outsideStep = new DatabaseError({
-  action: "claiming the lock",
-  id: Option.none(),
-  code: Option.none(),
-  reason: "the lock belongs to a transaction: claim it inside Transactor.run",
-  connectionLost: false,
-  cause: undefined
-})

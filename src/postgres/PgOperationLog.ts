@@ -13,9 +13,10 @@ import type { Attempt, NewAttempt } from "../operation/Attempt.js"
 import { AttemptError, AttemptOutcome } from "../operation/Attempt.js"
 import type { Marker, NewMarker } from "../operation/Operation.js"
 import { OperationId } from "../operation/Operation.js"
-import { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import { AlreadyApplied, CommitRefused, outsideStep } from "../operation/OperationError.js"
 import { OperationLog } from "../operation/OperationLog.js"
-import { databaseError, sqlState } from "./PgError.js"
+import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, over, PgSql, rows } from "./PgSql.js"
 import { PgStep } from "./PgStep.js"
@@ -68,17 +69,28 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
         Option.match({ onNone: () => alone(sql)(effect), onSome: (step) => over(step.raw)(effect) })
       )
 
+    /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
     const read =
-      <A, I>(action: string, row: Schema.Schema<A, I>) =>
+      <A, I>(table: string, action: string, row: Schema.Schema<A, I>) =>
       (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
-        session(statement).pipe(
-          // undefined_table: nothing was ever applied here.
-          Effect.catchIf(
-            (error) => Option.contains(sqlState(error), "42P01"),
-            () => Effect.succeed([])
-          ),
-          rows(action, row)
-        )
+        Effect.flatMap(
+          Effect.serviceOption(PgStep),
+          Option.match({
+            onNone: () =>
+              alone(sql)(statement).pipe(
+                // undefined_table: nothing was ever applied here.
+                Effect.catchIf(
+                  (error) => Option.contains(sqlState(error), "42P01"),
+                  () => Effect.succeed([])
+                )
+              ),
+            onSome: (step) =>
+              over(step.raw)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
+          })
+        ).pipe(rows(action, row))
+
+    const exists = (table: string): Effect.Effect<boolean, SqlError> =>
+      Effect.map(sql`SELECT 1 WHERE to_regclass(${table}) IS NOT NULL`, (found) => found.length > 0)
 
     const attemptColumns = sql`id::text, operation_id, operation_type, attempt::text, outcome, ${epoch("started_at")},
       ${epoch("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
@@ -108,14 +120,6 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
         )
       )
 
-    /** Whether attempts can be recorded at all: the table may be missing where the role may not create it. */
-    const hasAttempts = Effect.map(
-      session(sql`SELECT to_regclass(${schema.attempts})::text AS name`).pipe(
-        rows("looking for the attempts", Schema.Struct({ name: Schema.NullOr(Schema.String) }))
-      ),
-      ([found]) => found !== undefined && found.name !== null
-    )
-
     /** On a connection that is in no transaction yet. */
     const ownTransaction = (statements: Effect.Effect<unknown, SqlError>) =>
       Effect.acquireUseRelease(
@@ -124,54 +128,75 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
         (_, exit) => Effect.ignoreLogged(sql.unsafe(Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
       )
 
+    /** The table may be missing where the role may not create it. */
     const recordBy = (insert: Effect.Effect<unknown, SqlError>) =>
-      Effect.flatMap(hasAttempts, (exists) =>
-        exists ? Effect.asVoid(Effect.mapError(session(insert), databaseError("recording the attempt"))) : Effect.void
+      session(Effect.flatMap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
+        Effect.mapError(databaseError("recording the attempt")),
+        Effect.asVoid
       )
     const record = (attempt: NewAttempt) => recordBy(insertAttempt(attempt))
 
     const insertMarker = (marker: NewMarker) =>
       session(sql`INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes)
         VALUES (${marker.id}, ${marker.operationType}, ${marker.durationMs}, ${marker.appliedBy}, ${Option.getOrNull(marker.notes)})`).pipe(
-        Effect.mapError((error) =>
-          // unique_violation: somebody wrote the marker without the lock.
-          Option.contains(sqlState(error), "23505")
+        Effect.catchAll((error) =>
+          isSeedsOwn(error) ? refusedMarker(marker, error) : databaseError("writing the marker")(error)
+        )
+      )
+
+    /** The marker cannot be written: after the body is undone, it tells whether another wrote it without the lock, or the body itself. */
+    const refusedMarker = (marker: NewMarker, error: SqlError) =>
+      session(
+        Effect.zipRight(
+          sql.unsafe("ROLLBACK TO SAVEPOINT es_ops_step"),
+          Effect.flatMap(exists(schema.markers), (found) =>
+            found ? sql`SELECT id FROM ${markers} WHERE id = ${marker.id}` : Effect.succeed([])
+          )
+        )
+      ).pipe(
+        Effect.mapError(databaseError("writing the marker")),
+        Effect.flatMap((found): Effect.Effect<never, AlreadyApplied | CommitRefused> =>
+          found.length > 0
             ? new AlreadyApplied({ id: marker.id })
-            : databaseError("writing the marker")(error)
+            : new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
         )
       )
 
     return OperationLog.of({
       applied: Effect.map(
         sql`SELECT id, operation_type FROM ${markers}`.pipe(
-          read("reading the markers", Schema.Struct({ id: Schema.String, operation_type: Schema.String }))
+          read(
+            schema.markers,
+            "reading the markers",
+            Schema.Struct({ id: Schema.String, operation_type: Schema.String })
+          )
         ),
         (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
       ),
       markers: Effect.map(
         sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
-          ORDER BY id COLLATE "C"`.pipe(read("reading the markers", MarkerRow)),
+          ORDER BY id COLLATE "C"`.pipe(read(schema.markers, "reading the markers", MarkerRow)),
         (found) => found.map(toMarker)
       ),
       attempts: ({ after = 0, id }) => {
         const only = id === undefined ? sql`` : sql`AND operation_id = ${id}`
         return Effect.map(
           sql`SELECT ${attemptColumns} FROM ${attempts} WHERE id > ${after}::bigint ${only} ORDER BY id DESC`.pipe(
-            read("reading the attempts", AttemptRow)
+            read(schema.attempts, "reading the attempts", AttemptRow)
           ),
           (found) => found.map(toAttempt)
         )
       },
       lastAttempts: Effect.map(
         sql`SELECT ${attemptColumns} FROM ${attempts} JOIN (SELECT max(id) AS id FROM ${attempts} GROUP BY operation_id) AS last USING (id)`.pipe(
-          read("reading the attempts", AttemptRow)
+          read(schema.attempts, "reading the attempts", AttemptRow)
         ),
         (found) => new Map(found.map((row) => [row.operation_id, toAttempt(row)]))
       ),
       mark: (marker, attempt) =>
         Effect.gen(function* () {
           const step = yield* Effect.serviceOption(PgStep)
-          if (Option.isNone(step)) return yield* outsideStep
+          if (Option.isNone(step)) return yield* outsideStep("writing the marker")
           yield* step.value.seal
           yield* insertMarker(marker)
           yield* record(attempt)
@@ -181,6 +206,10 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
     })
   })
 )
+
+/** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
+const isSeedsOwn = (error: SqlError): boolean =>
+  Option.exists(sqlState(error), (state) => state === "23505" || state === "25006" || state === "42P01")
 
 const utc = (millis: number): DateTime.Utc => DateTime.unsafeMake(millis)
 
@@ -210,13 +239,4 @@ const toAttempt = (row: typeof AttemptRow.Type): Attempt => ({
   sourceHash: Option.fromNullable(row.source_hash),
   reason: Option.fromNullable(row.reason),
   error: Option.fromNullable(row.error)
-})
-
-const outsideStep = new DatabaseError({
-  action: "writing the marker",
-  id: Option.none(),
-  code: Option.none(),
-  reason: "the marker belongs to a transaction: mark inside Transactor.run",
-  connectionLost: false,
-  cause: undefined
 })

@@ -34,8 +34,8 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly tables: ReadonlyArray<TableDdl>
     /** The tables that the search path does not find. */
     readonly missing: Effect.Effect<ReadonlyArray<TableDdl>, DatabaseError>
-    /** Creates them. Under the operations lock, inside its transaction. */
-    readonly create: (tables: ReadonlyArray<TableDdl>) => Effect.Effect<void, DatabaseError>
+    /** Creates them, under the operations lock, inside its transaction; answers with those that we do without. */
+    readonly create: (tables: ReadonlyArray<TableDdl>) => Effect.Effect<ReadonlyArray<TableDdl>, DatabaseError>
   }
 >() {}
 
@@ -68,7 +68,13 @@ export const layer = (options: {
         attempts,
         tables,
         missing: missingOf(sql, tables),
-        create: (missing) => Effect.forEach(missing, (table) => createTable(sql, table), { discard: true })
+        create: (missing) =>
+          Effect.map(
+            Effect.forEach(missing, (table) =>
+              Effect.map(createTable(sql, table), (created) => (created ? [] : [table]))
+            ),
+            (without) => without.flat()
+          )
       })
     })
   )
@@ -94,20 +100,25 @@ const createdByAnother = new Set(["23505", "42P07", "42710"])
 
 const attemptsAtTable = 5
 
-const createTable = (sql: SqlClient.SqlClient, table: TableDdl): Effect.Effect<void, DatabaseError> =>
+/** Whether it is there afterwards; false for one that we can do without and may not create. */
+const createTable = (sql: SqlClient.SqlClient, table: TableDdl): Effect.Effect<boolean, DatabaseError> =>
   Effect.gen(function* () {
     const create = Effect.either(sql.withTransaction(sql.unsafe(table.statements.join("; "))))
     let failure = yield* create
     for (let again = attemptsAtTable; Either.isLeft(failure); failure = yield* create) {
       const state = Option.getOrElse(sqlState(failure.left), () => "")
-      if (table.optional && state === "42501") return yield* Effect.logWarning(withoutHistory(table))
+      if (table.optional && state === "42501") {
+        yield* Effect.logWarning(withoutHistory(table))
+        return false
+      }
       if (again-- === 0 || !createdByAnother.has(state)) return yield* refusedDdl(table, failure.left)
-      if ((yield* missingOf(sql, [table])).length === 0) return
+      if ((yield* missingOf(sql, [table])).length === 0) return true
     }
+    return true
   })
 
 const withoutHistory = (table: TableDdl): string =>
-  `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator run what \`es-ops schema\` prints.`
+  `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator create it, or grant CREATE on the schema.`
 
 const refusedDdl = (table: TableDdl, error: SqlError): DatabaseError =>
   databaseError(`creating the table ${table.name}`)(error)

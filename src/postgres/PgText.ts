@@ -28,6 +28,22 @@ export const transactionControl = (text: string): Option.Option<string> => {
   return first === "ROLLBACK" && target !== "TO" ? Option.some("ROLLBACK") : Option.none()
 }
 
+/**
+ * `CLOSE ALL` and `DISCARD ALL` would close the guard of the transaction, after which a COMMIT in the same text would go through: found
+ * anywhere in a text of several statements.
+ */
+export const closesCursors = (text: string): Option.Option<string> =>
+  Option.fromNullable(/\b(?:close|discard)\s+all\b/i.exec(text)).pipe(
+    Option.filter(({ index }) => text.includes(";") || text.slice(0, index).trim() === ""),
+    Option.map(([found]) => found.toUpperCase())
+  )
+
+/** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). */
+export const literal = (text: string): string => {
+  const quoted = `'${text.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`
+  return text.includes("\\") ? ` E${quoted}` : quoted
+}
+
 const reading = new Set(["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "("])
 
 /** Whether the statement begins like one that reads. */

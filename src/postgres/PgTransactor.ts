@@ -17,12 +17,15 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import { CommitLost, CommitRefused, DatabaseError } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
-import { Transactor } from "../operation/Transactor.js"
+import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
 import * as PgQuery from "./PgQuery.js"
 import { PgSql, rows } from "./PgSql.js"
 import type { Step } from "./PgStep.js"
 import * as PgStep from "./PgStep.js"
+
+/** How long a step that was interrupted may take to be undone and recorded; then its connection is closed, and the server rolls back. */
+const undoTimeout = "1 second"
 
 /** How long the record of an attempt may take on another connection when the step's own is gone. */
 const traceTimeout = "2 seconds"
@@ -57,7 +60,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
             yield* step.end
             return Exit.isSuccess(ended)
               ? { exit: ended, later: Effect.void }
-              : yield* undo(raw, step, ended.cause, options)
+              : yield* undoInTime(raw, step, ended.cause, options)
           }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
           yield* later
           return yield* exit
@@ -83,12 +86,17 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
   })
 )
 
-/** The timeouts of the role and the pool are not ours: only `seedTimeout` bounds a step. Set where the server knows the setting. */
+/** The server's timeouts are 32-bit milliseconds; a longer one is none. */
+const longestTimeout = 2_147_483_647
+
+/** The timeouts of the role and the database are not ours: only `seedTimeout` bounds a step. Set where the server knows the setting. */
 const beginText = (config: OperationConfig["Type"], name: string): string => {
   const timeout = Option.match(config.seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
+  const milliseconds = timeout > longestTimeout ? 0 : Math.ceil(timeout)
   const settings = {
     application_name: `es-ops ${name}`.slice(0, 63),
-    statement_timeout: `${Math.ceil(timeout)}`,
+    statement_timeout: `${milliseconds}`,
+    lock_timeout: "0",
     idle_in_transaction_session_timeout: "0",
     transaction_timeout: "0",
     // The server notices within this many ms that a client was killed in the middle of a statement, and frees the lock.
@@ -153,6 +161,43 @@ const undo = <E>(
     return { exit, later: Effect.void }
   })
 
+/** A step that was interrupted is undone in time, or its connection is closed: a statement may be running that nobody can wait for. */
+const undoInTime = <E>(
+  raw: Connection,
+  step: Step,
+  cause: Cause.Cause<E | StepError>,
+  options: StepOptions<E | StepError>
+): Effect.Effect<Ended<never, E | StepError>> =>
+  Cause.isInterruptedOnly(cause)
+    ? undo(raw, step, cause, options).pipe(
+        Effect.interruptible,
+        Effect.disconnect,
+        Effect.interruptible,
+        Effect.timeoutTo({
+          duration: undoTimeout,
+          onSuccess: (ended) => Effect.succeed(ended),
+          onTimeout: () =>
+            Effect.as(disconnect(raw), {
+              exit: Exit.failCause(cause),
+              later: Option.match(options.trace(cause), { onNone: () => Effect.void, onSome: traceLater })
+            })
+        }),
+        Effect.flatten
+      )
+    : undo(raw, step, cause, options)
+
+/** Closes the driver's socket, so that the pool drops the connection and the server ends its transaction. */
+const disconnect = (connection: Connection): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const socket = ["pg", "connection", "stream"].reduce<unknown>(
+      (from, key) => (Predicate.hasProperty(from, key) ? from[key] : undefined),
+      connection
+    )
+    if (Predicate.hasProperty(socket, "destroy") && Predicate.isFunction(socket.destroy)) {
+      Reflect.apply(socket.destroy, socket, [])
+    }
+  })
+
 /** A body that tried to end the transaction fails for that reason, whatever it made of the refusal. */
 const reasonFor = <E>(step: Step, cause: Cause.Cause<E | StepError>): Cause.Cause<E | StepError> =>
   Cause.isInterruptedOnly(cause) ? cause : Option.match(step.meddling(), { onNone: () => cause, onSome: Cause.fail })
@@ -190,7 +235,7 @@ const onItsOwn = <A, E, R>(
 ): Effect.Effect<A, E | DatabaseError, R> =>
   run(
     Effect.mapError(part, (error) => ({ _tag: "Part" as const, error })),
-    { name: "write", trace: () => Option.none() }
+    untraced("write")
   ).pipe(
     Effect.mapError((error) =>
       error._tag === "Part"

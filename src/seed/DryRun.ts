@@ -13,7 +13,7 @@ import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
-import { Transactor } from "../operation/Transactor.js"
+import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
@@ -53,7 +53,10 @@ export const run = (
     }
     const everything = Effect.gen(function* () {
       const applied = yield* log.applied
-      yield* observer.planned(seeds.map(({ entry }) => entry.id))
+      yield* observer.planned(
+        seeds.map(({ entry }) => entry.id),
+        rest
+      )
       yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied))
       return yield* new RolledBack()
     })
@@ -66,7 +69,7 @@ export const run = (
     const name = `dry run of ${seeds.length}`
     return yield* LockWait.whileHeld(
       id,
-      transactor.run(Effect.zipRight(lock.claim(id), everything), { name, trace: () => Option.none() }),
+      transactor.run(Effect.zipRight(lock.claim(id), everything), untraced(name)),
       () => Effect.void
     ).pipe(
       Effect.catchTags({

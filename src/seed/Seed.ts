@@ -17,6 +17,8 @@ export interface Seed<out E = unknown, out R = never> {
   /** Whether `KUMIKO_SKIP_ES_OPS_<ID>=1` may skip it. */
   readonly skippable: boolean
   readonly run: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>
+  /** `run` as it was declared, so that its shape can be checked without running it. */
+  readonly declared: unknown
 }
 
 /** What seeds require. */
@@ -36,6 +38,7 @@ export const make = <E = never, R = never>(options: {
     [TypeId]: TypeId,
     description: options.description,
     skippable: options.skippable ?? false,
+    declared: run,
     run: (context) =>
       Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))).pipe(
         Effect.provideService(SeedContext, context)
@@ -56,16 +59,23 @@ export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): S
 /** A module's default export as a seed, or what is wrong with it. */
 export const fromModule = (module: unknown): Either.Either<Seed, string> => {
   if (!Predicate.hasProperty(module, "default")) return Either.left("it has no default export")
-  return fromExport(module.default)
+  // A TypeScript file of a project that is not "type": "module" is compiled to CommonJS, whose exports are the default of an import.
+  const { default: exported } = module
+  return fromExport(!isSeed(exported) && Predicate.hasProperty(exported, "default") ? exported.default : exported)
 }
 
 /** A default export as a seed, or what is wrong with it. */
 export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   if (!isSeed(value)) return Either.left(`its default export is ${kindOf(value)}, not a seed made by Seed.make`)
-  const { description, run, skippable } = value
+  const { declared, description, skippable } = value
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
   if (!Predicate.isBoolean(skippable)) return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
-  if (!Predicate.isFunction(run)) return Either.left(`its run is ${kindOf(run)}, not an Effect or a function`)
+  if (declared instanceof AsyncFunction) {
+    return Either.left("its run is an async function: return an Effect, such as Effect.promise(async () => …)")
+  }
+  if (!Effect.isEffect(declared) && !Predicate.isFunction(declared)) {
+    return Either.left(`its run is ${kindOf(declared)}, not an Effect or a function that returns one`)
+  }
   return Either.right(value)
 }
 
@@ -77,3 +87,5 @@ const kindOf = (value: unknown): string =>
       : value === undefined
         ? "undefined"
         : `of type ${typeof value}`
+
+const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor

@@ -124,7 +124,7 @@ export const make = (options: {
       handler,
       actor: {
         id: systemUserId,
-        tenantId: write.tenantId ?? systemTenantId,
+        tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
         roles: ["system", ...(write.extraRoles ?? [])]
       },
       operationId: options.operationId,

@@ -14,8 +14,10 @@ import { OperationLog } from "../operation/OperationLog.js"
 import * as LockWait from "../operation/LockWait.js"
 import type { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
-import { Transactor } from "../operation/Transactor.js"
+import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedAttempt from "./SeedAttempt.js"
+import * as SeedPlan from "./SeedPlan.js"
+import { SeedsInconsistent } from "./SeedProblem.js"
 import { UnknownSeed } from "./SeedReport.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
@@ -35,7 +37,7 @@ export const mark = (
   options: MarkOptions
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
-  UnknownSeed | LockTimeout | StepError,
+  UnknownSeed | SeedsInconsistent | LockTimeout | StepError,
   SeedSource | OperationLock | OperationLog | OperationConfig | Transactor | Replica
 > =>
   Effect.gen(function* () {
@@ -64,10 +66,7 @@ export const mark = (
     }
     return yield* LockWait.whileHeld(
       id,
-      transactor.run(Effect.zipRight(lock.claim(id), log.mark(marker, attempt)), {
-        name: id,
-        trace: () => Option.none()
-      }),
+      transactor.run(Effect.zipRight(lock.claim(id), log.mark(marker, attempt)), untraced(id)),
       () => Effect.void
     ).pipe(
       Effect.as({ id, changed: true }),
@@ -79,9 +78,16 @@ export const mark = (
 export const history = (id?: OperationId): Effect.Effect<ReadonlyArray<Attempt>, DatabaseError, OperationLog> =>
   Effect.flatMap(OperationLog, (log) => log.attempts({ id }))
 
-const entryOf = (id: string): Effect.Effect<SeedEntry, UnknownSeed, SeedSource> =>
+/** The seed of this id, if the source can be read and no other operation bears its id. */
+const entryOf = (
+  id: string
+): Effect.Effect<SeedEntry, UnknownSeed | SeedsInconsistent | DatabaseError, SeedSource | OperationLog> =>
   Effect.gen(function* () {
-    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const applied = yield* Effect.flatMap(OperationLog, (log) => log.applied)
+    const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
+    const [problem, ...others] = [...problems, ...taken]
+    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
   })

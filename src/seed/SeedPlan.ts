@@ -43,7 +43,7 @@ export const make = (input: PlanInput): SeedPlan => {
   const marked = [...input.applied].filter(([, type]) => type === seedMigration).map(([id]) => id)
   const last = marked.reduce((highest, id) => (order(highest, id) < 0 ? id : highest), "")
   const state = (id: string): SeedState => {
-    if (input.applied.has(id)) return "applied"
+    if (input.applied.get(id) === seedMigration) return "applied"
     const outcome = input.lastAttempts.get(id)?.outcome
     if (outcome === "running") return "interrupted"
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)

@@ -9,10 +9,10 @@ import type { AppliedBy } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { CommitUnknown, DatabaseError, LockTimeout } from "../operation/OperationError.js"
-import type { OperationLock } from "../operation/OperationLock.js"
+import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
-import { Transactor } from "../operation/Transactor.js"
+import { Transactor, untraced } from "../operation/Transactor.js"
 import * as DryRun from "./DryRun.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
@@ -50,30 +50,32 @@ export interface ApplyOptions {
   readonly observer?: Observer | undefined
 }
 
-/** The seeds with their states, and what forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | ConfigError, Requirements> = Effect.map(
-  Effect.suspend(() => prepare),
-  ({ plan }) => plan
-).pipe(Effect.withSpan("SeedRunner.plan"))
+/** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
+export const plan: Effect.Effect<SeedPlan, DatabaseError | ConfigError, Requirements> = Effect.suspend(() => look).pipe(
+  Effect.map(({ plan }) => plan),
+  Effect.withSpan("SeedRunner.plan")
+)
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
-    const { seeds } = yield* prepare
+    const seeds = yield* prepare
     const { rest, selected } = yield* upTo(seeds, options.to)
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
     return yield* applyAll(selected, rest, options)
   }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
 
 /**
- * One seed: the lock and the marker, the body, marker and attempt, in one transaction; tried again while the lock is held; a lost race and a
+ * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction; tried again while the lock is held; a lost race and a
  * skip are outcomes, everything else is the failure that ends the run.
  */
 const applyOne = (step: SeedStep.SeedStep) =>
   Effect.gen(function* () {
+    const lock = yield* OperationLock
     const log = yield* OperationLog
     const transactor = yield* Transactor
+    const prepare = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
     const once = transactor.run(
       step.claim.pipe(
         Effect.zipRight(step.refuse),
@@ -82,7 +84,7 @@ const applyOne = (step: SeedStep.SeedStep) =>
       ),
       { name: step.id, trace: step.trace }
     )
-    return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(once)).pipe(
+    return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(Effect.zipRight(prepare, once))).pipe(
       Effect.map((done) => done.outcome),
       Effect.catchTag("CommitLost", step.settle),
       Effect.catchTags({
@@ -101,7 +103,10 @@ const applyAll = (
   Effect.gen(function* () {
     const observer = options.observer ?? logging
     const run = yield* SeedStep.startRun(options.appliedBy)
-    yield* observer.planned(selected.map(({ entry }) => entry.id))
+    yield* observer.planned(
+      selected.map(({ entry }) => entry.id),
+      rest
+    )
     const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
       Effect.flatMap(SeedStep.make(loaded, run), applyOne)
     )
@@ -115,14 +120,14 @@ const applyAll = (
 export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
-    const { seeds } = yield* prepare
+    const seeds = yield* prepare
     const { rest, selected } = yield* upTo(seeds, options.to)
     const outcomes = yield* DryRun.run(selected, rest, options.observer ?? logging)
     return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
 
 /** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
-const prepare = Effect.gen(function* () {
+const look = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
   const config = yield* OperationConfig
@@ -141,11 +146,18 @@ const prepare = Effect.gen(function* () {
     skipped: (id) => checked.seeds.some((loaded) => loaded.entry.id === id && SeedCheck.isSkipped(loaded)),
     late: config.late
   })
-  const [problem, ...others] = [...problems, ...checked.problems, ...plan.problems]
+  const all: SeedPlan = { ...plan, problems: [...problems, ...checked.problems, ...plan.problems] }
+  return { plan: all, seeds: checked.seeds }
+})
+
+/** What there is to do, if nothing forbids it. */
+const prepare = Effect.gen(function* () {
+  const { plan, seeds } = yield* look
+  const [problem, ...others] = plan.problems
   if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
-  return { plan, seeds: checked.seeds }
+  return seeds
 })
 
 const lateWarning = (id: string): string =>

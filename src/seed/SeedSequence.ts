@@ -16,8 +16,8 @@ export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedSt
 
 /** Told what happens while it happens. */
 export interface Observer {
-  /** The ids that will be run, in order. */
-  readonly planned: (ids: ReadonlyArray<string>) => Effect.Effect<void>
+  /** The ids that will be run, in order, and those that are left for another time. */
+  readonly planned: (ids: ReadonlyArray<string>, rest: ReadonlyArray<string>) => Effect.Effect<void>
   readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
 }
 

@@ -80,12 +80,14 @@ export const layerRecord = <S extends Recorded>(
   Layer.effect(
     SeedSource,
     Effect.map(Effect.context<SeedModule.Services<S>>(), (services) => {
-      const entries = Object.entries(united(seeds)).map(([name, value]) =>
-        recordEntry(OperationId.make(name), value, services)
-      )
-      return SeedSource.of({ discover: Effect.succeed({ entries: inOrder(entries), problems: [], warnings: [] }) })
+      const named = Object.entries(united(seeds)).filter(([name]) => name !== "")
+      const entries = named.map(([name, value]) => recordEntry(OperationId.make(name), value, services))
+      const problems = "" in seeds ? [unnamed] : []
+      return SeedSource.of({ discover: Effect.succeed({ entries: inOrder(entries), problems, warnings: [] }) })
     })
   )
+
+const unnamed = new SeedProblem({ _tag: "InvalidSeed", id: null, path: 'seeds[""]', message: "a seed has an empty id" })
 
 /** Seeds of several types as seeds of their union, which each of them is. */
 function united<S extends Recorded>(

@@ -30,7 +30,7 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
-import { Transactor } from "../operation/Transactor.js"
+import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed, Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
@@ -191,29 +191,45 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 
     /** After a connection lost at COMMIT: the marker, read under the lock on another connection, tells what became of it. */
     const settle = (lost: CommitLost) =>
-      transactor.run(lock.claim(id), { name: id, trace: () => Option.none() }).pipe(
-        whileLockHeld,
-        Effect.retry({
-          schedule: Schedule.upTo(Schedule.spaced("250 millis"), config.lockTimeout),
-          while: (error) => error._tag === "DatabaseError" && error.connectionLost
-        }),
-        Effect.zipRight(Effect.fail(notCommitted(lost))),
-        Effect.catchAll((error): Effect.Effect<SeedOutcome, CommitUnknown | DatabaseError> => {
-          if (error._tag === "AlreadyApplied") return appliedHere
-          return Effect.fail(
-            error._tag === "DatabaseError" && error.cause === lost
-              ? error
-              : new CommitUnknown({ id, reason: `${lost.reason}; ${error.message}` })
-          )
-        })
-      )
+      transactor
+        .run(
+          Effect.zipRight(lock.claim(id), Effect.flatMap(attempt("failed", { error: Option.some(lost) }), log.record)),
+          untraced(id)
+        )
+        .pipe(
+          whileLockHeld,
+          Effect.retry({
+            schedule: Schedule.upTo(Schedule.spaced("250 millis"), config.lockTimeout),
+            while: (error) => error._tag === "DatabaseError" && error.connectionLost
+          }),
+          Effect.zipRight(Effect.fail(notCommitted(lost))),
+          Effect.catchAll((error): Effect.Effect<SeedOutcome, CommitUnknown | DatabaseError> => {
+            if (error._tag === "AlreadyApplied") return appliedHere
+            return Effect.fail(
+              error._tag === "DatabaseError" && error.cause === lost
+                ? error
+                : new CommitUnknown({ id, reason: `${lost.reason}; ${error.message}` })
+            )
+          })
+        )
 
-    /** Applied, by this very step or, since it was not committed, by another replica. */
+    /** Applied, by this very step or, since it was not committed, by another replica: its attempt tells, or its marker where there are none. */
     const appliedHere = Effect.gen(function* () {
-      const applied = (yield* log.attempts({ id })).find(({ outcome }) => outcome === "applied")
-      const ours = applied === undefined || (applied.host === replica.host && applied.pid === replica.pid)
-      const { durationMs, events } = yield* Ref.get(ran)
-      return ours ? SeedOutcome.Applied({ id, durationMs, events, preview: Option.none() }) : SeedOutcome.Raced({ id })
+      const done = yield* Ref.get(ran)
+      const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => 0)
+      const attempts = yield* log.attempts({ id })
+      const marker = (yield* log.markers).find((found) => found.id === id)
+      const ours =
+        attempts.length === 0
+          ? marker?.durationMs === done.durationMs && marker.appliedBy === run.appliedBy
+          : attempts.some(
+              ({ host, outcome, pid, startedAt }) =>
+                outcome === "applied" &&
+                host === replica.host &&
+                pid === replica.pid &&
+                DateTime.toEpochMillis(startedAt) === claimed
+            )
+      return ours ? SeedOutcome.Applied({ id, ...done, preview: Option.none() }) : SeedOutcome.Raced({ id })
     })
 
     return {
@@ -233,7 +249,10 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Exclude<StepFailure, SeedsOwn> => {
   switch (error._tag) {
     case "BodyFailed":
-      return new SeedStepFailed({ id, cause: error.cause })
+      // insufficient_privilege for a statement of ours is no fault of the seed.
+      return error.cause instanceof DatabaseError && Option.contains(error.cause.code, "42501")
+        ? error.cause.during(id)
+        : new SeedStepFailed({ id, cause: error.cause })
     case "TransactionControl":
     case "SwallowedSqlError":
     case "CommitRefused":

@@ -12,6 +12,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { SeedsInconsistent } from "./SeedProblem.js"
 import type { ApplyError, Requirements } from "./SeedRunner.js"
 import * as SeedRunner from "./SeedRunner.js"
+import * as SkipFlag from "./SkipFlag.js"
 import * as SeedStatus from "./SeedStatus.js"
 
 export class SeedsApplied extends Context.Tag("effect-es-ops/SeedsApplied")<
@@ -41,6 +42,7 @@ type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | ConfigErro
 
 /** Applied, or skipped on purpose by a flag. */
 const verify: Effect.Effect<void, VerifyError, Requirements> = Effect.gen(function* () {
+  if ((yield* SkipFlag.read(SkipFlag.all)) === "set") return
   const { problems, seeds } = yield* SeedStatus.status
   const [problem, ...others] = problems
   if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })

@@ -3,7 +3,7 @@
  */
 import { assert, afterAll, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { Document } from "effect-es-ops"
+import { SeedDocument } from "effect-es-ops"
 import { readdir, readFile, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
@@ -15,7 +15,7 @@ afterAll(async () => {
   for (const made of projects) await made.remove()
 })
 
-const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(Document.ApplyDocument))
+const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.ApplyDocument))
 const sampleSeeds = join(Projects.repository, "seeds")
 
 describe("--embedded", () => {
@@ -60,5 +60,20 @@ describe("--embedded", () => {
     // One of this host's earlier start is gone for certain.
     await writeFile(join(folder, "lock-foreign.json"), JSON.stringify({ ...foreign, host: hostname() }))
     assert.strictEqual((await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])).code, 0)
+  })
+
+  it("lets one of two processes in that come at the same moment, and takes a stale lock over once", async () => {
+    const made = await Projects.make({})
+    projects.push(made)
+    await made.run(["seed:status", "--embedded"])
+    const stale = { host: hostname(), bootId: "an earlier start", pid: 1, startTime: "1" }
+    for (let round = 0; round < 3; round++) {
+      await writeFile(join(made.folder, ".es-ops", "lock-stale.json"), JSON.stringify(stale))
+      const both = [1, 2].map(() => made.run(["seed:status", "--embedded", "--lock-timeout", "0s"]))
+      const codes = (await Promise.all(both)).map(({ code }) => code).toSorted()
+      // They may also come one after the other, but never both be turned back, and never both be in.
+      assert.include(["0,0", "0,6"], codes.join())
+      assert.deepStrictEqual((await readdir(join(made.folder, ".es-ops"))).toSorted(), [".gitignore", "data"])
+    }
   })
 })

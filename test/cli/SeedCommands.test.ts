@@ -3,7 +3,7 @@
  */
 import { assert, afterAll, beforeAll, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { Attempt, Document } from "effect-es-ops"
+import { Attempt, SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
 import { inject } from "vitest"
@@ -54,9 +54,15 @@ const tenant = (key: string) =>
   Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "${key}", name: "${key}" })`)
 const failing = Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`)
 
-const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(Document.ApplyDocument), { onExcessProperty: "error" })
-const decodeStatus = Schema.decodeUnknownSync(Schema.parseJson(Document.StatusDocument), { onExcessProperty: "error" })
-const decodeError = Schema.decodeUnknownSync(Schema.parseJson(Document.ErrorDocument), { onExcessProperty: "error" })
+const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.ApplyDocument), {
+  onExcessProperty: "error"
+})
+const decodeStatus = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.StatusDocument), {
+  onExcessProperty: "error"
+})
+const decodeError = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.ErrorDocument), {
+  onExcessProperty: "error"
+})
 
 describe("seed:apply and seed:status", () => {
   it("apply once, say so, and find nothing to do the second time", async () => {
@@ -173,10 +179,7 @@ describe("seed:apply and seed:status", () => {
     const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
     const text = await run(["seed:apply", "--dry-run", "--to", "1"], env)
     assert.strictEqual(text.code, 0, text.stderr)
-    assert.match(
-      text.stdout,
-      /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/
-    )
+    assert.match(text.stdout, /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/)
     assert.include(text.stdout, "1 would be applied, 2 not attempted. Dry run: everything was rolled back.")
     const json = await run(["seed:apply", "--dry-run", "--json"], env)
     assert.strictEqual(json.code, 1)
@@ -383,7 +386,7 @@ describe("wrong input", () => {
     assert.strictEqual(failed.id, "1")
     assert.include(failed.error.message, '"kumiko_es_operations"')
     assert.include(failed.error.message, "42501")
-    assert.include(failed.error.message, "es-ops schema")
+    assert.include(failed.error.message, "let an administrator create the tables")
     const status = await shared.run(["seed:status"], env)
     assert.strictEqual(status.code, 0, status.stderr)
     assert.deepStrictEqual(

@@ -3,7 +3,7 @@
  */
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Deferred, Effect, Either, Fiber, Layer, Option, Schema } from "effect"
+import { Deferred, Effect, Either, Fiber, Layer, Option, Redacted, Schema } from "effect"
 import {
   EsOps,
   Event,
@@ -15,6 +15,7 @@ import {
   SeedReport,
   SeedRunner,
   SeedSource,
+  Transactor,
   WriteHandler
 } from "effect-es-ops"
 import { TestDatabase } from "../support/TestDatabase.js"
@@ -320,23 +321,17 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
             query("SELECT pg_terminate_backend(($1::jsonb->0->>'pid')::int)", [JSON.stringify(rows)])
           )
         )
-        const run = apply({ "1": seed(tenant("a").pipe(Effect.zipRight(end), Effect.zipRight(tenant("b")))) })
-        const error = yield* Effect.flip(run)
+        const body = tenant("a").pipe(Effect.zipRight(end), Effect.zipRight(tenant("b")))
+        const error = yield* Effect.flip(apply({ "1": seed(body) }))
         assert.deepInclude(error, { _tag: "DatabaseError", id: Option.some("1"), connectionLost: true })
-        // The tables were created in the transaction that was lost.
-        assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT to_regclass('kumiko_events')::text AS t")), [
-          { t: null }
-        ])
-        yield* apply({ "0": seed(Effect.void) })
-        yield* Effect.flip(run)
+        // What the driver knows of it: the server's last word, or that there was none.
+        assert.match(error.message, /terminating connection|connection error/)
         const rows = yield* attempts
         assert.deepStrictEqual(
           rows.map((row) => [row["id"], row["outcome"]]),
-          [
-            ["0", "applied"],
-            ["1", "failed"]
-          ]
+          [["1", "failed"]]
         )
+        assert.match(JSON.stringify(rows), /terminating connection|connection error/)
         assert.deepStrictEqual(yield* events, [{ n: 0 }])
       }).pipe(fresh())
   )
@@ -519,6 +514,251 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
       yield* Effect.promise(() => other.query("COMMIT"))
       assert.strictEqual((yield* Fiber.join(running)).outcomes.length, 1)
       assert.deepStrictEqual(yield* markers, [{ id: "1" }])
+    }).pipe(fresh())
+  )
+
+  it.effect("leaves the record of a failure also when it is the first on an empty database", () =>
+    Effect.gen(function* () {
+      yield* failureOf({ "1": seed(statement("SELECT 1; COMMIT")) })
+      yield* nothingKept("1")
+    }).pipe(fresh())
+  )
+
+  const meddlers: ReadonlyArray<readonly [string, string, string]> = [
+    ["SET LOCAL search_path", "SET LOCAL search_path = other, public", "applied"],
+    ["SET search_path", "SET search_path = other", "applied"],
+    ["SET LOCAL ROLE", "SET LOCAL ROLE pg_monitor", "applied"],
+    ["CLOSE ALL", "CLOSE ALL", "failed"],
+    ["CLOSE ALL; COMMIT", "SELECT 1; CLOSE ALL; COMMIT", "failed"],
+    ["DISCARD ALL", "DISCARD ALL", "failed"],
+    ["SET TRANSACTION READ ONLY", "SET TRANSACTION READ ONLY", "failed"],
+    ["a marker of its own", "INSERT INTO kumiko_es_operations VALUES ('1', 'x', now(), 0, 'x', null)", "failed"],
+    ["DROP TABLE of the markers", "DROP TABLE kumiko_es_operations", "failed"]
+  ]
+  it.effect.each(meddlers)("keeps all or nothing of a body that ends with %s", ([, text, outcome]) =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      yield* Effect.promise(() =>
+        query("CREATE SCHEMA other; CREATE TABLE other.kumiko_es_operations (LIKE kumiko_es_operations)")
+      )
+      const seeds = { "1": seed(Effect.zipRight(tenant("a"), statement(text))) }
+      if (outcome === "applied") {
+        assert.strictEqual((yield* apply(seeds)).outcomes[0]?._tag, "Applied")
+        assert.deepStrictEqual(yield* markers, [{ id: "0" }, { id: "1" }])
+        assert.deepStrictEqual(yield* events, [{ n: 1 }])
+      } else {
+        yield* failureOf(seeds)
+        yield* nothingKept("1")
+      }
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM other.kumiko_es_operations")), [])
+    }).pipe(fresh())
+  )
+
+  it.effect("says Raced, and keeps nothing, when somebody wrote the marker meanwhile without the lock", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      const other = Effect.promise(() =>
+        query("INSERT INTO kumiko_es_operations VALUES ('1', 'seed-migration', now(), 0, 'boot', null)")
+      )
+      const report = yield* apply({ "1": seed(Effect.zipRight(tenant("a"), other)) })
+      assert.deepStrictEqual(
+        report.outcomes.map(({ _tag }) => _tag),
+        ["Raced"]
+      )
+      assert.deepStrictEqual(yield* events, [{ n: 0 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("goes on after a value that the driver could not send, caught in sql.withTransaction", () =>
+    Effect.gen(function* () {
+      const circular: Record<string, unknown> = {}
+      circular["self"] = circular
+      const send = Effect.flatMap(sql, (client) =>
+        Effect.ignore(client.withTransaction(client.unsafe("SELECT $1::jsonb", [circular])))
+      )
+      yield* apply({ "1": seed(Effect.zipRight(send, tenant("a"))) })
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("says that a statement failed before, where the next one is the first to notice", () =>
+    Effect.gen(function* () {
+      const slow = Effect.timeoutOption(statement("SELECT pg_sleep(30)"), "100 millis")
+      const failed = yield* failureOf({ "1": seed(Effect.zipRight(slow, tenant("a"))) })
+      assert.include(failed.message, "caught outside sql.withTransaction")
+    }).pipe(fresh())
+  )
+
+  it.effect("can be interrupted in the middle of a statement, with a pool of one", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      const fiber = yield* Effect.fork(apply({ "1": seed(statement("SELECT pg_sleep(600)")) }))
+      const sleeping = Effect.promise(() =>
+        query("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'")
+      )
+      yield* Effect.repeat(sleeping, { until: (rows) => rows.length === 1 })
+      yield* Fiber.interrupt(fiber)
+      const held = Effect.promise(() => query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"))
+      yield* Effect.repeat(held, { until: (rows) => rows.length === 0 })
+      assert.deepStrictEqual(yield* markers, [])
+    }).pipe(fresh({ maxConnections: 1 }))
+  )
+
+  it.effect("refuses statements that a write handler left running, and loses no row to them", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* Effect.promise(() => query("CREATE TABLE notes (text text)"))
+      const go = yield* Deferred.make<void>()
+      const result = yield* Deferred.make<string>()
+      const leave = WriteHandler.make({
+        name: "notes:write:leave",
+        payload: Schema.Struct({ id: Schema.UUID }),
+        access: ["system"],
+        handle: ({ id }) =>
+          Effect.gen(function* () {
+            yield* Deferred.await(go).pipe(
+              Effect.zipRight(statement("INSERT INTO notes VALUES ('left')")),
+              Effect.match({ onSuccess: () => "written", onFailure: ({ cause }) => String(cause) }),
+              Effect.flatMap((text) => Deferred.succeed(result, text)),
+              Effect.forkDaemon
+            )
+            const event = { aggregateId: id, aggregateType: "note", version: 1, type: "note.left", payload: { id } }
+            return { events: [event], data: { id } }
+          })
+      })
+      const feature = Feature.make({ name: "notes", handlers: [leave] })
+      const body = Effect.gen(function* () {
+        yield* SeedContext.write(leave, { id: "22222222-2222-4222-8222-222222222222" })
+        yield* Deferred.succeed(go, void 0)
+        assert.include(yield* Deferred.await(result), "is over")
+      })
+      const seeds = { "1": seed(body) }
+      yield* Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), EsOps.layer({ seeds, features: [feature] }))
+      assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM notes")), [])
+    }).pipe(fresh())
+  )
+
+  it.effect("runs what belongs to a turn in it, also through the context: no turn waits for itself", () =>
+    Effect.gen(function* () {
+      const nested = Effect.flatMap(Transactor.Transactor, (transactor) =>
+        transactor.turn(
+          Effect.gen(function* () {
+            yield* tenant("a")
+            assert.strictEqual((yield* SeedContext.findTenants).length, 1)
+            const [row] = yield* SeedContext.query("SELECT count(*)::int AS n FROM read_tenants")
+            assert.deepStrictEqual(row, { n: 1 })
+            const several = "SELECT 1; ROLLBACK TO es_ops_1; DELETE FROM read_tenants"
+            assert.strictEqual((yield* Effect.flip(SeedContext.query(several)))._tag, "QueryFailed")
+          })
+        )
+      )
+      yield* apply({ "1": seed(nested) })
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh())
+  )
+
+  it.effect("finds out what became of a COMMIT whose connection was lost: it was not kept, and that is recorded", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      // Ends its own backend while the server commits: a deferred trigger that, looked at early, puts that off to COMMIT.
+      yield* Effect.promise(() =>
+        query(`CREATE TABLE bait (id int);
+          CREATE TABLE trap (id int);
+          CREATE FUNCTION spring() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF TG_TABLE_NAME = 'bait' THEN SET CONSTRAINTS ALL DEFERRED; INSERT INTO trap VALUES (1);
+            ELSE PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$;
+          CREATE CONSTRAINT TRIGGER spring AFTER INSERT ON bait DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION spring();
+          CREATE CONSTRAINT TRIGGER spring AFTER INSERT ON trap DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION spring()`)
+      )
+      const seeds = { "1": seed(Effect.zipRight(tenant("a"), statement("INSERT INTO bait VALUES (1)"))) }
+      const error = yield* Effect.flip(apply(seeds))
+      assert.deepInclude(error, { _tag: "DatabaseError", id: Option.some("1"), connectionLost: true })
+      assert.include(error.message, "the server did not commit")
+      yield* nothingKept("1")
+    }).pipe(fresh())
+  )
+
+  it.effect("does not run a seed again that failed elsewhere while it waited", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      const inside = yield* Deferred.make<void>()
+      const leave = yield* Deferred.make<void>()
+      let runs = 0
+      const body = Effect.suspend(() => {
+        runs++
+        return Deferred.succeed(inside, void 0).pipe(
+          Effect.zipRight(Deferred.await(leave)),
+          Effect.zipRight(Effect.fail(new Error("once")))
+        )
+      })
+      const run = apply({ "1": seed(body) })
+      const first = yield* Effect.fork(Effect.flip(run))
+      yield* Deferred.await(inside)
+      const others = yield* Effect.forEach([1, 2, 3], () => Effect.fork(Effect.flip(run)))
+      // Whoever finds the lock held asks who holds it: the last statement but ROLLBACK of three sessions.
+      const tries = Effect.promise(() =>
+        query("SELECT xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()")
+      )
+      const [before] = yield* tries
+      yield* Effect.repeat(tries, { until: ([row]) => Number(row?.["n"]) > Number(before?.["n"]) + 12 })
+      yield* Deferred.succeed(leave, void 0)
+      assert.strictEqual((yield* Fiber.join(first))._tag, "SeedFailed")
+      for (const other of others) assert.strictEqual((yield* Fiber.join(other))._tag, "SeedFailedElsewhere")
+      assert.strictEqual(runs, 1)
+    }).pipe(fresh({ maxConnections: 8 }))
+  )
+
+  it.effect("waits and goes on also where there is no table of attempts and none may be created", () =>
+    Effect.gen(function* () {
+      const { connect, query, url } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      const role = `w_${new URL(url).pathname.slice(1)}`
+      yield* Effect.promise(() =>
+        query(`DROP TABLE es_ops_attempts; CREATE ROLE ${role};
+          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role};
+          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+      )
+      const asRole = Database.client({ url: Redacted.make(`${url}?options=-c%20role%3D${role}`) })
+      const holder = yield* Effect.promise(connect)
+      yield* Effect.promise(() => holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)"))
+      const seeds = { "1": seed(tenant("a")), "2": seed(tenant("b")) }
+      const waiting = yield* Effect.fork(Effect.provide(apply(seeds), asRole))
+      const tried = Effect.promise(() =>
+        query("SELECT 1 FROM pg_stat_activity WHERE query = 'ROLLBACK' AND datname = current_database()")
+      )
+      yield* Effect.repeat(tried, { until: (rows) => rows.length > 0 })
+      yield* Effect.promise(() => holder.query("COMMIT"))
+      assert.strictEqual((yield* Fiber.join(waiting)).outcomes.length, 2)
+      assert.deepStrictEqual(yield* events, [{ n: 2 }])
+      yield* Effect.promise(() => query(`DROP OWNED BY ${role}; DROP ROLE ${role}`))
+    }).pipe(fresh())
+  )
+
+  it.effect("finds tables, lock and schema by the names of the settings", () =>
+    Effect.gen(function* () {
+      const { connect, query } = yield* TestDatabase
+      yield* Effect.promise(() => query("CREATE SCHEMA ops"))
+      const settings = { schema: "ops", table: "Markers", attemptsTable: "tries", lockKey: -7n, version: "1.2.3" }
+      const holder = yield* Effect.promise(connect)
+      yield* Effect.promise(() => holder.query("SET application_name = 'negative'; SELECT pg_advisory_lock(-7)"))
+      const seeds = { "1": seed(tenant("a")) }
+      const run = (lockTimeout?: number) =>
+        Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), EsOps.layer({ ...settings, lockTimeout, seeds }))
+      assert.include((yield* Effect.flip(run(0))).message, "(negative)")
+      yield* Effect.promise(() => holder.query("SELECT pg_advisory_unlock(-7)"))
+      yield* run()
+      const rows = yield* Effect.promise(() =>
+        query(`SELECT m.id, t.version FROM ops."Markers" m JOIN ops.tries t ON t.operation_id = m.id`)
+      )
+      assert.deepStrictEqual(rows, [{ id: "1", version: "1.2.3" }])
+      const name = yield* Effect.flip(Effect.provide(Effect.void, EsOps.layer({ seeds: {}, table: "x; DROP TABLE y" })))
+      assert.deepInclude(name, { _tag: "ConfigError", key: "table" })
+      const key = yield* Effect.flip(Effect.provide(Effect.void, EsOps.layer({ seeds: {}, lockKey: 2n ** 64n })))
+      assert.deepInclude(key, { _tag: "ConfigError", key: "lockKey" })
     }).pipe(fresh())
   )
 })

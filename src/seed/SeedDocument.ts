@@ -3,7 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import { AttemptError } from "../operation/Attempt.js"
-import { SeedProblem, SeedProblemTag } from "../seed/SeedProblem.js"
+import { SeedProblem, SeedProblemTag } from "./SeedProblem.js"
 
 const Problem = Schema.Struct({ _tag: SeedProblemTag, message: Schema.String })
 

@@ -1,0 +1,143 @@
+/**
+ * What every statement of a body goes through: no control of the transaction, no statement after its end, and a note of what failed.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { TransactionControl } from "../operation/OperationError.js"
+import { sqlState } from "./PgError.js"
+import { closesCursors, transactionControl } from "./PgText.js"
+
+/** The gate of one step. */
+export interface Gate {
+  /** A connection through it; `turn` goes around each statement, and none passes once it `isOver`. */
+  readonly connection: (turn: Around, isOver: () => boolean) => Connection
+  /** Refuses a part that cannot begin any more. */
+  readonly admit: Effect.Effect<void, SqlError>
+  /** The body's attempt on the transaction, if there was one. */
+  readonly meddling: () => Option.Option<TransactionControl>
+  /** Notes such an attempt. */
+  readonly meddled: (statement: string) => TransactionControl
+  /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
+  readonly lastFailure: () => Option.Option<SqlError>
+  /** No statement of the body from here on, and of whatever it left running. */
+  readonly close: () => void
+}
+
+/** Something that goes around an effect. */
+export type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** A text of several statements with a COMMIT or ROLLBACK among them. */
+export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
+
+export const make = (raw: Connection): Gate => {
+  let closed = false
+  let meddling = Option.none<TransactionControl>()
+  let lastFailure = Option.none<SqlError>()
+
+  const meddled = (statement: string): TransactionControl => {
+    const first = Option.getOrElse(meddling, () => new TransactionControl({ statement }))
+    meddling = Option.some(first)
+    return first
+  }
+
+  const admit = Effect.suspend(() => {
+    if (closed) return refused(new StepOver())
+    return Option.isSome(meddling) ? refused(meddling.value) : Effect.void
+  })
+
+  const noteFailure = (error: SqlError): Effect.Effect<unknown> => {
+    const state = sqlState(error)
+    // Without a SQLSTATE the server never saw the statement.
+    if (Option.isNone(state)) return Effect.void
+    if (state.value !== "25P02") lastFailure = Option.some(error)
+    // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
+    return Effect.match(raw.executeRaw("SELECT 1", []), {
+      onSuccess: () => meddled(inLongerText),
+      onFailure: () => error
+    })
+  }
+
+  const pass = <A>(
+    text: string,
+    params: ReadonlyArray<unknown>,
+    isOver: () => boolean,
+    run: Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> =>
+    Effect.suspend(() => {
+      if (isOver()) return refused(new StepOver())
+      const forbidden = Option.orElse(transactionControl(text), () =>
+        params.length === 0 ? closesCursors(text) : Option.none()
+      )
+      if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
+      return abandonable(run).pipe(
+        Effect.onInterrupt(() =>
+          Effect.sync(() => {
+            lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
+          })
+        ),
+        Effect.tapError(noteFailure),
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (isIdle(raw)) meddled(inLongerText)
+          })
+        )
+      )
+    }).pipe((effect) => Effect.zipRight(admit, effect))
+
+  return {
+    admit,
+    meddled,
+    meddling: () => meddling,
+    lastFailure: () => lastFailure,
+    close: () => {
+      closed = true
+    },
+    connection: (turn, isOver) => ({
+      execute: (text, params, transform) => turn(pass(text, params, isOver, raw.execute(text, params, transform))),
+      executeRaw: (text, params) => turn(pass(text, params, isOver, raw.executeRaw(text, params))),
+      executeValues: (text, params) => turn(pass(text, params, isOver, raw.executeValues(text, params))),
+      executeUnprepared: (text, params, transform) =>
+        turn(pass(text, params, isOver, raw.executeUnprepared(text, params, transform))),
+      // Read whole: a cursor held open would keep the turn, and the statement that the reader sends next would wait for ever.
+      executeStream: (text, params, transform) =>
+        Stream.fromIterableEffect(turn(pass(text, params, isOver, raw.execute(text, params, transform))))
+    })
+  }
+}
+
+/** A statement that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection. */
+const abandonable = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interruptFork(fiber))
+    )
+  )
+
+/** Whether the server is outside any transaction, as its last ReadyForQuery said (PostgreSQL manual, 54.7). */
+const isIdle = (connection: Connection): boolean => {
+  if (!Predicate.hasProperty(connection, "pg")) return false
+  const driver = connection.pg
+  return (
+    Predicate.hasProperty(driver, "getTransactionStatus") &&
+    Predicate.isFunction(driver.getTransactionStatus) &&
+    Reflect.apply(driver.getTransactionStatus, driver, []) === "I"
+  )
+}
+
+/** An error of ours in the shape that a statement fails with. */
+export const sqlError = (cause: Error): SqlError => new SqlError({ cause, message: cause.message })
+
+const refused = (cause: Error): Effect.Effect<never, SqlError> => Effect.fail(sqlError(cause))
+
+/** A statement came after its step or its write: from a fiber that was left running. */
+class StepOver extends Schema.TaggedError<StepOver>()("StepOver", {}) {
+  override get message(): string {
+    return "the step or write that this statement belongs to is over"
+  }
+}
