@@ -296,6 +296,53 @@ describe("seed:apply and seed:status", () => {
     }, url)
   })
 
+  it("end when they are done, whatever a seed leaves running, and first of all when it ends the process", async () => {
+    const { env, query } = await database()
+    const seeds = {
+      "seeds/1.ts": Projects.seedSource(`yield* Effect.forkDaemon(Effect.forever(Effect.sleep("50 millis")))`),
+      "exits/2.ts": `${tenant("exit")}`.replace("yield*", "process.exit(0)\n    yield*"),
+      "rejects/3.ts": tenant("reject").replace(
+        "yield*",
+        `void Promise.reject(new Error("nobody awaits this"))\n    yield* Effect.sleep("30 seconds")\n    yield*`
+      )
+    }
+    const { run } = await project(seeds)
+    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    const exits = await run(["seed:apply", "--seeds", "exits"], env)
+    assert.strictEqual(exits.code, 1)
+    assert.include(exits.stderr, "a seed ended the process")
+    const rejects = await run(["seed:apply", "--seeds", "rejects", "--json"], env)
+    assert.strictEqual(rejects.code, 1, rejects.stderr)
+    assert.include(rejects.stderr, "nobody awaits this")
+    assert.deepStrictEqual(decodeApply(rejects.stdout).notAttempted, ["3"])
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
+  })
+
+  it("do not mind a reader that has seen enough", async () => {
+    const { env } = await database()
+    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    const running = start(["seed:status", "--json"], env)
+    running.process.stdout?.destroy()
+    const { code, stderr } = await running.result
+    assert.strictEqual(code, 0, stderr)
+    assert.notInclude(stderr, "EPIPE")
+  })
+
+  it("take TypeScript and JavaScript seeds of a project that is not of type module", async () => {
+    const { env } = await database()
+    const made = await project({ "seeds/1.ts": tenant("one"), "seeds/2.mjs": tenant("two").replace("Option, ", "") })
+    await made.write("package.json", JSON.stringify({ name: "commonjs" }))
+    const { code, stderr, stdout } = await made.run(["seed:apply", "--json"], env)
+    assert.strictEqual(code, 0, stderr)
+    assert.deepStrictEqual(
+      decodeApply(stdout).applied.map(({ events, id }) => [id, events]),
+      [
+        ["1", 1],
+        ["2", 1]
+      ]
+    )
+  })
+
   it("work in a path with space, #, %, ? and umlaut", async () => {
     const { env } = await database()
     const { run } = await project(
@@ -329,6 +376,7 @@ describe("wrong input", () => {
   ) => {
     const text = await made.run(["seed:apply", ...args], env)
     const json = await made.run(["seed:apply", ...args, "--json"], env)
+    assert.notInclude(text.stdout, "Nothing to do")
     assert.deepStrictEqual([text.code, json.code], [code, code], `${text.stderr}\n${json.stderr}`)
     const { failed } = decodeApply(json.stdout)
     assert.isNotNull(failed)
