@@ -104,6 +104,11 @@ describe("SeedRunner.apply", () => {
     ["undefined", Effect.fail(undefined), "undefined"],
     ["null", Effect.fail(null), "null"],
     ["an Error", Effect.fail(new RangeError("out of range")), "out of range"],
+    [
+      "a promise that is rejected",
+      Effect.tryPromise(() => Promise.reject(new Error("the real reason"))),
+      "the real reason"
+    ],
     ["a defect", Effect.die(new TypeError("not a function")), "not a function"],
     [
       "a thrown string",
@@ -150,7 +155,7 @@ describe("SeedRunner.apply", () => {
       const error = errorOf(failed)
       assert.isBelow(new TextEncoder().encode(JSON.stringify(error)).length, 8 * 1024)
     }).pipe(
-      Effect.provide(EsOps.layerMemory({ seeds: { "1": seed(Effect.fail(new Error("ä\u0000".repeat(500_000)))) } }))
+      Effect.provide(EsOps.layerMemory({ seeds: { "1": seed(Effect.fail(new Error(`ä\u0000"\n`.repeat(250_000)))) } }))
     )
   )
 
