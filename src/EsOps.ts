@@ -73,6 +73,24 @@ export const layerEmbedded: typeof Pglite.layer = Pglite.layer
 /** Another process has the embedded database open. */
 export type EmbeddedInUse = EmbeddedLock.EmbeddedInUse
 
+/** What the command's file `es-ops.config.ts` may say; all optional. Options and the environment win. */
+export interface CommandSettings<
+  F extends Feature.Feature = Feature.Feature,
+  S extends SeedSource.Recorded = SeedSource.Recorded,
+  E = unknown,
+  R = unknown
+> extends Partial<Settings<F, S, E, R>> {
+  readonly databaseUrl?: string | undefined
+  readonly appliedBy?: "cli" | "ci-pipeline" | undefined
+  /** The application's services, for seeds, features and the dispatcher; it is given the command's client. */
+  readonly layer?: Layer.Layer<Needs<F, S, R>, unknown, SqlClient.SqlClient> | undefined
+}
+
+/** The settings of the command, for the default export of its file. */
+export const config = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
+  settings: CommandSettings<F, S, E, R>
+): CommandSettings<F, S, E, R> => settings
+
 /** The settings of the memory layers. */
 export interface MemorySettings<
   out F extends Feature.Feature = Feature.Feature,

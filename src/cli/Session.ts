@@ -6,7 +6,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as EsOps from "../EsOps.js"
-import type { ConfigError } from "../operation/OperationConfig.js"
+import { describe } from "../operation/Attempt.js"
+import { ConfigError } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { Resolved } from "./Settings.js"
 import { Terminal } from "./Terminal.js"
@@ -18,12 +19,20 @@ export const withDatabase = <A, E>(
 ): Effect.Effect<A, E | ConfigError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
-    const { database, late, lockTimeout, seeds } = settings
+    const { database, file, late, lockTimeout, seeds } = settings
     yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })
     yield* err(`database: ${database.shown}`)
     const client =
       database._tag === "Embedded"
         ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
         : EsOps.layerClient({ url: Redacted.make(database.url) })
-    return yield* Effect.provide(work, EsOps.layer({ seeds, late, lockTimeout }).pipe(Layer.provide(client)))
+    const services = Layer.mapError(file.layer ?? Layer.empty, (error) => unusable("layer", error))
+    const operations = Layer.mapError(EsOps.layer({ ...file, seeds, late, lockTimeout }), (error) =>
+      error instanceof ConfigError ? error : unusable("dispatcher", error)
+    )
+    return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
   })
+
+/** A layer of the command's file could not be built. */
+const unusable = (key: string, error: unknown): ConfigError =>
+  new ConfigError({ key, reason: `it cannot be built: ${describe(error).message}` })

@@ -7,7 +7,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { resolve } from "node:path"
+import * as OperationConfig from "../operation/OperationConfig.js"
 import { ConfigError } from "../operation/OperationConfig.js"
+import type { FileSettings } from "./ConfigFile.js"
+import * as ConfigFile from "./ConfigFile.js"
 import { UsageError } from "./Failure.js"
 
 /** The options of every command that works on a database. */
@@ -41,6 +44,11 @@ export const options = {
     Options.withDescription("What to do with a seed that sorts before an applied one (ES_OPS_LATE). Default: run"),
     Options.optional
   ),
+  config: Options.text("config").pipe(
+    Options.withPseudoName("file"),
+    Options.withDescription("The command's file. Default: es-ops.config.ts or .js in the working directory"),
+    Options.optional
+  ),
   json: Options.boolean("json").pipe(Options.withDescription("One JSON document on stdout, and nothing else")),
   logFormat: Options.choice("log-format", ["text", "json"]).pipe(
     Options.withDescription("How logs are written to stderr"),
@@ -56,6 +64,7 @@ export interface Given {
   readonly embeddedDir: Option.Option<string>
   readonly lockTimeout: Option.Option<string>
   readonly late: Option.Option<"run" | "fail">
+  readonly config: Option.Option<string>
   readonly json: boolean
   readonly logFormat: "text" | "json"
 }
@@ -66,7 +75,9 @@ export type Database =
   | { readonly _tag: "Embedded"; readonly folder: string; readonly shown: string; readonly note: Option.Option<string> }
 
 export interface Resolved {
-  readonly seeds: string
+  /** What the command's file says, where neither options nor the environment do. */
+  readonly file: FileSettings
+  readonly seeds: FileSettings["seeds"] & {}
   readonly database: Database
   readonly lockTimeout: Duration.Duration
   readonly late: "run" | "fail"
@@ -105,25 +116,27 @@ const fromEnv = (name: string): Effect.Effect<Option.Option<string>, ConfigError
 /** Settles every setting, or says which one cannot be used. */
 export const resolveAll = (given: Given): Effect.Effect<Resolved, UsageError | ConfigError> =>
   Effect.gen(function* () {
+    const file = yield* ConfigFile.load(given.config)
     const seeds = yield* optionOr(given.seeds, "seeds", "ES_OPS_SEEDS")
     const lockTimeout = yield* optionOr(given.lockTimeout, "lock-timeout", "ES_OPS_LOCK_TIMEOUT")
     const late = yield* optionOr(given.late, "late", "ES_OPS_LATE")
     const appliedBy = yield* fromEnv("ES_OPS_APPLIED_BY")
     return {
-      seeds: Option.match(seeds, { onNone: () => "./seeds", onSome: ({ value }) => value }),
+      file,
+      seeds: Option.match(seeds, { onNone: () => file.seeds ?? "./seeds", onSome: ({ value }) => value }),
       lockTimeout: yield* Option.match(lockTimeout, {
-        onNone: () => Effect.succeed(Duration.minutes(5)),
+        onNone: () => Effect.map(OperationConfig.make(file), ({ lockTimeout: settled }) => settled),
         onSome: ({ invalid, value }) => duration(value, invalid)
       }),
       late: yield* Option.match(late, {
-        onNone: () => Effect.succeed("run" as const),
+        onNone: () => Effect.succeed(file.late ?? "run"),
         onSome: ({ invalid, value }) => oneOf(value, ["run", "fail"], invalid)
       }),
       appliedBy: yield* Option.match(appliedBy, {
-        onNone: () => Effect.succeed("cli" as const),
+        onNone: () => Effect.succeed(file.appliedBy ?? "cli"),
         onSome: (value) => oneOf(value, ["cli", "ci-pipeline"], byVariable("ES_OPS_APPLIED_BY"))
       }),
-      database: yield* database(given)
+      database: yield* database(given, file)
     }
   })
 
@@ -147,7 +160,7 @@ const duration = (text: string, invalid: Invalid): Effect.Effect<Duration.Durati
   })
 }
 
-const database = (given: Given): Effect.Effect<Database, UsageError | ConfigError> =>
+const database = (given: Given, file: FileSettings): Effect.Effect<Database, UsageError | ConfigError> =>
   Effect.gen(function* () {
     const urlVariable = yield* fromEnv("DATABASE_URL")
     const folderVariable = yield* fromEnv("ES_OPS_EMBEDDED")
@@ -175,6 +188,9 @@ const database = (given: Given): Effect.Effect<Database, UsageError | ConfigErro
     }
     if (Option.isSome(urlVariable)) return yield* server(urlVariable.value, byVariable("DATABASE_URL"), Option.none())
     if (Option.isSome(folderVariable)) return embeddedIn(folderVariable.value, Option.none())
+    if (file.databaseUrl !== undefined && file.databaseUrl !== "") {
+      return yield* server(file.databaseUrl, byVariable("databaseUrl"), Option.none())
+    }
     const reason = "no database is named: set DATABASE_URL to postgres://…, or say --embedded for a local one"
     return yield* new UsageError({ reason })
   })

@@ -4,7 +4,6 @@
 import type { Dirent } from "node:fs"
 import { readdir, readFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { pathToFileURL } from "node:url"
 import { createHash } from "node:crypto"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
@@ -14,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { describe } from "../operation/Attempt.js"
+import * as ModuleLoader from "./ModuleLoader.js"
 import { OperationId, order } from "../operation/Operation.js"
 import type { Seed } from "./Seed.js"
 import * as SeedModule from "./Seed.js"
@@ -153,7 +153,7 @@ const fileEntry = <R>(id: OperationId, path: string, services: Context.Context<R
     load: Effect.flatMap(text, (source) =>
       Effect.tryPromise({
         // The module cache knows a file by its URL: another text needs another one.
-        try: () => importModule(path, hashOf(source).slice(0, 16)),
+        try: () => ModuleLoader.load(path, hashOf(source).slice(0, 16)),
         catch: (error) => importError(id, path, describe(error).message)
       })
     ).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
@@ -188,21 +188,3 @@ const checked = <R>(
 
 const importError = (id: OperationId, path: string, reason: string): SeedProblem =>
   new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${reason}` })
-
-const importModule = async (path: string, version: string): Promise<unknown> => {
-  if (/\.m?ts$/.test(path)) await readTypeScript()
-  const url = pathToFileURL(path)
-  url.searchParams.set("es-ops", version)
-  return import(/* @vite-ignore */ url.href)
-}
-
-let reading: Promise<void> | undefined
-
-/** Node reads TypeScript from 22.18 on, and test runners bring a loader of their own; otherwise tsx does, registered once. */
-const readTypeScript = (): Promise<void> =>
-  (reading ??=
-    "__vitest_worker__" in globalThis || Reflect.get(process.features, "typescript")
-      ? Promise.resolve()
-      : import("tsx/esm/api").then(({ register }) => {
-          register()
-        }))

@@ -1,0 +1,74 @@
+/**
+ * The command's file, `es-ops.config.ts` or `.js` in the working directory: what it says, or why it cannot be used.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
+import type * as EsOps from "../EsOps.js"
+import type { Feature } from "../event/Feature.js"
+import { describe } from "../operation/Attempt.js"
+import { ConfigError } from "../operation/OperationConfig.js"
+import * as ModuleLoader from "../seed/ModuleLoader.js"
+import type { Recorded } from "../seed/SeedSource.js"
+import { UsageError } from "./Failure.js"
+
+/** What the file says. What its layers require is known to its author only; a service that is missing shows when it is used. */
+export type FileSettings = EsOps.CommandSettings<Feature<never>, Recorded<never>, unknown, never>
+
+const names = ["es-ops.config.ts", "es-ops.config.mts", "es-ops.config.js", "es-ops.config.mjs"]
+
+/** Reads the file that `--config` names, or else the one in the working directory, if there is one. */
+export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, UsageError | ConfigError> =>
+  Effect.gen(function* () {
+    const path = Option.orElse(given, () => Option.fromNullable(names.find((name) => existsSync(name))))
+    if (Option.isNone(path)) return {}
+    const file = resolve(path.value)
+    if (!existsSync(file)) return yield* new UsageError({ reason: `--config: ${file} does not exist` })
+    const module = yield* Effect.tryPromise({
+      try: () => ModuleLoader.load(file, "config"),
+      catch: (error) => new ConfigError({ key: file, reason: `it cannot be loaded: ${describe(error).message}` })
+    })
+    const exported = Predicate.hasProperty(module, "default") ? module.default : undefined
+    const settings = Predicate.hasProperty(exported, "default") ? exported.default : exported
+    return yield* Either.mapLeft(decode(settings), (reason) => new ConfigError({ key: file, reason }))
+  })
+
+const isText = Predicate.isString
+const anything = (_: unknown): boolean => true
+
+/** What each key must be; the settings of operations are checked where they are used. */
+const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown) => boolean, string] } = {
+  seeds: [Predicate.or(isText, Predicate.isRecord), "a folder, or seeds by their ids"],
+  features: [Array.isArray, "an array of features"],
+  dispatcher: [Layer.isLayer, "a layer of WriteDispatcher"],
+  layer: [Layer.isLayer, "a layer of the application's services"],
+  databaseUrl: [isText, "a text"],
+  appliedBy: [(value) => value === "cli" || value === "ci-pipeline", '"cli" or "ci-pipeline"'],
+  lockTimeout: [anything, "a duration"],
+  seedTimeout: [anything, "a duration"],
+  late: [(value) => value === "run" || value === "fail", '"run" or "fail"'],
+  version: [isText, "a text"],
+  table: [isText, "a text"],
+  attemptsTable: [isText, "a text"],
+  schema: [isText, "a text"],
+  lockKey: [Predicate.or(Predicate.isNumber, Predicate.isBigInt), "an integer"],
+  allowNonAtomicWriter: [Predicate.isBoolean, "true or false"]
+}
+
+const decode = (settings: unknown): Either.Either<FileSettings, string> => {
+  if (!Predicate.isRecord(settings)) return Either.left("its default export is not an object: use EsOps.config({ … })")
+  for (const [key, value] of Object.entries(settings)) {
+    const known = Object.entries(keys).find(([name]) => name === key)?.[1]
+    if (known === undefined) return Either.left(`"${key}" is no setting; there are: ${Object.keys(keys).join(", ")}`)
+    const [isValid, expected] = known
+    if (value !== undefined && !isValid(value)) return Either.left(`${key} is not ${expected}`)
+  }
+  return isFileSettings(settings) ? Either.right(settings) : Either.left("it cannot be used")
+}
+
+/** Every key has been checked by then. */
+const isFileSettings = (settings: object): settings is FileSettings => Object.keys(settings).every((key) => key in keys)
