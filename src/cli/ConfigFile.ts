@@ -38,7 +38,7 @@ export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, 
   })
 
 const isText = Predicate.isString
-const anything = (_: unknown): boolean => true
+const anything = (): boolean => true
 
 /** What each key must be; the settings of operations are checked where they are used. */
 const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown) => boolean, string] } = {

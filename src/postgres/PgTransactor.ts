@@ -2,17 +2,14 @@
  * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { describe } from "../operation/Attempt.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import { CommitLost, CommitRefused, DatabaseError } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
@@ -21,14 +18,8 @@ import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
 import * as PgQuery from "./PgQuery.js"
 import { PgSql, rows } from "./PgSql.js"
-import type { Step } from "./PgStep.js"
 import * as PgStep from "./PgStep.js"
-
-/** How long a step that was interrupted may take to be undone and recorded; then its connection is closed, and the server rolls back. */
-const undoTimeout = "1 second"
-
-/** How long the record of an attempt may take on another connection when the step's own is gone. */
-const traceTimeout = "2 seconds"
+import * as PgUndo from "./PgUndo.js"
 
 /** Transactions on the connections of the application's client. */
 export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Replica> = Layer.effect(
@@ -46,7 +37,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           const scope = yield* Scope.make()
-          const { exit, later }: Ended<A, E | StepError> = yield* Effect.gen(function* () {
+          const { exit, later }: PgUndo.Ended<A, E | StepError> = yield* Effect.gen(function* () {
             const raw = yield* restore(Scope.extend(connect, scope))
             const step = PgStep.make(raw)
             const begin = raw.executeRaw(beginText(config, `${replica.host} ${options.name}`), [])
@@ -60,7 +51,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
             yield* step.end
             return Exit.isSuccess(ended)
               ? { exit: ended, later: Effect.void }
-              : yield* undoInTime(raw, step, ended.cause, options)
+              : yield* PgUndo.undo(raw, step, ended.cause, options)
           }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
           yield* later
           return yield* exit
@@ -124,109 +115,6 @@ const commit = <A>(raw: Connection, value: A): Effect.Effect<Exit.Exit<A, Commit
         )
     })
   )
-
-/** What is left to do when the connection is given back. */
-interface Ended<A, E> {
-  readonly exit: Exit.Exit<A, E>
-  readonly later: Effect.Effect<void>
-}
-
-/** Undoes a step that failed, leaves its trace, ends the transaction; the step's own failure is the answer. */
-const undo = <E>(
-  raw: Connection,
-  step: Step,
-  cause: Cause.Cause<E | StepError>,
-  options: StepOptions<E | StepError>
-): Effect.Effect<Ended<never, E | StepError>> =>
-  Effect.gen(function* () {
-    const failure = reasonFor(step, cause)
-    const exit = Exit.failCause(failure)
-    if (isCommitLost(failure)) return { exit, later: Effect.void }
-    const trace = options.trace(failure)
-    const back = yield* Effect.either(step.isOpen() ? step.undo : raw.executeRaw("ROLLBACK", []))
-    if (Either.isLeft(back) && isConnectionLost(back.left)) {
-      return {
-        exit: lostDuring(failure),
-        later: Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
-      }
-    }
-    // The savepoint is gone when the body ended the transaction, or the server did at COMMIT: the trace stands alone then.
-    const within = step.isOpen() && Either.isRight(back)
-    if (!within) yield* Effect.ignore(raw.executeRaw("ROLLBACK", []))
-    yield* Option.match(trace, {
-      onNone: () => Effect.void,
-      onSome: (write) => Effect.catchAll(step.provideRaw(write), logUntraced)
-    })
-    if (within) yield* Effect.catchAll(raw.executeRaw(Option.isSome(trace) ? "COMMIT" : "ROLLBACK", []), logUntraced)
-    return { exit, later: Effect.void }
-  })
-
-/** A step that was interrupted is undone in time, or its connection is closed: a statement may be running that nobody can wait for. */
-const undoInTime = <E>(
-  raw: Connection,
-  step: Step,
-  cause: Cause.Cause<E | StepError>,
-  options: StepOptions<E | StepError>
-): Effect.Effect<Ended<never, E | StepError>> =>
-  Cause.isInterruptedOnly(cause)
-    ? undo(raw, step, cause, options).pipe(
-        Effect.interruptible,
-        Effect.disconnect,
-        Effect.interruptible,
-        Effect.timeoutTo({
-          duration: undoTimeout,
-          onSuccess: (ended) => Effect.succeed(ended),
-          onTimeout: () =>
-            Effect.as(disconnect(raw), {
-              exit: Exit.failCause(cause),
-              later: Option.match(options.trace(cause), { onNone: () => Effect.void, onSome: traceLater })
-            })
-        }),
-        Effect.flatten
-      )
-    : undo(raw, step, cause, options)
-
-/** Closes the driver's socket, so that the pool drops the connection and the server ends its transaction. */
-const disconnect = (connection: Connection): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const socket = ["pg", "connection", "stream"].reduce<unknown>(
-      (from, key) => (Predicate.hasProperty(from, key) ? from[key] : undefined),
-      connection
-    )
-    if (Predicate.hasProperty(socket, "destroy") && Predicate.isFunction(socket.destroy)) {
-      Reflect.apply(socket.destroy, socket, [])
-    }
-  })
-
-/** A body that tried to end the transaction fails for that reason, whatever it made of the refusal. */
-const reasonFor = <E>(step: Step, cause: Cause.Cause<E | StepError>): Cause.Cause<E | StepError> =>
-  Cause.isInterruptedOnly(cause) ? cause : Option.match(step.meddling(), { onNone: () => cause, onSome: Cause.fail })
-
-const isCommitLost = <E>(cause: Cause.Cause<E>): boolean =>
-  Option.exists(Cause.failureOption(cause), (error) => error instanceof CommitLost)
-
-const lostDuring = <E>(cause: Cause.Cause<E | StepError>): Exit.Exit<never, E | StepError> => {
-  if (Cause.isInterruptedOnly(cause)) return Exit.failCause(cause)
-  const reason = Cause.squash(cause)
-  return Exit.fail(
-    reason instanceof DatabaseError && reason.connectionLost
-      ? reason
-      : new DatabaseError({
-          action: "running a step",
-          id: Option.none(),
-          code: Option.fromNullable(describe(reason).code),
-          reason: describe(reason).message,
-          connectionLost: true,
-          cause: reason
-        })
-  )
-}
-
-const traceLater = (write: Effect.Effect<void, DatabaseError>): Effect.Effect<void> =>
-  write.pipe(Effect.interruptible, Effect.timeout(traceTimeout), Effect.catchAll(logUntraced))
-
-const logUntraced = (error: { readonly message: string }): Effect.Effect<void> =>
-  Effect.logWarning(`The attempt was not recorded: ${error.message}`)
 
 /** A write outside any step is a transaction of its own. */
 const onItsOwn = <A, E, R>(

@@ -8,7 +8,6 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
@@ -30,7 +29,8 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
-import { Transactor, untraced } from "../operation/Transactor.js"
+import { Transactor } from "../operation/Transactor.js"
+import * as LostCommit from "./LostCommit.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed, Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
@@ -90,7 +90,12 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     const beganAt = yield* Clock.currentTimeMillis
     const claimedAt = yield* Ref.make(Option.none<number>())
     const ran = yield* Ref.make<Ran>({ durationMs: 0, events: 0 })
-    const self = Context.make(OperationConfig, config).pipe(Context.add(Replica, replica))
+    const services = Context.make(OperationConfig, config).pipe(
+      Context.add(Replica, replica),
+      Context.add(OperationLock, lock),
+      Context.add(OperationLog, log),
+      Context.add(Transactor, transactor)
+    )
 
     const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
       Effect.flatMap(Ref.get(claimedAt), (claimed) =>
@@ -103,7 +108,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
           claimedAt: Option.getOrUndefined(claimed),
           ...more
         })
-      ).pipe(Effect.provide(self))
+      ).pipe(Effect.provide(services))
 
     const unlessSkipped = isSkipped(loaded)
       ? Effect.zipRight(
@@ -189,48 +194,15 @@ export const make = (loaded: LoadedSeed, run: Run) =>
         )
       )
 
-    /** After a connection lost at COMMIT: the marker, read under the lock on another connection, tells what became of it. */
     const settle = (lost: CommitLost) =>
-      transactor
-        .run(
-          Effect.zipRight(lock.claim(id), Effect.flatMap(attempt("failed", { error: Option.some(lost) }), log.record)),
-          untraced(id)
+      Effect.gen(function* () {
+        const done = yield* Ref.get(ran)
+        const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => beganAt)
+        const failed = attempt("failed", { error: Option.some(lost) })
+        return yield* LostCommit.settle({ id, appliedBy: run.appliedBy, claimedAt: claimed, done, failed, lost }).pipe(
+          Effect.provide(services)
         )
-        .pipe(
-          whileLockHeld,
-          Effect.retry({
-            schedule: Schedule.upTo(Schedule.spaced("250 millis"), config.lockTimeout),
-            while: (error) => error._tag === "DatabaseError" && error.connectionLost
-          }),
-          Effect.zipRight(Effect.fail(notCommitted(lost))),
-          Effect.catchAll((error): Effect.Effect<SeedOutcome, CommitUnknown | DatabaseError> => {
-            if (error._tag === "AlreadyApplied") return appliedHere
-            return Effect.fail(
-              error._tag === "DatabaseError" && error.cause === lost
-                ? error
-                : new CommitUnknown({ id, reason: `${lost.reason}; ${error.message}` })
-            )
-          })
-        )
-
-    /** Applied, by this very step or, since it was not committed, by another replica: its attempt tells, or its marker where there are none. */
-    const appliedHere = Effect.gen(function* () {
-      const done = yield* Ref.get(ran)
-      const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => 0)
-      const attempts = yield* log.attempts({ id })
-      const marker = (yield* log.markers).find((found) => found.id === id)
-      const ours =
-        attempts.length === 0
-          ? marker?.durationMs === done.durationMs && marker.appliedBy === run.appliedBy
-          : attempts.some(
-              ({ host, outcome, pid, startedAt }) =>
-                outcome === "applied" &&
-                host === replica.host &&
-                pid === replica.pid &&
-                DateTime.toEpochMillis(startedAt) === claimed
-            )
-      return ours ? SeedOutcome.Applied({ id, ...done, preview: Option.none() }) : SeedOutcome.Raced({ id })
-    })
+      })
 
     return {
       id,
@@ -267,13 +239,3 @@ export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Excl
 const withoutTrace = new Set(["LockHeld", "AlreadyApplied", "SeedFailedElsewhere", "SeedsInconsistent"])
 
 const leavesNoTrace = (error: Unfinished): boolean => withoutTrace.has(error._tag)
-
-const notCommitted = (lost: CommitLost): DatabaseError =>
-  new DatabaseError({
-    action: "committing",
-    id: Option.none(),
-    code: Option.none(),
-    reason: `${lost.message}; the server did not commit, nothing was kept`,
-    connectionLost: true,
-    cause: lost
-  })

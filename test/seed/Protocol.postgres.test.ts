@@ -18,6 +18,8 @@ import {
   Transactor,
   WriteHandler
 } from "effect-es-ops"
+import { inject } from "vitest"
+import * as CommitProxy from "../support/CommitProxy.js"
 import { TestDatabase } from "../support/TestDatabase.js"
 import * as Database from "../support/TestDatabase.js"
 
@@ -680,6 +682,37 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
       yield* nothingKept("1")
     }).pipe(fresh())
   )
+
+  for (const [when, outcome] of [
+    ["after", "Applied"],
+    ["before", "DatabaseError"]
+  ] as const) {
+    it.effect(`answers ${outcome} when the wire breaks ${when} the server has seen COMMIT`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestDatabase
+        yield* apply({ "0": seed(Effect.void) })
+        const proxy = yield* Effect.acquireRelease(
+          Effect.promise(() => CommitProxy.start(inject("postgres"))),
+          ({ close }) => Effect.promise(close)
+        )
+        const through = new URL(url)
+        through.port = `${proxy.port}`
+        const wire = Database.client({ url: Redacted.make(through.href) })
+        const body = Effect.tap(tenant("a"), () => Effect.sync(() => proxy.arm(when)))
+        const result = yield* Effect.either(Effect.provide(apply({ "1": seed(body) }), wire))
+        if (Either.isRight(result)) {
+          assert.deepInclude(result.right.outcomes[0], { id: "1", events: 1 })
+          assert.deepStrictEqual(yield* markers, [{ id: "0" }, { id: "1" }])
+          assert.deepStrictEqual(yield* events, [{ n: 1 }])
+        } else {
+          assert.deepInclude(result.left, { id: Option.some("1") })
+          yield* nothingKept("1")
+        }
+        const tag = Either.match(result, { onLeft: ({ _tag }) => _tag, onRight: ({ outcomes }) => outcomes[0]?._tag })
+        assert.strictEqual(tag, outcome)
+      }).pipe(Effect.scoped, fresh())
+    )
+  }
 
   it.effect("does not run a seed again that failed elsewhere while it waited", () =>
     Effect.gen(function* () {
