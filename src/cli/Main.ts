@@ -15,8 +15,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import { UsageError } from "./Failure.js"
 import * as SeedCommands from "./SeedCommands.js"
-import type { Terminal } from "./Terminal.js"
-import { keepStdoutForResults } from "./Terminal.js"
+import { keepStdoutForResults, Terminal, withoutColour } from "./Terminal.js"
 
 /** What a command line asks for: done after its words are understood. */
 type Action = Effect.Effect<number, never, Terminal>
@@ -59,14 +58,10 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, R
   })
 
 const reportUsage = (argv: ReadonlyArray<string>, error: ValidationError.ValidationError) => {
-  const reason = HelpDoc.toAnsiText(error.error).replaceAll(ansi, "").trim()
-  const usage = new UsageError({ reason })
+  const usage = new UsageError({ reason: withoutColour(HelpDoc.toAnsiText(error.error)).trim() })
   const json = argv.includes("--json")
   return json && argv.includes("seed:apply") ? SeedCommands.reportUnrun(usage) : SeedCommands.reportError(json, usage)
 }
-
-// oxlint-disable-next-line no-control-regex
-const ansi = /\u001B\[[0-9;]*m/g
 
 /** Logs go to stderr; with `--json` stdout is the document's alone. */
 const prepared = (given: { readonly json: boolean; readonly logFormat: "text" | "json" }, action: Action): Action => {
@@ -83,5 +78,9 @@ const textLogger = Logger.make<unknown, string>(({ annotations, logLevel, messag
   return `${typeof seed === "string" ? `[${seed}] ` : ""}${level}${text}`
 })
 
-const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Console.consoleWith((console) => Console.withConsole(effect, { ...console, error: () => Effect.void }))
+const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Terminal> =>
+  Effect.flatMap(Terminal, ({ help }) =>
+    Console.consoleWith((console) =>
+      Console.withConsole(effect, { ...console, error: () => Effect.void, log: (...lines) => help(lines.join(" ")) })
+    )
+  )

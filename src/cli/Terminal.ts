@@ -14,6 +14,8 @@ export class Terminal extends Context.Tag("effect-es-ops/Terminal")<
     readonly out: (line: string) => Effect.Effect<void>
     /** A line for people beside the results. */
     readonly err: (line: string) => Effect.Effect<void>
+    /** Help, as the command library formats it. */
+    readonly help: (text: string) => Effect.Effect<void>
     /** Colours a word of the results. */
     readonly paint: (colour: Colour, text: string) => string
   }
@@ -32,10 +34,17 @@ export const layer: Layer.Layer<Terminal> = Layer.effect(
     return Terminal.of({
       out: (line) => write(line),
       err: (line) => Effect.sync(() => void stderr.write(`${line}\n`)),
+      help: (text) => write(coloured ? text : withoutColour(text)),
       paint: (colour, text) => (coloured ? `\u001B[${escapes[colour]}m${text}\u001B[0m` : text)
     })
   })
 )
+
+/** Text without its escape sequences for colour. */
+export const withoutColour = (text: string): string => text.replaceAll(ansi, "")
+
+// oxlint-disable-next-line no-control-regex
+const ansi = /\u001B\[[0-9;]*m/g
 
 const original = stdout.write.bind(stdout)
 

@@ -538,6 +538,15 @@ describe("wrong input", () => {
     assert.include(error.message, "projection-rebuild")
   })
 
+  it("no words at all, or --help: the commands, without colour in a pipe", async () => {
+    for (const args of [[], ["--help"], ["seed:apply", "--help"]]) {
+      const { code, stderr, stdout } = await shared.run(args)
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      assert.include(stdout, "seed:apply")
+      assert.notInclude(stdout, "\u001B")
+    }
+  })
+
   it("words that are no command, option or value: exit 2, and with --json a document", async () => {
     for (const args of [
       ["seed:aply"],
