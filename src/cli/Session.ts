@@ -21,7 +21,7 @@ export const withDatabase = <A, E>(
     const { err } = yield* Terminal
     const { database, file, late, lockTimeout, seeds } = settings
     yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })
-    yield* err(`database: ${database.shown}`)
+    yield* err(`database: ${database.shown}${database._tag === "Embedded" ? " (for development only: no fsync)" : ""}`)
     const client =
       database._tag === "Embedded"
         ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })

@@ -201,7 +201,7 @@ const ignored = (name: string, value: Option.Option<string>): Option.Option<stri
 const embeddedIn = (folder: string, note: Option.Option<string>): Database => ({
   _tag: "Embedded",
   folder: resolve(folder),
-  shown: `embedded database in ${resolve(folder)} (development only: no fsync)`,
+  shown: `embedded:${resolve(folder)}`,
   note
 })
 

@@ -67,15 +67,15 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
   }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
 
 /**
- * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction; tried again while the lock is held; a lost race and a
- * skip are outcomes, everything else is the failure that ends the run.
+ * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction; tried again while the
+ * lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
  */
 const applyOne = (step: SeedStep.SeedStep) =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
     const transactor = yield* Transactor
-    const prepare = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
+    const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
     const once = transactor.run(
       step.claim.pipe(
         Effect.zipRight(step.refuse),
@@ -84,7 +84,7 @@ const applyOne = (step: SeedStep.SeedStep) =>
       ),
       { name: step.id, trace: step.trace }
     )
-    return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(Effect.zipRight(prepare, once))).pipe(
+    return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(Effect.zipRight(tables, once))).pipe(
       Effect.map((done) => done.outcome),
       Effect.catchTag("CommitLost", step.settle),
       Effect.catchTags({

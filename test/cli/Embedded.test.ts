@@ -25,7 +25,7 @@ describe("--embedded", () => {
     const first = await made.run(["seed:apply", "--embedded", "--seeds", sampleSeeds])
     assert.strictEqual(first.code, 0, first.stderr)
     assert.include(first.stdout, "2 applied, 0 not attempted.")
-    assert.include(first.stderr, "development only: no fsync")
+    assert.include(first.stderr, `database: embedded:${join(made.folder, ".es-ops")} (for development only: no fsync)`)
     const folder = join(made.folder, ".es-ops")
     assert.strictEqual((await stat(folder)).mode & 0o777, 0o700)
     assert.strictEqual(await readFile(join(folder, ".gitignore"), "utf8"), "*\n")
