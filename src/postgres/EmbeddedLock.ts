@@ -86,39 +86,46 @@ const claim = (folder: string, self: Owner): Effect.Effect<string, EmbeddedInUse
     const move = (from: string, to: string) => files(() => rename(from, to))
     yield* files(() => writeFile(draft, JSON.stringify(self), { mode: 0o600 }))
     yield* move(draft, mine)
-    return yield* Effect.repeat(refuseOthers(folder, `claim-${name}.json`, self), {
-      while: (higherClaims) => higherClaims,
-      schedule: Schedule.spaced("10 millis")
-    }).pipe(
+    const look = Effect.flatMap(
+      refuseOthers(folder, `claim-${name}.json`, self),
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: (higher) => Effect.fail(higher)
+      })
+    )
+    return yield* look.pipe(
+      // A higher claim goes away or becomes the lock in no time, unless its process is stopped.
+      Effect.retry({
+        schedule: Schedule.intersect(Schedule.spaced("10 millis"), Schedule.recurs(100)),
+        while: (error) => error._tag === "EmbeddedInUse" && error.file.includes("claim-")
+      }),
       Effect.zipRight(move(mine, lock)),
       Effect.as(lock),
       Effect.onError(() => Effect.ignore(files(() => rm(mine, { force: true }))))
     )
   })
 
-/** Gives way to a lock and to a lower claim, and tells whether there are higher claims; removes what dead processes left. */
+/** Gives way to a lock and to a lower claim, and tells of a higher claim; removes what dead processes left. */
 const refuseOthers = (
   folder: string,
   mine: string,
   self: Owner
-): Effect.Effect<boolean, EmbeddedInUse | DatabaseError> =>
+): Effect.Effect<Option.Option<EmbeddedInUse>, EmbeddedInUse | DatabaseError> =>
   Effect.gen(function* () {
     const names = yield* files(() => readdir(folder))
-    let higherClaims = false
+    let higher = Option.none<EmbeddedInUse>()
     for (const other of names.filter((found) => /^(claim|lock)-/.test(found) && found !== mine)) {
       const file = join(folder, other)
       const owner = yield* readOwner(file)
-      if (Option.isNone(owner)) {
-        // Gone, or a lock by now: the next look tells.
-        higherClaims = true
-        continue
-      }
-      const { host, pid } = owner.value
-      if (!(yield* isAlive(owner.value, self))) yield* files(() => rm(file, { force: true }))
-      else if (other.startsWith("lock-") || other < mine) return yield* new EmbeddedInUse({ folder, file, host, pid })
-      else higherClaims = true
+      // Gone, or a lock by now: the next look tells.
+      const { host, pid } = Option.getOrElse(owner, () => self)
+      const inUse = new EmbeddedInUse({ folder, file, host, pid })
+      if (Option.isNone(owner)) higher = Option.some(inUse)
+      else if (!(yield* isAlive(owner.value, self))) yield* files(() => rm(file, { force: true }))
+      else if (other.startsWith("lock-") || other < mine) return yield* inUse
+      else higher = Option.some(inUse)
     }
-    return higherClaims
+    return higher
   })
 
 /** A claim that is gone meanwhile is nobody's; one that cannot be read is kept, as nobody knows whose it is. */

@@ -53,7 +53,7 @@ export const make = (raw: Connection): Gate => {
 
   const noteFailure = (error: SqlError): Effect.Effect<unknown> => {
     const state = sqlState(error)
-    // Without a SQLSTATE the server never saw the statement.
+    // Without a SQLSTATE the server did not answer: it never saw the statement, or the connection is gone.
     if (Option.isNone(state)) return Effect.void
     if (state.value !== "25P02") lastFailure = Option.some(error)
     // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
@@ -75,7 +75,7 @@ export const make = (raw: Connection): Gate => {
         params.length === 0 ? closesCursors(text) : Option.none()
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
-      return abandonable(run).pipe(
+      return run.pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {
             lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
@@ -111,13 +111,23 @@ export const make = (raw: Connection): Gate => {
   }
 }
 
-/** A statement that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection. */
-const abandonable = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+/** Something that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection. */
+export const abandonable = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
       Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interruptFork(fiber))
     )
   )
+
+/** The same connection, every statement of which can be left. */
+export const leaving = (connection: Connection): Connection & { readonly pg: unknown } => ({
+  pg: Predicate.hasProperty(connection, "pg") ? connection.pg : undefined,
+  execute: (text, params, transform) => abandonable(connection.execute(text, params, transform)),
+  executeRaw: (text, params) => abandonable(connection.executeRaw(text, params)),
+  executeValues: (text, params) => abandonable(connection.executeValues(text, params)),
+  executeUnprepared: (text, params, transform) => abandonable(connection.executeUnprepared(text, params, transform)),
+  executeStream: (text, params, transform) => connection.executeStream(text, params, transform)
+})
 
 /** Whether the server is outside any transaction, as its last ReadyForQuery said (PostgreSQL manual, 54.7). */
 const isIdle = (connection: Connection): boolean => {

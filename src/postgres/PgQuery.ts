@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import type { QueryError, Row } from "../operation/Transactor.js"
 import { QueryFailed, ReadOnlyViolation } from "../operation/Transactor.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
+import { abandonable } from "./PgGate.js"
 import { PgStep } from "./PgStep.js"
 import { beginsReading } from "./PgText.js"
 
@@ -30,8 +31,8 @@ export const run = (
     return new ReadOnlyViolation({ code: Option.none(), reason })
   }
   const read = (connection: Connection) =>
-    connection.executeStream(text, params, undefined).pipe(
-      Stream.runCollect,
+    // Closing a cursor waits for its statement: whoever is interrupted does not.
+    abandonable(Stream.runCollect(connection.executeStream(text, params, undefined))).pipe(
       Effect.map(Chunk.toReadonlyArray),
       Effect.mapError((error) =>
         Option.match(sqlState(error), {

@@ -67,12 +67,24 @@ const Session = Schema.Struct({ search_path: Schema.String, role: Schema.String 
 
 const Opened = Schema.Tuple(Schema.Struct({ rows: Schema.Tuple(Session) }), Schema.Unknown, Schema.Unknown)
 
+/** How long a write or query that the body left running may take to end. */
+const settleTimeout = "30 seconds"
+
+const neverEnded = new CommitRefused({
+  code: Option.none(),
+  reason: `a write or query that the seed left running did not end within ${settleTimeout}`
+})
+
+/** How long the savepoint of a part that was interrupted may take to be undone; after that the step is over. */
+const undoTimeout = "1 second"
+
 export const make = (raw: Connection): Step => {
   const permit = Effect.unsafeMakeSemaphore(1)
   const gate = PgGate.make(raw)
   const self = {}
   let state: "new" | "open" | "sealed" = "new"
   let session: typeof Session.Type = { search_path: "", role: "" }
+  let guarded = false
   let savepoints = 0
 
   /**
@@ -90,6 +102,7 @@ export const make = (raw: Connection): Step => {
     Effect.tap(() =>
       Effect.sync(() => {
         state = "open"
+        guarded = true
       })
     ),
     Effect.map((results) => {
@@ -100,22 +113,34 @@ export const make = (raw: Connection): Step => {
     })
   )
 
-  /** The search path and the role are those that the step began with; then deferred constraints, then the guard. */
+  /**
+   * The search path and the role are those that the step began with, for the session as well, where a plain SET would outlive the
+   * transaction; then deferred constraints, then the guard.
+   */
   const close = Effect.suspend(() =>
     send(
-      `SELECT set_config('search_path', ${literal(session.search_path)}, true), set_config('role', ${literal(session.role)}, true); SET CONSTRAINTS ALL IMMEDIATE; CLOSE ${guard}`
+      `SELECT set_config('search_path', ${literal(session.search_path)}, false), set_config('role', ${literal(session.role)}, false); SET CONSTRAINTS ALL IMMEDIATE; CLOSE ${guard}`
     )
   )
 
-  const seal: Effect.Effect<void, SealError> = permit.withPermits(1)(
-    Effect.suspend(() => {
-      state = "sealed"
-      gate.close()
-      return Option.match(gate.meddling(), {
-        onNone: () => Effect.mapError(close, sealError),
-        onSome: (meddling) => Effect.fail(meddling)
-      })
+  const closed = Effect.suspend(() => {
+    state = "sealed"
+    gate.close()
+    return Option.match(gate.meddling(), {
+      onNone: () =>
+        Effect.map(Effect.mapError(close, sealError), () => {
+          guarded = false
+        }),
+      onSome: (meddling) => Effect.fail(meddling)
     })
+  })
+
+  /** A turn that the body left running is waited for, within bounds. */
+  const seal: Effect.Effect<void, SealError> = Effect.interruptible(permit.take(1)).pipe(
+    Effect.disconnect,
+    Effect.interruptible,
+    Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded }),
+    Effect.zipRight(Effect.ensuring(closed, permit.release(1)))
   )
 
   const sealError = (error: SqlError): SealError => {
@@ -161,7 +186,8 @@ export const make = (raw: Connection): Step => {
             Effect.tapError(() => Effect.ignore(send(`ROLLBACK TO SAVEPOINT ${name}`)))
           )
         } else {
-          const undone = yield* Effect.exit(send(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`))
+          const undoing = send(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
+          const undone = yield* Exit.isInterrupted(exit) ? inTime(undoing) : Effect.exit(undoing)
           // A part that failed keeps its own error: one of the savepoint only repeats it.
           if (Exit.isFailure(undone) && Exit.isSuccess(exit)) {
             const gone = new TransactionControl({ statement: "its savepoint is gone" })
@@ -170,6 +196,17 @@ export const make = (raw: Connection): Step => {
         }
         return yield* exit
       })
+    )
+
+  /** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
+  const inTime = (undoing: Effect.Effect<unknown, SqlError>): Effect.Effect<Exit.Exit<unknown, unknown>> =>
+    undoing.pipe(
+      Effect.interruptible,
+      Effect.disconnect,
+      Effect.interruptible,
+      Effect.timeout(undoTimeout),
+      Effect.tapError(() => Effect.sync(gate.close)),
+      Effect.exit
     )
 
   /** Alone among the body's statements; a part of a part has the turn already. */
@@ -194,7 +231,9 @@ export const make = (raw: Connection): Step => {
     isOpen: () => state !== "new",
     isSealed: () => state === "sealed",
     seal,
-    undo: Effect.asVoid(send(`ROLLBACK TO SAVEPOINT es_ops_step; CLOSE ${guard}`)),
+    undo: Effect.suspend(() =>
+      Effect.asVoid(send(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; CLOSE ${guard}` : ""}`))
+    ),
     meddling: gate.meddling,
     end: Effect.sync(gate.close)
   }

@@ -32,11 +32,13 @@ export const transactionControl = (text: string): Option.Option<string> => {
  * `CLOSE ALL` and `DISCARD ALL` would close the guard of the transaction, after which a COMMIT in the same text would go through: found
  * anywhere in a text of several statements.
  */
-export const closesCursors = (text: string): Option.Option<string> =>
-  Option.fromNullable(/\b(?:close|discard)\s+all\b/i.exec(text)).pipe(
-    Option.filter(({ index }) => text.includes(";") || text.slice(0, index).trim() === ""),
+export const closesCursors = (text: string): Option.Option<string> => {
+  const bare = text.replaceAll(/\/\*[\s\S]*?\*\/|--[^\n]*/g, " ").trim()
+  return Option.fromNullable(/\b(?:close|discard)\s+all\b/i.exec(bare)).pipe(
+    Option.filter(({ index }) => index === 0 || bare.includes(";")),
     Option.map(([found]) => found.toUpperCase())
   )
+}
 
 /** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). */
 export const literal = (text: string): string => {

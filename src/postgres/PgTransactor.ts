@@ -16,6 +16,7 @@ import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
+import { leaving } from "./PgGate.js"
 import * as PgQuery from "./PgQuery.js"
 import { PgSql, rows } from "./PgSql.js"
 import * as PgStep from "./PgStep.js"
@@ -38,7 +39,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
         Effect.gen(function* () {
           const scope = yield* Scope.make()
           const { exit, later }: PgUndo.Ended<A, E | StepError> = yield* Effect.gen(function* () {
-            const raw = yield* restore(Scope.extend(connect, scope))
+            const raw = leaving(yield* restore(Scope.extend(connect, scope)))
             const step = PgStep.make(raw)
             const begin = raw.executeRaw(beginText(config, `${replica.host} ${options.name}`), [])
             const steps = begin.pipe(
@@ -94,8 +95,12 @@ const beginText = (config: OperationConfig["Type"], name: string): string => {
     client_connection_check_interval: "500"
   }
   const values = Object.entries(settings).map(([setting, value]) => `('${setting}', '${plain(value)}')`)
-  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL`
+  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${noticesClosedConnections})`
 }
+
+/** Where the system cannot tell a server that a connection was closed, the setting is refused (22023). */
+const noticesClosedConnections =
+  "version() ~* 'linux|emscripten' OR (current_setting('server_version_num')::integer >= 150000 AND version() !~* 'mingw|visual c|windows')"
 
 /** Text that needs no quoting in a literal; PostgreSQL keeps printable ASCII of an `application_name` only. */
 const plain = (text: string): string => text.replaceAll(/[^\x20-\x7E]|['\\]/g, "?")

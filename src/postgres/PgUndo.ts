@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { Duplex } from "node:stream"
 import { describe } from "../operation/Attempt.js"
 import { CommitLost, DatabaseError } from "../operation/OperationError.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
@@ -36,23 +37,24 @@ const undoNow = <E>(
   Effect.gen(function* () {
     const failure = reasonFor(step, cause)
     const exit = Exit.failCause(failure)
-    if (isCommitLost(failure)) return { exit, later: Effect.void }
+    if (isCommitLost(failure)) return yield* Effect.as(disconnect(raw), { exit, later: Effect.void })
     const trace = options.trace(failure)
     const back = yield* Effect.either(step.isOpen() ? step.undo : raw.executeRaw("ROLLBACK", []))
     if (Either.isLeft(back) && isConnectionLost(back.left)) {
-      return {
+      return yield* Effect.as(disconnect(raw), {
         exit: lostDuring(failure),
         later: Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
-      }
+      })
     }
     // The savepoint is gone when the body ended the transaction, or the server did at COMMIT: the trace stands alone then.
     const within = step.isOpen() && Either.isRight(back)
-    if (!within) yield* Effect.ignore(raw.executeRaw("ROLLBACK", []))
+    const end = (text: string) => Effect.catchAll(raw.executeRaw(text, []), () => disconnect(raw))
+    if (!within) yield* end("ROLLBACK")
     yield* Option.match(trace, {
       onNone: () => Effect.void,
       onSome: (write) => Effect.catchAll(step.provideRaw(write), logUntraced)
     })
-    if (within) yield* Effect.catchAll(raw.executeRaw(Option.isSome(trace) ? "COMMIT" : "ROLLBACK", []), logUntraced)
+    if (within) yield* end(Option.isSome(trace) ? "COMMIT" : "ROLLBACK")
     return { exit, later: Effect.void }
   })
 
@@ -81,16 +83,20 @@ export const undo = <E>(
       )
     : undoNow(raw, step, cause, options)
 
-/** Closes the driver's socket, so that the pool drops the connection and the server ends its transaction. */
+/**
+ * Closes the driver's socket and waits until it is: the pool drops the connection then, and the server ends its transaction. A connection
+ * whose end nobody has seen must not be used again: its transaction may be open, and the lock held.
+ */
 const disconnect = (connection: Connection): Effect.Effect<void> =>
-  Effect.sync(() => {
+  Effect.async<void>((resume) => {
     const socket = ["pg", "connection", "stream"].reduce<unknown>(
       (from, key) => (Predicate.hasProperty(from, key) ? from[key] : undefined),
       connection
     )
-    if (Predicate.hasProperty(socket, "destroy") && Predicate.isFunction(socket.destroy)) {
-      Reflect.apply(socket.destroy, socket, [])
-    }
+    if (socket instanceof Duplex && !socket.closed) {
+      socket.once("close", () => resume(Effect.void))
+      socket.destroy()
+    } else resume(Effect.void)
   })
 
 /** A body that tried to end the transaction fails for that reason, whatever it made of the refusal. */

@@ -45,6 +45,14 @@ export class PgliteStream extends Duplex {
       )
   }
 
+  /** A server ends the transaction of a connection that is closed; here there is one session, which goes on. */
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.database.exec("ROLLBACK").then(
+      () => done(error),
+      () => done(error)
+    )
+  }
+
   override _final(done: () => void): void {
     this.push(null)
     done()

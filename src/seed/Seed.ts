@@ -69,6 +69,8 @@ export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   if (!isSeed(value)) return Either.left(`its default export is ${kindOf(value)}, not a seed made by Seed.make`)
   const { declared, description, skippable } = value
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
+  if (description.includes("\u0000"))
+    return Either.left("its description has a NUL character, which PostgreSQL does not store")
   if (!Predicate.isBoolean(skippable)) return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
   if (declared instanceof AsyncFunction) {
     return Either.left("its run is an async function: return an Effect, such as Effect.promise(async () => …)")
