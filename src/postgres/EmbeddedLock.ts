@@ -86,19 +86,17 @@ const claim = (folder: string, self: Owner): Effect.Effect<string, EmbeddedInUse
     const move = (from: string, to: string) => files(() => rename(from, to))
     yield* files(() => writeFile(draft, JSON.stringify(self), { mode: 0o600 }))
     yield* move(draft, mine)
-    const look = Effect.flatMap(
-      refuseOthers(folder, `claim-${name}.json`, self),
-      Option.match({
-        onNone: () => Effect.void,
-        onSome: (higher) => Effect.fail(higher)
-      })
-    )
-    return yield* look.pipe(
-      // A higher claim goes away or becomes the lock in no time, unless its process is stopped.
-      Effect.retry({
-        schedule: Schedule.intersect(Schedule.spaced("10 millis"), Schedule.recurs(100)),
-        while: (error) => error._tag === "EmbeddedInUse" && error.file.includes("claim-")
-      }),
+    // A higher claim goes away or becomes the lock in no time, unless its process is stopped.
+    const settled = (looks: number): Effect.Effect<void, EmbeddedInUse | DatabaseError> =>
+      Effect.flatMap(
+        refuseOthers(folder, `claim-${name}.json`, self),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (higher) =>
+            looks === 0 ? Effect.fail(higher) : Effect.zipRight(Effect.sleep("10 millis"), settled(looks - 1))
+        })
+      )
+    return yield* settled(100).pipe(
       Effect.zipRight(move(mine, lock)),
       Effect.as(lock),
       Effect.onError(() => Effect.ignore(files(() => rm(mine, { force: true }))))

@@ -3,6 +3,7 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -37,6 +38,8 @@ export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 
 export const make = (raw: Connection): Gate => {
   let closed = false
+  /** A statement was left while it ran: the server may still be in it. */
+  let left = false
   let meddling = Option.none<TransactionControl>()
   let lastFailure = Option.none<SqlError>()
 
@@ -63,6 +66,20 @@ export const make = (raw: Connection): Gate => {
     })
   }
 
+  /** What follows on a statement that was left, such as the end of its savepoint, does not wait for it for ever. */
+  const afterLeft = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    inTime(run).pipe(
+      Effect.catchTag("TimeoutException", () => {
+        closed = true
+        return refused(new StepOver())
+      }),
+      Effect.tap(() =>
+        Effect.sync(() => {
+          left = false
+        })
+      )
+    )
+
   const pass = <A>(
     text: string,
     params: ReadonlyArray<unknown>,
@@ -75,9 +92,10 @@ export const make = (raw: Connection): Gate => {
         params.length === 0 ? closesCursors(text) : Option.none()
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
-      return run.pipe(
+      return (left ? afterLeft(run) : run).pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {
+            left = true
             lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
           })
         ),
@@ -118,6 +136,13 @@ export const abandonable = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E>
       Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interruptFork(fiber))
     )
   )
+
+/** How long something on the wire may take behind a statement that was left. */
+const patience = "1 second"
+
+/** Waits that long for `run`, wherever it stands, and then leaves it. */
+export const inTime = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E | Cause.TimeoutException> =>
+  run.pipe(Effect.interruptible, Effect.disconnect, Effect.interruptible, Effect.timeout(patience))
 
 /** The same connection, every statement of which can be left. */
 export const leaving = (connection: Connection): Connection & { readonly pg: unknown } => ({

@@ -75,9 +75,6 @@ const neverEnded = new CommitRefused({
   reason: `a write or query that the seed left running did not end within ${settleTimeout}`
 })
 
-/** How long the savepoint of a part that was interrupted may take to be undone; after that the step is over. */
-const undoTimeout = "1 second"
-
 export const make = (raw: Connection): Step => {
   const permit = Effect.unsafeMakeSemaphore(1)
   const gate = PgGate.make(raw)
@@ -200,11 +197,7 @@ export const make = (raw: Connection): Step => {
 
   /** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
   const inTime = (undoing: Effect.Effect<unknown, SqlError>): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-    undoing.pipe(
-      Effect.interruptible,
-      Effect.disconnect,
-      Effect.interruptible,
-      Effect.timeout(undoTimeout),
+    PgGate.inTime(undoing).pipe(
       Effect.tapError(() => Effect.sync(gate.close)),
       Effect.exit
     )

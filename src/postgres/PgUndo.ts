@@ -65,7 +65,7 @@ export const undo = <E>(
   cause: Cause.Cause<E | StepError>,
   options: StepOptions<E | StepError>
 ): Effect.Effect<Ended<never, E | StepError>> =>
-  Cause.isInterruptedOnly(cause)
+  Cause.isInterrupted(cause)
     ? undoNow(raw, step, cause, options).pipe(
         Effect.interruptible,
         Effect.disconnect,
@@ -101,13 +101,13 @@ const disconnect = (connection: Connection): Effect.Effect<void> =>
 
 /** A body that tried to end the transaction fails for that reason, whatever it made of the refusal. */
 const reasonFor = <E>(step: Step, cause: Cause.Cause<E | StepError>): Cause.Cause<E | StepError> =>
-  Cause.isInterruptedOnly(cause) ? cause : Option.match(step.meddling(), { onNone: () => cause, onSome: Cause.fail })
+  Cause.isInterrupted(cause) ? cause : Option.match(step.meddling(), { onNone: () => cause, onSome: Cause.fail })
 
 const isCommitLost = <E>(cause: Cause.Cause<E>): boolean =>
   Option.exists(Cause.failureOption(cause), (error) => error instanceof CommitLost)
 
 const lostDuring = <E>(cause: Cause.Cause<E | StepError>): Exit.Exit<never, E | StepError> => {
-  if (Cause.isInterruptedOnly(cause)) return Exit.failCause(cause)
+  if (Cause.isInterrupted(cause)) return Exit.failCause(cause)
   const reason = Cause.squash(cause)
   return Exit.fail(
     reason instanceof DatabaseError && reason.connectionLost

@@ -173,7 +173,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     const trace = (cause: Cause.Cause<Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
       const failure = Cause.failureOption(cause)
       if (Option.exists(failure, leavesNoTrace)) return Option.none()
-      const outcome = Cause.isInterruptedOnly(cause) ? "interrupted" : "failed"
+      const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
       const error = Option.match(failure, {
         onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
         onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)

@@ -4,7 +4,7 @@
 import { assert, afterAll, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { SeedDocument } from "effect-es-ops"
-import { readdir, readFile, stat, writeFile } from "node:fs/promises"
+import { readdir, readFile, rename, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import type { Project } from "../support/Project.js"
@@ -75,5 +75,22 @@ describe("--embedded", () => {
       assert.include(["0,0", "0,6"], codes.join())
       assert.deepStrictEqual((await readdir(join(made.folder, ".es-ops"))).toSorted(), [".gitignore", "data"])
     }
+  })
+
+  it("does not wait longer than it was told for a process that is stopped while it claims the folder", async () => {
+    const made = await Projects.make({
+      "seeds/1.ts": Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
+    })
+    projects.push(made)
+    const living = made.start(["seed:apply", "--embedded"])
+    await living.says("inside")
+    const folder = join(made.folder, ".es-ops")
+    const [lock = ""] = (await readdir(folder)).filter((file) => file.startsWith("lock-"))
+    await rename(join(folder, lock), join(folder, "claim-zzzz.json"))
+    const { code, stderr } = await made.run(["seed:status", "--embedded", "--lock-timeout", "100ms"])
+    living.process.kill("SIGKILL")
+    await living.result
+    assert.strictEqual(code, 6, stderr)
+    assert.include(stderr, `process ${living.process.pid}`)
   })
 })

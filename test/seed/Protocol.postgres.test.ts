@@ -532,6 +532,9 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
     ["SET LOCAL ROLE", "SET LOCAL ROLE pg_monitor", "applied"],
     ["CLOSE ALL", "CLOSE ALL", "failed"],
     ["CLOSE ALL; COMMIT", "SELECT 1; CLOSE ALL; COMMIT", "failed"],
+    ["CLOSE ALL; COMMIT with comments", "CLOSE/* a */ALL; COMMIT", "failed"],
+    ["CLOSE ALL after a comment", "-- tidy\n CLOSE ALL", "failed"],
+    ["SET ROLE", "SET ROLE pg_monitor", "applied"],
     ["DISCARD ALL", "DISCARD ALL", "failed"],
     ["SET TRANSACTION READ ONLY", "SET TRANSACTION READ ONLY", "failed"],
     ["a marker of its own", "INSERT INTO kumiko_es_operations VALUES ('1', 'x', now(), 0, 'x', null)", "failed"],
@@ -554,6 +557,38 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
         yield* nothingKept("1")
       }
       assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT * FROM other.kumiko_es_operations")), [])
+    }).pipe(fresh())
+  )
+
+  it.effect("does not let a SET of one seed decide where the next one writes", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      yield* Effect.promise(() => query("CREATE SCHEMA other; CREATE TABLE other.kumiko_events (LIKE kumiko_events)"))
+      yield* apply({ "1": seed(statement("SET search_path TO other")), "2": seed(tenant("a")) })
+      assert.deepStrictEqual(yield* markers, [{ id: "0" }, { id: "1" }, { id: "2" }])
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh({ maxConnections: 1 }))
+  )
+
+  it.effect("never gives back a connection whose transaction may be open", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      yield* apply({ "0": seed(Effect.void) })
+      // The driver stops waiting by itself, without a word from the server.
+      const impatient = Database.client({ url: Redacted.make(`${url}?query_timeout=400`), maxConnections: 1 })
+      yield* Effect.gen(function* () {
+        const error = yield* Effect.flip(
+          apply({ "1": seed(Effect.zipRight(tenant("a"), statement("SELECT pg_sleep(2)"))) })
+        )
+        assert.include(["DatabaseError", "SeedFailed"], error._tag)
+        const client = yield* sql
+        yield* client.withTransaction(client`SELECT 1`)
+      }).pipe(Effect.provide(impatient))
+      const held = Effect.promise(() => query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"))
+      yield* Effect.repeat(held, { until: (rows) => rows.length === 0 })
+      assert.deepStrictEqual(yield* markers, [{ id: "0" }])
+      assert.deepStrictEqual(yield* events, [{ n: 0 }])
     }).pipe(fresh())
   )
 
@@ -593,12 +628,22 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
     }).pipe(fresh())
   )
 
-  it.effect("can be interrupted in the middle of a statement, with a pool of one", () =>
+  const sleep = "SELECT pg_sleep(600)"
+  const sleepers: ReadonlyArray<
+    readonly [string, Effect.Effect<unknown, unknown, SqlClient.SqlClient | SeedContext.SeedContext>]
+  > = [
+    ["a statement", statement(sleep)],
+    ["a query", SeedContext.query(sleep)],
+    ["a nested transaction", Effect.flatMap(sql, (client) => client.withTransaction(statement(sleep)))]
+  ]
+  it.effect.each(sleepers)("can be interrupted in the middle of %s, with a pool of one", ([, body]) =>
     Effect.gen(function* () {
       const { query } = yield* TestDatabase
-      const fiber = yield* Effect.fork(apply({ "1": seed(statement("SELECT pg_sleep(600)")) }))
+      const fiber = yield* Effect.fork(apply({ "1": seed(body) }))
       const sleeping = Effect.promise(() =>
-        query("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'")
+        query(
+          `SELECT 1 FROM pg_stat_activity WHERE query = '${sleep}' AND state = 'active' AND datname = current_database()`
+        )
       )
       yield* Effect.repeat(sleeping, { until: (rows) => rows.length === 1 })
       yield* Fiber.interrupt(fiber)
