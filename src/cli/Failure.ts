@@ -33,7 +33,8 @@ const next: { readonly [tag: string]: string } = {
   SeedsPending: "Run es-ops seed:apply.",
   SeedsInconsistent: "Mend what is listed, then run es-ops seed:apply again.",
   CommitUnknown: "Run es-ops seed:status.",
-  UsageError: "See es-ops --help."
+  UsageError: "See es-ops --help.",
+  Interrupted: "Run es-ops seed:apply again: it goes on where it stopped."
 }
 
 /** What to do next, where there is something to say that the message does not. */

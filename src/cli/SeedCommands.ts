@@ -216,7 +216,7 @@ const statusLines = (terminal: Terminal["Type"], { counts, problems, seeds }: St
   const totals = Object.entries(counts)
     .filter(([, number]) => number > 0)
     .map(([state, number]) => `${number} ${state}`)
-  const list = problems.map(({ message }) => `${terminal.paint("red", "problem")}  ${message}`)
+  const list = problems.map(({ message }) => `${terminal.paint("red", column("problem"))}${message}`)
   return [
     ...seeds.map((seed) => statusLine(terminal, seed, width)),
     ...list,

@@ -102,12 +102,12 @@ export const make = (raw: Connection): Step => {
         guarded = true
       })
     ),
-    Effect.map((results) => {
-      session = Option.match(Schema.decodeUnknownOption(Opened)(results), {
-        onNone: () => session,
-        onSome: ([{ rows }]) => rows[0]
-      })
-    })
+    Effect.flatMap(Schema.decodeUnknown(Opened)),
+    Effect.map(([{ rows }]) => {
+      session = rows[0]
+    }),
+    // A driver that answers in another shape: without the session to go back to, nothing may be run.
+    Effect.catchTag("ParseError", (error) => Effect.fail(PgGate.sqlError(error)))
   )
 
   /**
