@@ -102,8 +102,8 @@ export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(
       Effect.map(
         sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
             payload::text, metadata::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, created_by
-          FROM kumiko_events WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
-          ORDER BY version`.pipe(rows("loading a stream", EventRow)),
+          FROM kumiko_events e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
+          ORDER BY e.version`.pipe(rows("loading a stream", EventRow)),
         (found) => found.map(toEvent)
       )
 

@@ -51,6 +51,19 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("loads a stream of more than ten events in the order of their numbers", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const stream = fresh()
+        const versions = Array.from({ length: 12 }, (_, index) => index + 1)
+        for (const version of versions) yield* store.append([make(stream, version)])
+        assert.deepStrictEqual(
+          (yield* store.load(stream)).map(({ version }) => version),
+          versions
+        )
+      })
+    )
+
     it.effect("gives ids that rise in the order of the append", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore
