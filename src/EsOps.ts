@@ -2,6 +2,7 @@
  * The front door: all layers for an application, or for a test without a database.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
@@ -12,6 +13,7 @@ import * as Dispatcher from "./event/WriteDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
 import * as MemoryDirectory from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
+import * as DatabaseHealth from "./operation/DatabaseHealth.js"
 import * as MemoryDatabase from "./operation/MemoryDatabase.js"
 import type { ConfigError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
@@ -56,16 +58,20 @@ type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
 export const layer = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: Settings<F, S, E, R>
 ): Layer.Layer<Services, ConfigError | E, SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>> => {
-  const ports = Postgres.layer({
-    eventStore: settings.dispatcher === undefined,
-    tables: featuresOf(settings).flatMap(({ tables }) => tables)
-  })
+  const ports = Postgres.layer(tablesOf(settings))
   const base = ports.pipe(Layer.provideMerge(Layer.merge(OperationConfig.layer(settings), Replica.layer)))
   return Layer.provideMerge(entrance(settings), base)
 }
 
 /** A client of one's own on a server, for programs that bring none: at most two connections. */
 export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
+
+/** A client of no database, for what must be built but is not to be used: whatever is asked of it fails. */
+export const layerUnconnected: typeof Postgres.layerUnconnected = Postgres.layerUnconnected
+
+/** The statements that create every table that the settings need, in order, for an administrator to run. */
+export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, ConfigError> =>
+  Effect.map(OperationConfig.make(settings), (config) => Postgres.ddl(config, tablesOf(settings)))
 
 /** A client on an embedded database in a folder, for development: no server, no fsync, one process at a time. */
 export const layerEmbedded: typeof Pglite.layer = Pglite.layer
@@ -118,6 +124,7 @@ export const layerMemory = <
   const ports = Layer.mergeAll(
     MemoryLock.layerMemory,
     MemoryLog.layerMemory,
+    DatabaseHealth.layerMemory,
     MemoryEventStore.layerMemory,
     MemoryDirectory.layerMemory,
     MemoryTransactor.layerMemory
@@ -144,9 +151,17 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
   return Layer.merge(source, writes)
 }
 
+/** Our own event tables are used unless writes go to a dispatcher of the application's. */
+const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
+  settings: Partial<Settings<F, S, E, R>>
+) => ({
+  eventStore: settings.dispatcher === undefined,
+  tables: featuresOf(settings).flatMap(({ tables }) => tables)
+})
+
 /** The bundled feature is active unless the settings name others, or writes go to a dispatcher that knows nothing of it. */
 const featuresOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>({
   dispatcher,
   features
-}: Settings<F, S, E, R>): ReadonlyArray<F | typeof Identity.feature> =>
+}: Partial<Settings<F, S, E, R>>): ReadonlyArray<F | typeof Identity.feature> =>
   features ?? (dispatcher === undefined ? [Identity.feature] : [])

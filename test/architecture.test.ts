@@ -21,10 +21,18 @@ interface Import {
 }
 
 const imports: ReadonlyArray<Import> = files.flatMap((file) =>
-  [...readFileSync(join(src, file), "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, from = ""]) => ({
-    file,
-    from: from.startsWith(".") ? posix.join(posix.dirname(file), from).replace(/\.js$/, ".ts") : from
-  }))
+  // Statements at the beginning of a line, and imports by call: not what a text in the source says.
+  [
+    ...readFileSync(join(src, file), "utf8").matchAll(
+      /^(?:import|export)\b[^"=`]*\bfrom\s+"([^"]+)"|\bimport\(\s*"([^"]+)"/gm
+    )
+  ].map(([, statement, call]) => {
+    const from = statement ?? call ?? ""
+    return {
+      file,
+      from: from.startsWith(".") ? posix.join(posix.dirname(file), from).replace(/\.js$/, ".ts") : from
+    }
+  })
 )
 
 /** The folder of a file, or the file itself at the top. */

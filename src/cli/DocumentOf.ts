@@ -6,7 +6,9 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Event } from "../event/Event.js"
+import type { Attempt } from "../operation/Attempt.js"
 import { describe } from "../operation/Attempt.js"
+import type { Finding } from "../operation/DatabaseHealth.js"
 import type { SeedProblem } from "../seed/SeedProblem.js"
 import type { SeedOutcome, SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../seed/SeedReport.js"
@@ -46,6 +48,35 @@ const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
     }))
   ),
   problem: Option.getOrNull(Option.map(seed.problem, ({ _tag, message }) => ({ _tag, message })))
+})
+
+/** The document of a history. */
+export const ofHistory = (attempts: ReadonlyArray<Attempt>): SeedDocument.HistoryDocument =>
+  attempts.map((attempt) => ({
+    id: attempt.operationId,
+    operationType: attempt.operationType,
+    attempt: attempt.attempt,
+    outcome: attempt.outcome,
+    startedAt: iso(attempt.startedAt),
+    endedAt: Option.getOrNull(Option.map(attempt.endedAt, iso)),
+    durationMs: Option.getOrNull(attempt.durationMs),
+    waitedMs: Option.getOrNull(attempt.waitedMs),
+    appliedBy: attempt.appliedBy,
+    host: attempt.host,
+    pid: attempt.pid,
+    version: Option.getOrNull(attempt.version),
+    reason: Option.getOrNull(attempt.reason),
+    error: Option.getOrNull(attempt.error)
+  }))
+
+/** The document of a doctor's findings. */
+export const ofFindings = (found: ReadonlyArray<Finding>): SeedDocument.DoctorDocument => ({
+  checks: found.map(({ detail, fault, fix, name }) => ({
+    name,
+    ok: fault === "none",
+    detail,
+    fix: Option.getOrNull(fix)
+  }))
 })
 
 /** The document of a run: what was done, and what ended it. */

@@ -31,10 +31,9 @@ const next: { readonly [tag: string]: string } = {
   SeedFailed: "Mend the seed, then run es-ops seed:apply again; what was applied before it stays applied.",
   SeedFailedElsewhere: "Mend the seed, then run es-ops seed:apply again.",
   SeedsPending: "Run es-ops seed:apply.",
-  SeedsInconsistent: "Mend what is listed, then run es-ops seed:apply again.",
+  SeedsInconsistent: "Mend what is listed; es-ops seed:check looks again, without a database.",
   CommitUnknown: "Run es-ops seed:status.",
-  UsageError: "See es-ops --help.",
-  Interrupted: "Run es-ops seed:apply again: it goes on where it stopped."
+  UsageError: "See es-ops --help."
 }
 
 /** What to do next, where there is something to say that the message does not. */

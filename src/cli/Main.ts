@@ -13,8 +13,16 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as ApplyCommand from "./ApplyCommand.js"
+import * as Completions from "./Completions.js"
+import * as DoctorCommand from "./DoctorCommand.js"
 import { UsageError } from "./Failure.js"
-import * as SeedCommands from "./SeedCommands.js"
+import * as LedgerCommands from "./LedgerCommands.js"
+import * as NewCommand from "./NewCommand.js"
+import * as Report from "./Report.js"
+import * as SchemaCommand from "./SchemaCommand.js"
+import * as Settings from "./Settings.js"
+import * as StatusCommands from "./StatusCommands.js"
 import { keepStdoutForResults, Terminal, withoutColour } from "./Terminal.js"
 
 /** What a command line asks for: done after its words are understood. */
@@ -29,22 +37,13 @@ export type Requirements = Terminal | CliApp.CliApp.Environment
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {
     const chosen = yield* Ref.make(Option.none<Action>())
-    const choose = (given: { readonly json: boolean; readonly logFormat: "text" | "json" }, action: Action) =>
-      Ref.set(chosen, Option.some(prepared(given, action)))
-
-    const apply = Command.make("seed:apply", SeedCommands.applyOptions, (given) =>
-      choose(given, SeedCommands.apply(given))
-    ).pipe(
-      Command.withDescription("Applies the pending seeds, each exactly once. Example: es-ops seed:apply --embedded")
-    )
-    const status = Command.make("seed:status", SeedCommands.statusOptions, (given) =>
-      choose(given, SeedCommands.status(given))
-    ).pipe(Command.withDescription("Shows every seed with its state. Example: es-ops seed:status --check"))
-    const command = Command.make("es-ops").pipe(
-      Command.withDescription("Operations for event-sourced applications on PostgreSQL"),
-      Command.withSubcommands([apply, status])
-    )
-
+    const command = commandOf((given, action) => Ref.set(chosen, Option.some(prepared(given, action))))
+    const shell = Completions.requested(argv)
+    if (Option.isSome(shell)) {
+      const { out } = yield* Terminal
+      const lines = yield* Command.getFishCompletions(command, "es-ops")
+      return yield* Effect.as(out(Completions.script(lines, shell.value)), 0)
+    }
     const words = Command.run(command, { name: "es-ops", version })(argv)
     const failure = yield* words.pipe(
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
@@ -57,14 +56,74 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, R
     return yield* Option.getOrElse(yield* Ref.get(chosen), () => Effect.succeed(0))
   })
 
+/** All commands; a command line that is understood chooses one. */
+const commandOf = (choose: (given: Settings.Given, action: Action) => Effect.Effect<void>) => {
+  const described = (what: string, example: string) => Command.withDescription(`${what}. Example: es-ops ${example}`)
+  return Command.make("es-ops").pipe(
+    Command.withDescription(
+      "Operations for event-sourced applications on PostgreSQL. The database is the one that DATABASE_URL names, or --embedded. es-ops <command> --help shows a command's options; es-ops --completions bash, zsh or fish prints completions for a shell"
+    ),
+    Command.withSubcommands([
+      Command.make("seed:new", NewCommand.options, (given) => choose(given, NewCommand.run(given))).pipe(
+        described("Writes a new seed file that passes every check", "seed:new fill-display-names")
+      ),
+      Command.make("seed:check", StatusCommands.checkOptions, (given) =>
+        choose(given, StatusCommands.check(given))
+      ).pipe(described("Finds everything that can be wrong with the seeds without a database", "seed:check --json")),
+      Command.make("seed:status", StatusCommands.statusOptions, (given) =>
+        choose(given, StatusCommands.status(given))
+      ).pipe(described("Shows every seed with its state", "seed:status --check")),
+      Command.make("seed:apply", ApplyCommand.options, (given) => choose(given, ApplyCommand.run(given))).pipe(
+        described("Applies the pending seeds, each exactly once", "seed:apply --dry-run")
+      ),
+      Command.make("seed:mark", LedgerCommands.markOptions, (given) => choose(given, LedgerCommands.mark(given))).pipe(
+        described(
+          "Records a seed as applied without running it",
+          'seed:mark 2026-11-24-fill-display-names --reason "done by hand"'
+        )
+      ),
+      Command.make("seed:unmark", LedgerCommands.markOptions, (given) =>
+        choose(given, LedgerCommands.unmark(given))
+      ).pipe(
+        described(
+          "Forgets that a seed was applied, so that it runs again",
+          'seed:unmark 2026-11-24-fill-display-names --reason "restored from a backup"'
+        )
+      ),
+      Command.make("history", LedgerCommands.historyOptions, (given) =>
+        choose(given, LedgerCommands.history(given))
+      ).pipe(described("Shows the attempts, newest first", "history 2026-11-24-fill-display-names")),
+      Command.make("schema", SchemaCommand.options, (given) => choose(given, SchemaCommand.run(given))).pipe(
+        described("Prints the DDL for an administrator, without a connection", "schema > es-ops.sql")
+      ),
+      Command.make("doctor", DoctorCommand.options, (given) => choose(given, DoctorCommand.run(given))).pipe(
+        described("Looks for what keeps seeds from being applied, and says what to do", "doctor")
+      )
+    ])
+  )
+}
+
 const reportUsage = (argv: ReadonlyArray<string>, error: ValidationError.ValidationError) => {
-  const usage = new UsageError({ reason: withoutColour(HelpDoc.toAnsiText(error.error)).trim() })
+  const text = withoutColour(HelpDoc.toAnsiText(error.error)).trim()
+  const usage = new UsageError({ reason: `${misfit(argv, text)}${text}` })
   const json = argv.includes("--json")
-  return json && argv.includes("seed:apply") ? SeedCommands.reportUnrun(usage) : SeedCommands.reportError(json, usage)
+  return json && argv.includes("seed:apply") ? ApplyCommand.reportUnrun(usage) : Report.failed(json, usage)
+}
+
+/** The option whose value is none of its words: the library's message does not say which. */
+const misfit = (argv: ReadonlyArray<string>, text: string): string => {
+  if (!text.startsWith("Expected one of the following cases")) return ""
+  const found = Object.entries(Settings.choices).find(([name, allowed]) =>
+    argv.some((word, at) => {
+      const [, value = argv[at + 1]] = word.split("=")
+      return word.split("=")[0] === `--${name}` && !allowed.some((known) => known === value)
+    })
+  )
+  return found === undefined ? "" : `--${found[0]}: `
 }
 
 /** Logs go to stderr; with `--json` stdout is the document's alone. */
-const prepared = (given: { readonly json: boolean; readonly logFormat: "text" | "json" }, action: Action): Action => {
+const prepared = (given: Settings.Given, action: Action): Action => {
   const logger = given.logFormat === "json" ? Logger.jsonLogger : textLogger
   const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(logger))
   return Effect.zipRight(given.json ? keepStdoutForResults : Effect.void, action).pipe(Effect.provide(logging))

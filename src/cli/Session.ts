@@ -1,15 +1,16 @@
 /**
- * A command's work on the database that it was told: layers, and the line that says which database it is.
+ * A command's work on the database that it was told, or on none: layers, and the line that says which database it is.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as EsOps from "../EsOps.js"
+import * as WriteDispatcher from "../event/WriteDispatcher.js"
 import { describe } from "../operation/Attempt.js"
 import { ConfigError } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import type { Resolved } from "./Settings.js"
+import type { Resolved, Source } from "./Settings.js"
 import { Terminal } from "./Terminal.js"
 
 /** Runs `work` with everything that it needs, on the database of `settings` and no other. */
@@ -31,6 +32,29 @@ export const withDatabase = <A, E>(
       error instanceof ConfigError ? error : unusable("dispatcher", error)
     )
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
+  })
+
+/** Runs `work` with the seeds and the names of the handlers, on an empty database in memory. */
+export const withoutDatabase = <A, E>(
+  { file, seeds }: Source,
+  work: Effect.Effect<A, E, EsOps.Services>
+): Effect.Effect<A, E | ConfigError, Terminal> =>
+  Effect.gen(function* () {
+    const { err } = yield* Terminal
+    // Nothing is run, so nothing but a dispatcher of the application's needs its services; and that for its names only.
+    const services = (file.layer ?? Layer.empty).pipe(Layer.provideMerge(EsOps.layerUnconnected))
+    const nameless = (error: unknown) =>
+      Layer.effectDiscard(
+        err(`handler names are not checked: the dispatcher cannot be built: ${describe(error).message}`)
+      ).pipe(Layer.provideMerge(WriteDispatcher.layerNameless))
+    const writes =
+      file.dispatcher === undefined
+        ? file
+        : { ...file, dispatcher: Layer.catchAll(Layer.provide(file.dispatcher, services), nameless) }
+    const operations = Layer.mapError(EsOps.layerMemory({ ...writes, seeds }), (error) =>
+      error instanceof ConfigError ? error : unusable("dispatcher", error)
+    )
+    return yield* Effect.provide(work, operations)
   })
 
 /** A layer of the command's file could not be built. */

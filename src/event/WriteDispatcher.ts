@@ -90,6 +90,11 @@ export const layerHandlers = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
 ): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> => layerUnited(Feature.united(features))
 
+/** A dispatcher that has no handlers and does not list any: every write is refused. For what looks at seeds without running them. */
+export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDispatcher, {
+  write: ({ handler }) => new WriteRejected({ handler, code: "unknown_handler", reason: "there are no handlers here" })
+})
+
 const layerUnited = <R>(
   features: ReadonlyArray<Feature.Feature<R>>
 ): Layer.Layer<WriteDispatcher, ConfigError, EventStore | R> =>

@@ -34,6 +34,14 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
     readonly lastAttempts: Effect.Effect<ReadonlyMap<string, Attempt>, DatabaseError>
     /** Closes a step: nothing of its body can follow, then marker and attempt are written. Inside `Transactor.run`, after `claim`. */
     readonly mark: (marker: NewMarker, attempt: NewAttempt) => Effect.Effect<void, MarkError>
+    /**
+     * Forgets the marker of an operation of this type and records the attempt, or does nothing if there is no such marker; answers which.
+     * Inside `Transactor.run`, after `claim`.
+     */
+    readonly unmark: (
+      marker: { readonly id: OperationId; readonly operationType: string },
+      attempt: NewAttempt
+    ) => Effect.Effect<boolean, DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
     /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */
@@ -71,6 +79,16 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
           const appliedAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
           yield* log.update((state) => ({ ...state, markers: [...state.markers, { ...marker, appliedAt }] }))
           yield* record(attempt)
+        }),
+      unmark: ({ id, operationType }, attempt) =>
+        Effect.gen(function* () {
+          if (Option.isNone(yield* Effect.serviceOption(MemoryStep))) return yield* outsideStep("forgetting the marker")
+          const { markers } = yield* log.get
+          const rest = markers.filter((marker) => marker.id !== id || marker.operationType !== operationType)
+          if (rest.length === markers.length) return false
+          yield* log.update((state) => ({ ...state, markers: rest }))
+          yield* record(attempt)
+          return true
         }),
       record,
       recordOnce: (attempt) =>

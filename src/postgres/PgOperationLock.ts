@@ -2,6 +2,7 @@
  * `OperationLock` on PostgreSQL: a transaction-scoped advisory lock, tried and never waited for, as a blocked wait would hold a snapshot
  * and deadlock with `CREATE INDEX CONCURRENTLY` of the holder (40P01).
  */
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -13,11 +14,12 @@ import { AlreadyApplied, DatabaseError, LockHeld, LockHolder, outsideStep } from
 import { OperationLock } from "../operation/OperationLock.js"
 import { databaseError } from "./PgError.js"
 import { PgSchema } from "./PgSchema.js"
-import type { TableDdl } from "./PgSchema.js"
 import { alone, over, PgSql, rows } from "./PgSql.js"
 import { PgStep } from "./PgStep.js"
+import type { PgTable } from "./PgTable.js"
 
-const oldestServer = 140000
+/** The first version that has every setting that a step needs, as `server_version_num` has it. */
+export const oldestServer = 140000
 
 const Tried = Schema.Struct({
   locked: Schema.Literal("t", "f"),
@@ -42,7 +44,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const key = config.lockKey.toString()
     const complete = yield* Ref.make(false)
     /** Tables that we do without, as this role may not create them. */
-    const givenUp = yield* Ref.make<ReadonlyArray<TableDdl>>([])
+    const givenUp = yield* Ref.make<ReadonlyArray<PgTable>>([])
 
     /** What is missing; not looked at again once everything was there. */
     const missing = Effect.gen(function* () {
@@ -66,22 +68,6 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       )
     }
 
-    const holder = sql`SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
-        to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
-      FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND ((l.classid::bigint << 32) | l.objid::bigint) = ${key}::bigint`.pipe(
-      rows("looking for the holder of the lock", Holder),
-      Effect.map((found) =>
-        Option.map(
-          Option.fromNullable(found[0]),
-          ({ application_name, pid, since }) =>
-            new LockHolder({ pid, applicationName: application_name, since: Option.fromNullable(since) })
-        )
-      )
-    )
-
     /** A statement of its own, so that its snapshot is taken after the lock: the marker of whoever held it is visible. */
     const isMarked = (id: OperationId) =>
       Effect.map(
@@ -95,7 +81,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       Effect.gen(function* () {
         const before = yield* missing
         const without = yield* Ref.get(givenUp)
-        const absent = (name: string, tables: ReadonlyArray<TableDdl>) => tables.some((table) => table.name === name)
+        const absent = (name: string, tables: ReadonlyArray<PgTable>) => tables.some((table) => table.name === name)
         const [tried] = yield* tryLock(!absent(schema.attempts, before))
         if (tried === undefined || tried.server < oldestServer) return yield* tooOld(tried?.server_text ?? "unknown")
         const locked = tried.locked === "t"
@@ -105,7 +91,8 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
           yield* Effect.flatMap(schema.create(wanted), (more) => Ref.update(givenUp, (all) => [...all, ...more]))
         const markersExist = locked || !absent(schema.markers, still)
         if (markersExist && (yield* isMarked(id))) return yield* new AlreadyApplied({ id })
-        if (!locked) return yield* new LockHeld({ id, holder: yield* holder, latestAttempt: tried.latest })
+        if (!locked)
+          return yield* new LockHeld({ id, holder: yield* holderOf(sql, config.lockKey), latestAttempt: tried.latest })
         yield* Effect.mapError(step.open, databaseError("opening the step"))
       }).pipe(over(step.raw))
 
@@ -125,6 +112,27 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     })
   })
 )
+
+/** The session that holds the lock of this key in this database: `pg_locks` shows all of them. */
+export const holderOf = (
+  sql: SqlClient.SqlClient,
+  lockKey: bigint
+): Effect.Effect<Option.Option<LockHolder>, DatabaseError> =>
+  sql`SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
+      to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = ${lockKey.toString()}::bigint`.pipe(
+    rows("looking for the holder of the lock", Holder),
+    Effect.map((found) =>
+      Option.map(
+        Option.fromNullable(found[0]),
+        ({ application_name, pid, since }) =>
+          new LockHolder({ pid, applicationName: application_name, since: Option.fromNullable(since) })
+      )
+    )
+  )
 
 const tooOld = (version: string): DatabaseError =>
   new DatabaseError({

@@ -181,7 +181,7 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
       attempts: ({ after = 0, id }) => {
         const only = id === undefined ? sql`` : sql`AND operation_id = ${id}`
         return Effect.map(
-          sql`SELECT ${attemptColumns} FROM ${attempts} WHERE id > ${after}::bigint ${only} ORDER BY id DESC`.pipe(
+          sql`SELECT ${attemptColumns} FROM ${attempts} a WHERE id > ${after}::bigint ${only} ORDER BY a.id DESC`.pipe(
             read(schema.attempts, "reading the attempts", AttemptRow)
           ),
           (found) => found.map(toAttempt)
@@ -200,6 +200,17 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
           yield* step.value.seal
           yield* insertMarker(marker)
           yield* record(attempt)
+        }),
+      unmark: ({ id, operationType }, attempt) =>
+        Effect.gen(function* () {
+          const step = yield* Effect.serviceOption(PgStep)
+          if (Option.isNone(step)) return yield* outsideStep("forgetting the marker")
+          const forgotten = yield* session(
+            sql`DELETE FROM ${markers} WHERE id = ${id} AND operation_type = ${operationType} RETURNING id`
+          ).pipe(Effect.mapError(databaseError("forgetting the marker")))
+          if (forgotten.length === 0) return false
+          yield* record(attempt)
+          return true
         }),
       record,
       recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt)))

@@ -3,26 +3,20 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { defaultEscape } from "@effect/sql/Statement"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Column, Table } from "../event/Feature.js"
+import type { Table } from "../event/Feature.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
+import { TableMismatch } from "../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { PgSql, rows } from "./PgSql.js"
-
-/** A table by its quoted name, with the statements that create it. */
-export interface TableDdl {
-  readonly name: string
-  readonly statements: ReadonlyArray<string>
-  /** Whether we can do without it where it may not be created. */
-  readonly optional: boolean
-}
+import type { PgTable } from "./PgTable.js"
+import * as Tables from "./PgTable.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
   PgSchema,
@@ -31,43 +25,37 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly markers: string
     /** Quoted name of the attempts table. */
     readonly attempts: string
-    readonly tables: ReadonlyArray<TableDdl>
+    readonly tables: ReadonlyArray<PgTable>
+    /** What keeps tables that exist from being used: a column that is missing, of another type, or that must be given a value. */
+    readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
     /** The tables that the search path does not find. */
-    readonly missing: Effect.Effect<ReadonlyArray<TableDdl>, DatabaseError>
+    readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** Creates them, under the operations lock, inside its transaction; answers with those that we do without. */
-    readonly create: (tables: ReadonlyArray<TableDdl>) => Effect.Effect<ReadonlyArray<TableDdl>, DatabaseError>
+    readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
   }
 >() {}
 
 /** The marker and attempts tables; with `eventStore`, those of our own store as well; and the tables that features own. */
-export const layer = (options: {
-  readonly eventStore: boolean
-  readonly tables: ReadonlyArray<Table>
-}): Layer.Layer<PgSchema, never, OperationConfig | PgSql> =>
+export const layer = (options: TableOptions): Layer.Layer<PgSchema, never, OperationConfig | PgSql> =>
   Layer.effect(
     PgSchema,
     Effect.gen(function* () {
       const config = yield* OperationConfig
       const sql = yield* PgSql
-      const qualified = (name: string) =>
-        quote(Option.match(config.schema, { onNone: () => name, onSome: (schema) => `${schema}.${name}` }))
-      const markers = qualified(config.table)
-      const attempts = qualified(config.attemptsTable)
-      const tables = [
-        { name: markers, statements: markerDdl(markers, config.table), optional: false },
-        { name: attempts, statements: attemptsDdl(attempts, config.attemptsTable), optional: true },
-        ...(options.eventStore ? eventDdl : []),
-        ...options.tables.map((table) => ({
-          name: quote(table.name),
-          statements: tableDdl(table),
-          optional: false
-        }))
-      ]
+      const tables = tablesOf(config, options)
+      const [{ name: markers }, { name: attempts }] = tables
       return PgSchema.of({
         markers,
         attempts,
         tables,
         missing: missingOf(sql, tables),
+        mismatches: Effect.map(columnsOf(sql, tables), (found) =>
+          tables.flatMap((table) => {
+            const columns = found.get(table.name) ?? []
+            const reasons = columns.length === 0 ? [] : Tables.misfits(table, columns)
+            return reasons.length === 0 ? [] : [new TableMismatch({ table: table.name, reason: reasons.join("; ") })]
+          })
+        ),
         create: (missing) =>
           Effect.map(
             Effect.forEach(missing, (table) =>
@@ -79,17 +67,75 @@ export const layer = (options: {
     })
   )
 
-const quote = defaultEscape('"')
+/** Which tables there are to be. */
+export interface TableOptions {
+  /** Whether our own event store is used. */
+  readonly eventStore: boolean
+  /** Those that features own. */
+  readonly tables: ReadonlyArray<Table>
+}
+
+/** The marker table, the attempts table, then those of the event store and of the features. */
+const tablesOf = (
+  config: OperationConfig["Type"],
+  options: TableOptions
+): readonly [PgTable, PgTable, ...ReadonlyArray<PgTable>] => {
+  const qualified = (name: string) =>
+    Tables.quote(Option.match(config.schema, { onNone: () => name, onSome: (schema) => `${schema}.${name}` }))
+  return [
+    Tables.markers(qualified(config.table), config.table),
+    Tables.attempts(qualified(config.attemptsTable), config.attemptsTable),
+    ...(options.eventStore ? Tables.eventStore : []),
+    ...options.tables.map(Tables.owned)
+  ]
+}
+
+/** The statements that create all tables, for an administrator. */
+export const ddl = (config: OperationConfig["Type"], options: TableOptions): ReadonlyArray<string> =>
+  tablesOf(config, options).flatMap(({ statements }) => statements)
+
+const ColumnRow = Schema.Struct({
+  table_name: Schema.String,
+  name: Schema.String,
+  type: Schema.String,
+  kind: Schema.String,
+  demanded: Schema.Literal("t", "f")
+})
+
+/** The columns of those tables that the search path finds. */
+const columnsOf = (
+  sql: SqlClient.SqlClient,
+  tables: ReadonlyArray<PgTable>
+): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Tables.FoundColumn>>, DatabaseError> =>
+  Effect.map(
+    sql`SELECT t.name AS table_name, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+        CASE WHEN b.typcategory IN ('S', 'N', 'D', 'B') THEN b.typcategory::text ELSE b.typname END AS kind,
+        CASE WHEN a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' THEN 't' ELSE 'f' END AS demanded
+      FROM jsonb_array_elements_text(${namesOf(tables)}::jsonb) AS t (name)
+        JOIN pg_attribute a ON a.attrelid = to_regclass(t.name) AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_type y ON y.oid = a.atttypid
+        JOIN pg_type b ON b.oid = CASE WHEN y.typbasetype = 0 THEN y.oid ELSE y.typbasetype END
+      ORDER BY t.name, a.attnum`.pipe(rows("looking at the tables", ColumnRow)),
+    (found) => {
+      const byTable = new Map<string, Array<Tables.FoundColumn>>()
+      for (const { demanded, kind, name, table_name, type } of found) {
+        const column = { name, type, kind, demanded: demanded === "t" }
+        byTable.set(table_name, [...(byTable.get(table_name) ?? []), column])
+      }
+      return byTable
+    }
+  )
+
+const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
 
 /** The tables of `tables` that the search path does not find. */
 const missingOf = (
   sql: SqlClient.SqlClient,
-  tables: ReadonlyArray<TableDdl>
-): Effect.Effect<ReadonlyArray<TableDdl>, DatabaseError> =>
+  tables: ReadonlyArray<PgTable>
+): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
   Effect.gen(function* () {
-    const names = JSON.stringify(tables.map(({ name }) => name))
     const absent = yield* sql`
-      SELECT name FROM jsonb_array_elements_text(${names}::jsonb) AS name WHERE to_regclass(name) IS NULL`.pipe(
+      SELECT name FROM jsonb_array_elements_text(${namesOf(tables)}::jsonb) AS name WHERE to_regclass(name) IS NULL`.pipe(
       rows("looking for the tables", Schema.Struct({ name: Schema.String }))
     )
     return tables.filter((table) => absent.some(({ name }) => name === table.name))
@@ -101,7 +147,7 @@ const createdByAnother = new Set(["23505", "42P07", "42710"])
 const attemptsAtTable = 5
 
 /** Whether it is there afterwards; false for one that we can do without and may not create. */
-const createTable = (sql: SqlClient.SqlClient, table: TableDdl): Effect.Effect<boolean, DatabaseError> =>
+const createTable = (sql: SqlClient.SqlClient, table: PgTable): Effect.Effect<boolean, DatabaseError> =>
   Effect.gen(function* () {
     const create = Effect.either(sql.withTransaction(sql.unsafe(table.statements.join("; "))))
     let failure = yield* create
@@ -117,101 +163,8 @@ const createTable = (sql: SqlClient.SqlClient, table: TableDdl): Effect.Effect<b
     return true
   })
 
-const withoutHistory = (table: TableDdl): string =>
+const withoutHistory = (table: PgTable): string =>
   `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator create it, or grant CREATE on the schema.`
 
-const refusedDdl = (table: TableDdl, error: SqlError): DatabaseError =>
+const refusedDdl = (table: PgTable, error: SqlError): DatabaseError =>
   databaseError(`creating the table ${table.name}`)(error)
-
-/** The marker table of the system that we are drop-in for: never altered, never given another column. */
-const markerDdl = (quoted: string, table: string): ReadonlyArray<string> => [
-  `CREATE TABLE ${quoted} (
-  id text PRIMARY KEY,
-  operation_type text NOT NULL,
-  applied_at timestamptz NOT NULL DEFAULT now(),
-  duration_ms integer NOT NULL,
-  applied_by text NOT NULL,
-  notes text
-)`,
-  `CREATE INDEX ${quote(indexName(table, "type_idx"))} ON ${quoted} (operation_type)`
-]
-
-const attemptsDdl = (quoted: string, table: string): ReadonlyArray<string> => [
-  `CREATE TABLE ${quoted} (
-  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  operation_id text NOT NULL,
-  operation_type text NOT NULL,
-  attempt integer NOT NULL,
-  outcome text NOT NULL,
-  started_at timestamptz NOT NULL,
-  ended_at timestamptz,
-  duration_ms integer,
-  waited_ms integer,
-  applied_by text NOT NULL,
-  host text NOT NULL,
-  pid integer NOT NULL,
-  version text,
-  source_hash text,
-  reason text,
-  error jsonb
-)`,
-  `CREATE INDEX ${quote(indexName(table, "operation_idx"))} ON ${quoted} (operation_id, id)`
-]
-
-const indexName = (table: string, suffix: string): string => `${table.slice(0, 62 - suffix.length)}_${suffix}`
-
-const eventDdl: ReadonlyArray<TableDdl> = [
-  {
-    name: '"kumiko_events"',
-    optional: false,
-    statements: [
-      `CREATE TABLE kumiko_events (
-  id bigserial PRIMARY KEY,
-  aggregate_id uuid NOT NULL,
-  aggregate_type text NOT NULL,
-  tenant_id uuid NOT NULL,
-  version integer NOT NULL,
-  type text NOT NULL,
-  event_version integer NOT NULL DEFAULT 1,
-  payload jsonb NOT NULL,
-  metadata jsonb NOT NULL,
-  created_at timestamp(3) with time zone NOT NULL DEFAULT now(),
-  created_by text NOT NULL
-)`,
-      `CREATE UNIQUE INDEX events_aggregate_version_uq ON kumiko_events (tenant_id, aggregate_id, version)`,
-      `CREATE INDEX events_load_idx ON kumiko_events (aggregate_id, version)`,
-      `CREATE INDEX events_tenant_type_idx ON kumiko_events (tenant_id, aggregate_type, created_at)`,
-      `CREATE UNIQUE INDEX events_idempotency_uq ON kumiko_events (tenant_id, ((metadata->>'idempotencyKey')))
-  WHERE (metadata->>'idempotencyKey') IS NOT NULL`
-    ]
-  },
-  {
-    name: '"kumiko_archived_streams"',
-    optional: false,
-    statements: [
-      `CREATE TABLE kumiko_archived_streams (
-  tenant_id uuid NOT NULL,
-  aggregate_id uuid NOT NULL,
-  aggregate_type text NOT NULL,
-  archived_at timestamp(3) with time zone NOT NULL DEFAULT now(),
-  archived_by text NOT NULL,
-  reason text
-)`,
-      `CREATE UNIQUE INDEX kumiko_archived_streams_pk ON kumiko_archived_streams (tenant_id, aggregate_id)`
-    ]
-  }
-]
-
-const tableDdl = (table: Table): ReadonlyArray<string> => {
-  const list = (columns: ReadonlyArray<string>) => columns.map(quote).join(", ")
-  const unique = (table.unique ?? []).map((columns) => `UNIQUE (${list(columns)})`)
-  const primary = `PRIMARY KEY (${list(table.primaryKey)})`
-  const body = [...table.columns.map(columnDdl), primary, ...unique].join(",\n  ")
-  return [
-    `CREATE TABLE ${quote(table.name)} (\n  ${body}\n)`,
-    ...(table.indexes ?? []).map((columns) => `CREATE INDEX ON ${quote(table.name)} (${list(columns)})`)
-  ]
-}
-
-const columnDdl = ({ name, nullable, type, ...column }: Column): string =>
-  `${quote(name)} ${type}${nullable === true ? "" : " NOT NULL"}${column.default === "now" ? " DEFAULT now()" : ""}`

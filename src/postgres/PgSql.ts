@@ -64,6 +64,16 @@ export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effec
   })
 ).pipe(Layer.provide(Reactivity.layer))
 
+/** A client of no database: whatever is asked of it fails. */
+export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = Layer.effect(
+  SqlClient.SqlClient,
+  SqlClient.make({
+    acquirer: new SqlError({ message: "No database", cause: new Error("there is no database here to ask") }),
+    compiler: PgClient.makeCompiler(),
+    spanAttributes: []
+  })
+).pipe(Layer.provide(Reactivity.layer))
+
 /** Runs `effect` with `connection` for its statements. */
 export const over =
   (connection: Connection) =>

@@ -15,6 +15,7 @@ import { databaseError } from "./PgError.js"
 import type { EmbeddedInUse } from "./EmbeddedLock.js"
 import * as EmbeddedLock from "./EmbeddedLock.js"
 import { PgliteStream } from "./PgliteStream.js"
+import { abandonable } from "./Postgres.js"
 
 /**
  * Opens the database of `folder`, creating both (folder 0700, with a `.gitignore` of `*`). While another process has it open, waits as long
@@ -40,7 +41,7 @@ export const layer = (options: {
         stream: () => new PgliteStream(database)
       }).pipe(Layer.catchAll((error) => Layer.fail(databaseError("opening the embedded database")(error))))
     })
-  )
+  ).pipe(abandonable)
 
 const prepareFolder = (folder: string): Effect.Effect<void, DatabaseError> =>
   attempt(folder, async () => {

@@ -3,11 +3,15 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import type * as Redacted from "effect/Redacted"
 import type { EventStore } from "../event/EventStore.js"
-import type { Table } from "../event/Feature.js"
 import type { Directory } from "../identity/Directory.js"
+import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { OperationLock } from "../operation/OperationLock.js"
 import type { OperationLog } from "../operation/OperationLog.js"
@@ -15,10 +19,12 @@ import type { Replica } from "../operation/Replica.js"
 import type { Transactor } from "../operation/Transactor.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError } from "./PgError.js"
+import * as PgDatabaseHealth from "./PgDatabaseHealth.js"
 import * as PgDirectory from "./PgDirectory.js"
 import * as PgEventStore from "./PgEventStore.js"
 import * as PgOperationLock from "./PgOperationLock.js"
 import * as PgOperationLog from "./PgOperationLog.js"
+import type { TableOptions } from "./PgSchema.js"
 import * as PgSchema from "./PgSchema.js"
 import * as PgSql from "./PgSql.js"
 import * as PgTransactor from "./PgTransactor.js"
@@ -26,20 +32,46 @@ import * as PgTransactor from "./PgTransactor.js"
 /** How long opening a connection may take. */
 const connectTimeout = "10 seconds"
 
-/** A client of our own on a server, for a command: at most two connections. A server that cannot be reached is a `DatabaseError`. */
+/**
+ * A client of our own on a server, for a command: at most two connections. A server that cannot be reached is a `DatabaseError`. Whoever is
+ * interrupted while it connects does not wait for that.
+ */
 export const layerClient = (options: {
   readonly url: Redacted.Redacted
 }): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
   PgClient.layer({ url: options.url, applicationName: "es-ops", maxConnections: 2, connectTimeout }).pipe(
-    Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error)))
+    Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
+    abandonable
   )
 
+/**
+ * The same layer, whose building can be left: a client connects uninterruptibly. What is left goes on in a fiber of its own, and is closed
+ * when it is there.
+ */
+export const abandonable = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
+  Layer.scopedContext(
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const outer = yield* Effect.scope
+        const held = yield* Scope.make()
+        const fiber = yield* Effect.forkDaemon(Layer.buildWithScope(layer, held))
+        const services = yield* Effect.onError(restore(Fiber.join(fiber)), () =>
+          Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(held, Exit.void)))
+        )
+        yield* Scope.addFinalizerExit(outer, (exit) => Scope.close(held, exit))
+        return services
+      })
+    )
+  )
+
+/** A client of no database: whatever is asked of it fails. For what must be built, and is not to be used. */
+export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = PgSql.layerUnconnected
+
 /** `eventStore`: whether our own event tables are used, hence created. `tables`: those that features own. */
-export const layer = (options: {
-  readonly eventStore: boolean
-  readonly tables: ReadonlyArray<Table>
-}): Layer.Layer<
-  Transactor | OperationLock | OperationLog | EventStore | Directory,
+export const layer = (
+  options: TableOptions
+): Layer.Layer<
+  Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | Directory,
   never,
   SqlClient.SqlClient | OperationConfig | Replica
 > =>
@@ -47,6 +79,10 @@ export const layer = (options: {
     PgTransactor.layer,
     PgOperationLock.layer,
     PgOperationLog.layer,
+    PgDatabaseHealth.layer,
     PgEventStore.layer,
     PgDirectory.layer
   ).pipe(Layer.provide(PgSchema.layer(options)), Layer.provide(PgSql.layer))
+
+/** The statements that create all tables, in order. */
+export const ddl: typeof PgSchema.ddl = PgSchema.ddl

@@ -44,7 +44,7 @@ export const run = (
     const transactor = yield* Transactor
     const done = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
     const noting: Observer = {
-      planned: observer.planned,
+      ...observer,
       outcome: (outcome) =>
         Effect.zipRight(
           Ref.update(done, (before) => [...before, outcome]),
@@ -57,7 +57,7 @@ export const run = (
         seeds.map(({ entry }) => entry.id),
         rest
       )
-      yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied))
+      yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied, observer))
       return yield* new RolledBack()
     })
     /** The transaction answers for its body when that meddled with it: the seed to blame is the one after those that are done. */
@@ -70,7 +70,7 @@ export const run = (
     return yield* LockWait.whileHeld(
       id,
       transactor.run(Effect.zipRight(lock.claim(id), everything), untraced(name)),
-      () => Effect.void
+      (held) => observer.waiting(id, held)
     ).pipe(
       Effect.catchTags({
         RolledBack: () => Ref.get(done),
@@ -84,12 +84,13 @@ export const run = (
   })
 
 /** One seed of the run, with its preview; a statement that it swallowed shows in the empty turn after it. */
-const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>) =>
+const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer: Observer) =>
   Effect.gen(function* () {
     const { id } = seed.entry
     if (isSkipped(seed)) return SeedOutcome.Skipped({ id, flag: seed.flag.name })
     if (applied.has(id)) return SeedOutcome.Raced({ id })
     const transactor = yield* Transactor
+    yield* observer.started(id)
     const events: Array<Event> = []
     const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
       Effect.zipLeft(transactor.turn(Effect.void)),

@@ -1,6 +1,7 @@
 /**
  * Modules by their paths, TypeScript included.
  */
+import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 
 /** Imports the module at `path`; another `version` is imported anew, where the module cache would give the old one. */
@@ -9,6 +10,32 @@ export const load = async (path: string, version: string): Promise<unknown> => {
   const url = pathToFileURL(path)
   url.searchParams.set("es-ops", version)
   return import(/* @vite-ignore */ url.href)
+}
+
+/** The line of the module at which loading it failed (1 for the first), where that can be told: by the stack, or by the import that is missing. */
+export const failedLine = (path: string, source: string, error: unknown): number | undefined =>
+  lineInStack(path, error) ?? lineOfImport(path, source, error)
+
+const lineInStack = (path: string, error: unknown): number | undefined => {
+  if (!(error instanceof Error)) return undefined
+  const stack = error.stack ?? ""
+  const names = [path, pathToFileURL(path).href]
+  const found = names.flatMap((name) => {
+    const at = stack.indexOf(name)
+    const [, line] = at === -1 ? [] : (/^(?:\?[^:\s]*)?:(\d+)/.exec(stack.slice(at + name.length)) ?? [])
+    return line === undefined ? [] : [Number(line)]
+  })
+  return found[0]
+}
+
+const lineOfImport = (path: string, source: string, error: unknown): number | undefined => {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_MODULE_NOT_FOUND") return undefined
+  const missing = (line: string) =>
+    [...line.matchAll(/(?:from|import|import\()\s*["']([^"']+)["']/g)].some(([, name = ""]) =>
+      error.message.includes(`'${name.startsWith(".") ? resolve(dirname(path), name) : name}'`)
+    )
+  const at = source.split("\n").findIndex(missing)
+  return at === -1 ? undefined : at + 1
 }
 
 let reading: Promise<void> | undefined

@@ -2,7 +2,7 @@
  * The JSON documents of the command line, one for each command, as schemas: `stdout` with `--json` decodes with them, whatever the exit code.
  */
 import * as Schema from "effect/Schema"
-import { AttemptError } from "../operation/Attempt.js"
+import { AttemptError, AttemptOutcome } from "../operation/Attempt.js"
 import { SeedProblem, SeedProblemTag } from "./SeedProblem.js"
 
 const Problem = Schema.Struct({ _tag: SeedProblemTag, message: Schema.String })
@@ -85,6 +85,52 @@ export const ApplyDocument = Schema.Struct({
   skippedAll: Schema.NullOr(Schema.String)
 })
 export type ApplyDocument = typeof ApplyDocument.Type
+
+/** `history`: attempts, newest first. Instants are ISO 8601, UTC; durations are whole milliseconds. */
+export const HistoryDocument = Schema.Array(
+  Schema.Struct({
+    id: Schema.String,
+    operationType: Schema.String,
+    attempt: Schema.Number,
+    outcome: AttemptOutcome,
+    startedAt: Schema.String,
+    endedAt: Schema.NullOr(Schema.String),
+    durationMs: Schema.NullOr(Schema.Number),
+    waitedMs: Schema.NullOr(Schema.Number),
+    appliedBy: Schema.String,
+    host: Schema.String,
+    pid: Schema.Number,
+    version: Schema.NullOr(Schema.String),
+    reason: Schema.NullOr(Schema.String),
+    error: Schema.NullOr(AttemptError)
+  })
+)
+export type HistoryDocument = typeof HistoryDocument.Type
+
+/** `doctor`: what was looked at, whether it is as it should be, and what to do if not. */
+export const DoctorDocument = Schema.Struct({
+  checks: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      ok: Schema.Boolean,
+      detail: Schema.String,
+      fix: Schema.NullOr(Schema.String)
+    })
+  )
+})
+export type DoctorDocument = typeof DoctorDocument.Type
+
+/** `seed:mark`, `seed:unmark` and `seed:new`: the seed, the file that was written, and whether anything was changed. */
+export const ChangeDocument = Schema.Struct({
+  id: Schema.String,
+  path: Schema.optional(Schema.String),
+  changed: Schema.Boolean
+})
+export type ChangeDocument = typeof ChangeDocument.Type
+
+/** `schema`: statements in the order in which to run them. */
+export const SchemaDocument = Schema.Struct({ statements: Schema.Array(Schema.String) })
+export type SchemaDocument = typeof SchemaDocument.Type
 
 /** Any other command that fails before it can say more. */
 export const ErrorDocument = Schema.Struct({

@@ -1,14 +1,22 @@
 /**
- * The record of seeds, kept by hand: mark one as applied without running it, and read the history.
+ * The record of seeds, kept by hand: mark one as applied without running it, forget that one was applied, and read the history.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
-import type { AppliedBy, OperationId } from "../operation/Operation.js"
-import { seedMigration } from "../operation/Operation.js"
+import type { AppliedBy } from "../operation/Operation.js"
+import { OperationId, seedMigration } from "../operation/Operation.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
-import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import type {
+  AlreadyApplied,
+  CommitRefused,
+  LockHeld,
+  LockTimeout,
+  SwallowedSqlError,
+  TransactionControl
+} from "../operation/OperationError.js"
+import { CommitUnknown, DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import * as LockWait from "../operation/LockWait.js"
@@ -18,7 +26,7 @@ import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import * as SeedPlan from "./SeedPlan.js"
 import { SeedsInconsistent } from "./SeedProblem.js"
-import { UnknownSeed } from "./SeedReport.js"
+import { NotApplied, UnknownSeed } from "./SeedReport.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
 
@@ -37,13 +45,12 @@ export const mark = (
   options: MarkOptions
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
-  UnknownSeed | SeedsInconsistent | LockTimeout | StepError,
+  UnknownSeed | SeedsInconsistent | LedgerError,
   SeedSource | OperationLock | OperationLog | OperationConfig | Transactor | Replica
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
-    const transactor = yield* Transactor
     const { id, ...entry } = yield* entryOf(options.id)
     const notes = Either.getOrElse(
       Either.map(yield* Effect.either(entry.load), ({ description }) => description),
@@ -64,19 +71,88 @@ export const mark = (
       appliedBy: options.appliedBy,
       notes: Option.some(notes)
     }
-    return yield* LockWait.whileHeld(
-      id,
-      transactor.run(Effect.zipRight(lock.claim(id), log.mark(marker, attempt)), untraced(id)),
-      () => Effect.void
-    ).pipe(
+    return yield* underLock(id, Effect.zipRight(lock.claim(id), log.mark(marker, attempt))).pipe(
       Effect.as({ id, changed: true }),
       Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
     )
   }).pipe(Effect.withSpan("SeedLedger.mark", { attributes: { seed: options.id } }))
 
-/** Attempts, newest first: of one seed, or of all operations. */
-export const history = (id?: OperationId): Effect.Effect<ReadonlyArray<Attempt>, DatabaseError, OperationLog> =>
-  Effect.flatMap(OperationLog, (log) => log.attempts({ id }))
+/**
+ * Forgets that a seed was applied, under the lock: the next apply runs it again. What it wrote stays. The seed need not exist any more. Fails
+ * with `NotApplied` where it has no marker.
+ */
+export const unmark = (
+  options: MarkOptions
+): Effect.Effect<
+  { readonly id: string; readonly changed: boolean },
+  NotApplied | LedgerError,
+  OperationLock | OperationLog | OperationConfig | Transactor | Replica
+> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const { appliedBy, id, reason } = options
+    const [known] = (yield* log.markers).filter((marker) => marker.id === id && marker.operationType === seedMigration)
+    if (known === undefined) return yield* new NotApplied({ id })
+    const marker = { id: known.id, operationType: seedMigration }
+    const attempt = yield* SeedAttempt.make({
+      id: known.id,
+      outcome: "unmarked",
+      appliedBy,
+      reason,
+      sourceHash: Option.none()
+    })
+    // An operation of its own, which never has a marker: a claim for the seed itself would find it applied.
+    const claim = lock.claim(OperationId.make(`seed-unmark:${id}`))
+    const forgotten = yield* underLock(id, Effect.zipRight(claim, log.unmark(marker, attempt))).pipe(
+      Effect.catchTag("AlreadyApplied", () => Effect.succeed(false))
+    )
+    return forgotten ? { id, changed: true } : yield* new NotApplied({ id })
+  }).pipe(Effect.withSpan("SeedLedger.unmark", { attributes: { seed: options.id } }))
+
+/** Attempts, newest first: of one seed, or of all operations. An id that no seed, marker or attempt bears is `UnknownSeed`. */
+export const history = (
+  id?: string
+): Effect.Effect<ReadonlyArray<Attempt>, UnknownSeed | DatabaseError, SeedSource | OperationLog> =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    if (id === undefined) return yield* log.attempts({})
+    const attempts = id === "" ? [] : yield* log.attempts({ id: OperationId.make(id) })
+    if (attempts.length > 0 || (yield* log.applied).has(id)) return attempts
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const known = entries.map((entry): string => entry.id)
+    return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
+  }).pipe(Effect.withSpan("SeedLedger.history"))
+
+/** How a change of the record can fail for reasons of the world around it. */
+export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
+
+/** A change of the record in a transaction of its own, tried again while another holds the lock. */
+const underLock = <A>(
+  id: string,
+  step: Effect.Effect<A, AlreadyApplied | LockHeld | StepError>
+): Effect.Effect<A, AlreadyApplied | LedgerError, OperationConfig | Transactor> =>
+  Effect.flatMap(Transactor, (transactor) =>
+    LockWait.whileHeld(id, transactor.run(step, untraced(id)), () => Effect.void)
+  ).pipe(
+    Effect.catchTags({
+      CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),
+      // There is no body here to blame for it.
+      CommitRefused: (error) => notKept(id, error),
+      SwallowedSqlError: (error) => notKept(id, error),
+      TransactionControl: (error) => notKept(id, error)
+    })
+  )
+
+const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | TransactionControl): DatabaseError =>
+  new DatabaseError({
+    action: "changing the record",
+    id: Option.some(id),
+    code: "code" in cause ? cause.code : Option.none(),
+    reason: cause.message,
+    connectionLost: false,
+    cause
+  })
 
 /** The seed of this id, if the source can be read and no other operation bears its id. */
 const entryOf = (

@@ -49,7 +49,7 @@ export const make = (input: PlanInput): SeedPlan => {
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)
     return late ? "late" : "pending"
   }
-  const known = input.seeds.map(({ id }): PlannedSeed => ({ id, state: state(id) }))
+  const known = [...ids].map((id): PlannedSeed => ({ id, state: state(id) }))
   const orphans = marked.filter((id) => !ids.has(id)).map((id): PlannedSeed => ({ id, state: "orphan" }))
   const seeds = [...known, ...orphans].toSorted((a, b) => order(a.id, b.id))
   return { seeds, problems: [...takenIds(input), ...lateSeeds(input, known, last)] }

@@ -69,6 +69,13 @@ export class SeedFailedElsewhere extends Schema.TaggedError<SeedFailedElsewhere>
   }
 }
 
+/** There is no marker of a seed of this id. */
+export class NotApplied extends Schema.TaggedError<NotApplied>()("NotApplied", { id: Schema.String }) {
+  override get message(): string {
+    return `"${this.id}" is not applied: no seed of this id has a marker`
+  }
+}
+
 /** There is no seed of this id. */
 export class UnknownSeed extends Schema.TaggedError<UnknownSeed>()("UnknownSeed", {
   id: Schema.String,

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Directory } from "../identity/Directory.js"
+import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
@@ -29,7 +30,15 @@ import * as SkipFlag from "./SkipFlag.js"
 
 /** What applying needs. */
 export type Requirements =
-  SeedSource | Transactor | OperationLock | OperationLog | OperationConfig | Replica | WriteDispatcher | Directory
+  | SeedSource
+  | Transactor
+  | OperationLock
+  | OperationLog
+  | DatabaseHealth
+  | OperationConfig
+  | Replica
+  | WriteDispatcher
+  | Directory
 
 /** Why not everything was applied. */
 export type ApplyError =
@@ -51,10 +60,11 @@ export interface ApplyOptions {
 }
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<SeedPlan, DatabaseError | ConfigError, Requirements> = Effect.suspend(() => look).pipe(
-  Effect.map(({ plan }) => plan),
-  Effect.withSpan("SeedRunner.plan")
-)
+export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
+  Effect.suspend(() => look).pipe(
+    Effect.map(({ plan }) => plan),
+    Effect.withSpan("SeedRunner.plan")
+  )
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
@@ -102,7 +112,7 @@ const applyAll = (
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     const observer = options.observer ?? logging
-    const run = yield* SeedStep.startRun(options.appliedBy)
+    const run = yield* SeedStep.startRun(options.appliedBy, observer)
     yield* observer.planned(
       selected.map(({ entry }) => entry.id),
       rest
@@ -133,7 +143,7 @@ const look = Effect.gen(function* () {
   const config = yield* OperationConfig
   const { entries, problems, warnings } = yield* source.discover
   yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const applied = yield* log.applied
+  const applied = yield* SeedCheck.blamingTables(log.applied)
   const open = Plan.pending(entries, applied)
   const checked = yield* open.length === 0
     ? Effect.succeed<SeedCheck.Checked>({ seeds: [], problems: [], warnings: [] })
@@ -142,11 +152,12 @@ const look = Effect.gen(function* () {
   const plan = Plan.make({
     seeds: entries,
     applied,
-    lastAttempts: open.length === 0 ? new Map() : yield* log.lastAttempts,
+    lastAttempts: open.length === 0 ? new Map() : yield* SeedCheck.blamingTables(log.lastAttempts),
     skipped: (id) => checked.seeds.some((loaded) => loaded.entry.id === id && SeedCheck.isSkipped(loaded)),
     late: config.late
   })
-  const all: SeedPlan = { ...plan, problems: [...problems, ...checked.problems, ...plan.problems] }
+  const tables = open.length === 0 ? [] : yield* SeedCheck.tables
+  const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
   return { plan: all, seeds: checked.seeds }
 })
 
@@ -186,6 +197,9 @@ const nothing: SeedReport = { outcomes: [], notAttempted: [], skippedAll: Option
 
 const logging: Observer = {
   planned: (ids) => Effect.logInfo(`${ids.length} ${ids.length === 1 ? "seed" : "seeds"} to apply`),
+  // The wait for the lock is logged where it is made, with who holds it.
+  waiting: () => Effect.void,
+  started: () => Effect.void,
   outcome: SeedOutcome.$match({
     Applied: ({ durationMs, events, id }) => Effect.logInfo(`"${id}" applied in ${durationMs} ms, ${events} events`),
     Skipped: ({ flag, id }) => Effect.logWarning(`"${id}" skipped by ${flag}`),

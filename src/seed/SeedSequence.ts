@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
+import type { LockHeld } from "../operation/OperationError.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import type { SeedOutcome } from "./SeedReport.js"
 import { idsOf, SeedFailed } from "./SeedReport.js"
@@ -18,6 +19,10 @@ export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedSt
 export interface Observer {
   /** The ids that will be run, in order, and those that are left for another time. */
   readonly planned: (ids: ReadonlyArray<string>, rest: ReadonlyArray<string>) => Effect.Effect<void>
+  /** Another holds the lock; told again with each attempt that finds it taken. */
+  readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
+  /** The lock is got, the body begins. */
+  readonly started: (id: string) => Effect.Effect<void>
   readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
 }
 

@@ -154,7 +154,10 @@ const fileEntry = <R>(id: OperationId, path: string, services: Context.Context<R
       Effect.tryPromise({
         // The module cache knows a file by its URL: another text needs another one.
         try: () => ModuleLoader.load(path, hashOf(source).slice(0, 16)),
-        catch: (error) => importError(id, path, describe(error).message)
+        catch: (error) => {
+          const line = ModuleLoader.failedLine(path, source, error)
+          return importError(id, path, `${line === undefined ? "" : `line ${line}: `}${describe(error).message}`)
+        }
       })
     ).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
   }

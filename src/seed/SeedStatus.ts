@@ -8,6 +8,7 @@ import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Attempt } from "../operation/Attempt.js"
 import type { Marker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
+import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
@@ -16,7 +17,8 @@ import type { LoadedSeed } from "./SeedCheck.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedState } from "./SeedPlan.js"
 import * as SeedPlan from "./SeedPlan.js"
-import type { SeedProblem } from "./SeedProblem.js"
+import type { SeedsInconsistent } from "./SeedProblem.js"
+import { SeedProblem } from "./SeedProblem.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
 
@@ -45,19 +47,24 @@ export interface Status {
   readonly counts: { readonly [state in SeedState | "changed"]: number }
 }
 
-/** Reads the status; loads the seeds that are not applied, so that their problems show. */
+/**
+ * Reads the status; loads the seeds that are not applied, so that their problems show. Tables that cannot be read for their shape are
+ * `SeedsInconsistent`.
+ */
 export const status: Effect.Effect<
   Status,
-  DatabaseError | ConfigError,
-  SeedSource | OperationLog | OperationConfig | WriteDispatcher
+  DatabaseError | ConfigError | SeedsInconsistent,
+  SeedSource | OperationLog | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { entries, problems, warnings } = yield* source.discover
   yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const markers = new Map((yield* log.markers).map((marker): [string, Marker] => [marker.id, marker]))
-  const attempts = yield* log.attempts({})
+  const markers = new Map(
+    (yield* SeedCheck.blamingTables(log.markers)).map((marker): [string, Marker] => [marker.id, marker])
+  )
+  const attempts = yield* SeedCheck.blamingTables(log.attempts({}))
   const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
   const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
@@ -71,7 +78,7 @@ export const status: Effect.Effect<
     skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
     late: config.late
   })
-  const all = [...problems, ...checked.problems, ...plan.problems]
+  const all = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
   const byId = new Map(entries.map((entry): [string, SeedEntry] => [entry.id, entry]))
   const seeds = yield* Effect.forEach(plan.seeds, ({ id, state }) =>
     Effect.gen(function* () {
@@ -93,13 +100,21 @@ export const status: Effect.Effect<
         flagSet: Option.exists(seed, SeedCheck.isSkipped),
         marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
         lastAttempt: Option.fromNullable(lastAttempts.get(id)),
-        problem: Option.fromNullable(all.find((problem) => problem.id === id))
+        problem: problemOf(all.filter((problem) => problem.id === id))
       }
       return entry
     })
   )
   return { seeds, problems: all, counts: count(seeds) }
 }).pipe(Effect.withSpan("SeedStatus.status"))
+
+/** Several problems of one seed as one, of the first one's kind. */
+const problemOf = ([first, ...others]: ReadonlyArray<SeedProblem>): Option.Option<SeedProblem> =>
+  Option.map(Option.fromNullable(first), (problem) =>
+    others.length === 0
+      ? problem
+      : new SeedProblem({ ...problem, message: [problem, ...others].map(({ message }) => message).join("\n") })
+  )
 
 /** Whether the text differs from the one that was recorded with the attempt that applied it; unknown is not changed. */
 const isChanged = (

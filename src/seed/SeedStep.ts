@@ -38,6 +38,7 @@ import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
 import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
 import { SeedFailedElsewhere, SeedOutcome } from "./SeedReport.js"
+import type { Observer } from "./SeedSequence.js"
 import { SeedStepFailed } from "./SeedSequence.js"
 
 /** The seed's flag is in force. */
@@ -49,13 +50,14 @@ export class SeedSkipped extends Schema.TaggedError<SeedSkipped>()("SeedSkipped"
 /** What all steps of one run share. */
 export interface Run {
   readonly appliedBy: AppliedBy
+  readonly observer: Observer
   /** The newest attempt that was there when this run first had to wait; a failure after it is another replica's of this moment. */
   readonly waitingSince: Ref.Ref<Option.Option<number>>
 }
 
 /** A run begins. */
-export const startRun = (appliedBy: AppliedBy): Effect.Effect<Run> =>
-  Effect.map(Ref.make(Option.none<number>()), (waitingSince) => ({ appliedBy, waitingSince }))
+export const startRun = (appliedBy: AppliedBy, observer: Observer): Effect.Effect<Run> =>
+  Effect.map(Ref.make(Option.none<number>()), (waitingSince) => ({ appliedBy, observer, waitingSince }))
 
 /** A body that is through, with what is to be written of it. */
 export interface Done {
@@ -119,10 +121,12 @@ export const make = (loaded: LoadedSeed, run: Run) =>
         )
       : Effect.void
 
-    const claim = Effect.zipRight(
-      lock.claim(id),
-      Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))
-    )
+    const claim = lock
+      .claim(id)
+      .pipe(
+        Effect.zipRight(Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))),
+        Effect.zipRight(run.observer.started(id))
+      )
 
     /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
     const refuseFailedElsewhere = Effect.gen(function* () {
@@ -187,10 +191,13 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     }
 
     const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
-      LockWait.whileHeld(id, effect, ({ latestAttempt }) =>
-        Ref.update(
-          run.waitingSince,
-          Option.orElseSome(() => latestAttempt)
+      LockWait.whileHeld(id, effect, (held) =>
+        Effect.zipRight(
+          Ref.update(
+            run.waitingSince,
+            Option.orElseSome(() => held.latestAttempt)
+          ),
+          run.observer.waiting(id, held)
         )
       )
 

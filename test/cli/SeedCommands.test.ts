@@ -1,68 +1,24 @@
 /**
  * The built command as a child process, on the test server: words in, lines and codes out, and what is in the database afterwards.
  */
-import { assert, afterAll, beforeAll, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
-import { Attempt, SeedDocument } from "effect-es-ops"
-import { randomUUID } from "node:crypto"
-import { Client } from "pg"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { Attempt } from "effect-es-ops"
 import { inject } from "vitest"
+import {
+  admin,
+  database,
+  decodeApply,
+  decodeError,
+  decodeStatus,
+  project,
+  tenant,
+  untilTrue
+} from "../support/Command.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
 
-const projects: Array<Project> = []
-const project = async (files: Readonly<Record<string, string>>, name?: string) => {
-  const made = await Projects.make(files, name)
-  projects.push(made)
-  return made
-}
-
-const databases: Array<string> = []
-const admin = async <A>(use: (client: Client) => Promise<A>, url = Database.url("postgres")): Promise<A> => {
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  try {
-    return await use(client)
-  } finally {
-    await client.end()
-  }
-}
-
-/** A fresh database: its environment for the command, and a way to look into it. */
-const database = async () => {
-  const name = `cli_${randomUUID().replaceAll("-", "")}`
-  await admin((client) => client.query(`CREATE DATABASE ${name}`))
-  databases.push(name)
-  const url = Database.url(name)
-  return {
-    name,
-    url,
-    env: { DATABASE_URL: url },
-    query: (text: string) => admin(async (client) => (await client.query(text)).rows, url)
-  }
-}
-
-afterAll(async () => {
-  for (const made of projects) await made.remove()
-  await admin(async (client) => {
-    for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)
-  })
-})
-
-const tenant = (key: string) =>
-  Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "${key}", name: "${key}" })`)
 const failing = Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`)
-
-const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.ApplyDocument), {
-  onExcessProperty: "error"
-})
-const decodeStatus = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.StatusDocument), {
-  onExcessProperty: "error"
-})
-const decodeError = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.ErrorDocument), {
-  onExcessProperty: "error"
-})
 
 describe("seed:apply and seed:status", () => {
   it("apply once, say so, and find nothing to do the second time", async () => {
@@ -75,7 +31,7 @@ describe("seed:apply and seed:status", () => {
     assert.strictEqual(first.code, 0, first.stderr)
     assert.match(
       first.stdout,
-      /^applied {5}1-one {2}\d+ ms, 1 event\napplied {5}2-two {2}\d+ ms, 1 event\n2 applied, 0 not attempted\.\n$/
+      /^applied {5}1-one +\d+ ms {2}1 event\napplied {5}2-two +\d+ ms {2}1 event\n2 applied, 0 not attempted\.\n$/
     )
     assert.match(first.stderr, /^database: postgres:\/\/postgres:\*\*\*@127\.0\.0\.1:\d+\/cli_\w+\n$/)
     const second = await run(["seed:apply"], env)
@@ -179,7 +135,7 @@ describe("seed:apply and seed:status", () => {
     const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
     const text = await run(["seed:apply", "--dry-run", "--to", "1"], env)
     assert.strictEqual(text.code, 0, text.stderr)
-    assert.match(text.stdout, /^would apply 1 {2}\d+ ms, 1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/)
+    assert.match(text.stdout, /^would apply 1 +\d+ ms {2}1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/)
     assert.include(text.stdout, "1 would be applied, 2 not attempted. Dry run: everything was rolled back.")
     const json = await run(["seed:apply", "--dry-run", "--json"], env)
     assert.strictEqual(json.code, 1)
@@ -510,7 +466,7 @@ describe("wrong input", () => {
     assert.notInclude(found.join(), "00-good")
     const message = (seed: string) => error.problems?.find((problem) => problem.id === seed)?.message ?? ""
     assert.match(message("01-syntax"), /seeds\/01-syntax\.ts cannot be loaded: line 2: /)
-    assert.match(message("02-throws"), /02-throws\.ts cannot be loaded: at import/)
+    assert.match(message("02-throws"), /02-throws\.ts cannot be loaded: line 1: at import/)
     assert.match(message("03-none"), /no default export/)
     assert.match(message("05-handler"), /05-handler\.ts, line \d+: no write handler is named "tenant:write:creat"/)
     assert.match(message("06-twice"), /06-twice\.js and .*06-twice\.ts are both/)
@@ -581,10 +537,3 @@ describe("wrong input", () => {
     assert.deepStrictEqual([all.code, decodeApply(all.stdout).skippedAll], [0, "KUMIKO_SKIP_ES_OPS"])
   })
 })
-
-/** Asks again until there is an answer: for what another process does in its own time. */
-const untilTrue = async (ask: () => Promise<ReadonlyArray<unknown>>): Promise<void> => {
-  for (let found = await ask(); found.length === 0; found = await ask()) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}

@@ -4,7 +4,16 @@
 import { assert, layer } from "@effect/vitest"
 import { Cause, DateTime, Deferred, Effect, Exit, Fiber, Option, Schema } from "effect"
 import type { Layer } from "effect"
-import { Event, EventStore, Operation, OperationError, OperationLock, OperationLog, Transactor } from "effect-es-ops"
+import {
+  DatabaseHealth,
+  Event,
+  EventStore,
+  Operation,
+  OperationError,
+  OperationLock,
+  OperationLog,
+  Transactor
+} from "effect-es-ops"
 import type { Attempt, EsOps } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 
@@ -98,6 +107,45 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("forgets a marker of its type only, and keeps the attempt; a step that fails forgets nothing", () =>
+      Effect.gen(function* () {
+        const id = newId()
+        yield* step(id, Effect.void)
+        const lock = yield* OperationLock.OperationLock
+        const log = yield* OperationLog.OperationLog
+        const transactor = yield* Transactor.Transactor
+        const forget = (operationType: string) =>
+          Effect.zipRight(lock.claim(newId()), log.unmark({ id, operationType }, attempt(id, "unmarked")))
+        assert.isFalse(yield* transactor.run(forget("projection-rebuild"), Transactor.untraced(id)))
+        const failed = transactor.run(
+          Effect.zipRight(forget(Operation.seedMigration), new Boom()),
+          Transactor.untraced(id)
+        )
+        assert.strictEqual((yield* Effect.flip(failed))._tag, "Boom")
+        assert.isTrue(yield* isMarked(id))
+        assert.deepStrictEqual(yield* outcomesOf(id), ["applied"])
+        assert.isTrue(yield* transactor.run(forget(Operation.seedMigration), Transactor.untraced(id)))
+        assert.isFalse(yield* isMarked(id))
+        assert.deepStrictEqual(yield* outcomesOf(id), ["unmarked", "applied"])
+        const outside = yield* Effect.flip(log.unmark({ id, operationType: "x" }, attempt(id, "unmarked")))
+        assert.strictEqual(outside._tag, "DatabaseError")
+      })
+    )
+
+    it.effect("finds a database that it can use healthy", () =>
+      Effect.gen(function* () {
+        const health = yield* DatabaseHealth.DatabaseHealth
+        assert.deepStrictEqual(yield* health.mismatches, [])
+        const found = yield* health.examine
+        assert.isAbove(found.length, 0)
+        assert.strictEqual(found[0]?.name, "connection")
+        assert.deepStrictEqual(
+          found.filter(({ fault, name }) => fault !== "none" && name !== "lock"),
+          []
+        )
+      })
+    )
+
     it.effect("undoes a body that fails, and keeps its attempt; the failure is the body's", () =>
       Effect.gen(function* () {
         const [id, stream] = [newId(), fresh()]
@@ -140,24 +188,20 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
     it.effect("numbers the attempts of an operation from 1, and gives them newest first", () =>
       Effect.gen(function* () {
         const id = newId()
-        yield* Effect.ignore(step(id, new Boom()))
-        yield* Effect.ignore(step(id, new Boom()))
+        // More than ten: as text, 10 would come before 9.
+        for (let failed = 0; failed < 11; failed++) yield* Effect.ignore(step(id, new Boom()))
         yield* step(id, Effect.void)
         const log = yield* OperationLog.OperationLog
         const attempts = yield* log.attempts({ id })
         assert.deepStrictEqual(
           attempts.map((a) => [a.attempt, a.outcome]),
-          [
-            [3, "applied"],
-            [2, "failed"],
-            [1, "failed"]
-          ]
+          Array.from({ length: 12 }, (_, n) => [12 - n, n === 0 ? "applied" : "failed"])
         )
         const [, second] = attempts
         const after = yield* log.attempts({ id, after: second?.id })
         assert.deepStrictEqual(
           after.map((a) => a.attempt),
-          [3]
+          [12]
         )
       })
     )

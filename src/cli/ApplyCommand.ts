@@ -1,0 +1,190 @@
+/**
+ * `seed:apply`: words to calls, the run to lines and one document.
+ */
+import * as Options from "@effect/cli/Options"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import type { LockHeld } from "../operation/OperationError.js"
+import * as SeedDocument from "../seed/SeedDocument.js"
+import type { SeedReport } from "../seed/SeedReport.js"
+import { SeedOutcome } from "../seed/SeedReport.js"
+import * as SeedRunner from "../seed/SeedRunner.js"
+import type { Observer } from "../seed/SeedSequence.js"
+import type { RunFailure } from "./DocumentOf.js"
+import * as DocumentOf from "./DocumentOf.js"
+import { exitCode } from "./Failure.js"
+import * as Layout from "./Layout.js"
+import type { LiveLine } from "./LiveLine.js"
+import * as Live from "./LiveLine.js"
+import * as Report from "./Report.js"
+import { withDatabase } from "./Session.js"
+import * as Settings from "./Settings.js"
+import { Terminal } from "./Terminal.js"
+
+export const options = {
+  ...Settings.databaseOptions,
+  to: Options.text("to").pipe(
+    Options.withPseudoName("id"),
+    Options.withDescription("Apply up to and including this seed"),
+    Options.optional
+  ),
+  dryRun: Options.boolean("dry-run").pipe(
+    Options.withDescription("Run the pending seeds for real in one transaction, show their events, and roll it back")
+  )
+}
+
+interface Given extends Settings.DatabaseGiven {
+  readonly to: Option.Option<string>
+  readonly dryRun: boolean
+}
+
+/** What was seen of a run while it went on. */
+interface Seen {
+  readonly planned: ReadonlyArray<string>
+  readonly outcomes: ReadonlyArray<SeedOutcome>
+  /** The seed whose body is under way. */
+  readonly running: Option.Option<string>
+}
+
+const unseen: Seen = { planned: [], outcomes: [], running: Option.none() }
+
+/** Applies the seeds; gives the exit code. */
+export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const terminal = yield* Terminal
+    const live = yield* Live.make
+    const seen = yield* Ref.make(unseen)
+    const applying = Effect.gen(function* () {
+      const settings = yield* Settings.resolveAll(given)
+      const options = {
+        appliedBy: settings.appliedBy,
+        to: Option.getOrUndefined(given.to),
+        observer: watching(terminal, live, seen, given.json)
+      }
+      return yield* withDatabase(settings, given.dryRun ? SeedRunner.dryRun(options) : SeedRunner.apply(options))
+    })
+    const ended = (exit: Exit.Exit<SeedReport, RunFailure>) =>
+      Effect.zipRight(
+        live.end,
+        Effect.flatMap(Ref.get(seen), (before) => end(terminal, given, before, exit))
+      )
+    return yield* Report.stoppable(applying, (inTime) =>
+      Effect.flatMap(Ref.get(seen), (before) => ended(Exit.fail(interrupted(before, given.dryRun, inTime))))
+    ).pipe(Effect.sandbox, Effect.mapError(Report.failureOf), Effect.exit, Effect.flatMap(ended))
+  }).pipe(Effect.scoped)
+
+/** The document of a `seed:apply` that ended before it began. */
+export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, Terminal> =>
+  Effect.flatMap(Terminal, (terminal) => end(terminal, { json: true, dryRun: false }, unseen, Exit.fail(failure)))
+
+/** Notes what happens, and shows it as it happens. */
+const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen>, json: boolean): Observer => ({
+  planned: (planned, rest) => Ref.update(seen, (before) => ({ ...before, planned: [...planned, ...rest] })),
+  waiting: (id, held) => live.begin({ id, what: waits(held) }),
+  started: (id) =>
+    Effect.zipRight(
+      Ref.update(seen, (before) => ({ ...before, running: Option.some(id) })),
+      live.begin({ id, what: "runs" })
+    ),
+  outcome: (outcome) =>
+    Effect.gen(function* () {
+      yield* live.end
+      yield* Ref.update(seen, (before) => ({
+        ...before,
+        outcomes: [...before.outcomes, outcome],
+        running: Option.none<string>()
+      }))
+      if (json) return
+      const { planned } = yield* Ref.get(seen)
+      yield* Effect.forEach(outcomeLines(terminal, outcome, widest(planned)), terminal.out, { discard: true })
+    })
+})
+
+const waits = ({ holder }: LockHeld): string =>
+  `waits for the operations lock${Option.match(holder, { onNone: () => "", onSome: ({ pid }) => ` of process ${pid}` })}`
+
+const widest = (ids: ReadonlyArray<string>): number => Math.max(0, ...ids.map((id) => id.length))
+
+/** What was and was not done. */
+const interrupted = ({ outcomes, planned, running }: Seen, dryRun: boolean, inTime: boolean): RunFailure => {
+  const left = planned.length - outcomes.length - (Option.isSome(running) ? 1 : 0)
+  const applied = outcomes.filter(SeedOutcome.$is("Applied")).length
+  const parts = [
+    ...Option.toArray(running).map(
+      (id) => `"${id}" was under way and ${inTime ? "was rolled back" : "did not stop: the server rolls it back"}`
+    ),
+    applied === 0 || dryRun
+      ? "nothing was applied"
+      : `${Layout.counted(applied, "seed")} applied before it stay applied`,
+    ...(left > 0 ? [`${Layout.counted(left, "seed")} not attempted`] : [])
+  ]
+  return {
+    _tag: "Interrupted",
+    message: `interrupted: ${parts.join("; ")}. es-ops seed:apply goes on where it stopped`
+  }
+}
+
+const end = (
+  terminal: Terminal["Type"],
+  { dryRun, json }: { readonly dryRun: boolean; readonly json: boolean },
+  seen: Seen,
+  exit: Exit.Exit<SeedReport, RunFailure>
+): Effect.Effect<number> =>
+  Effect.gen(function* () {
+    const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
+    const done = new Set(seen.outcomes.map(({ id }) => id))
+    const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
+    const left = seen.planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
+    const report: SeedReport = Exit.isSuccess(exit)
+      ? exit.value
+      : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun }
+    yield* json
+      ? terminal.out(DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure)))
+      : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
+    yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => Report.explain(terminal, error) })
+    return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
+  })
+
+const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: number): ReadonlyArray<string> => {
+  const id = outcome.id.padEnd(width)
+  return SeedOutcome.$match(outcome, {
+    Applied: ({ durationMs, events, preview }) => [
+      `${paint("green", Layout.column(Option.isSome(preview) ? "would apply" : "applied"))}${id}  ${paint("dim", `${Layout.durationColumn(durationMs)}  ${Layout.counted(events, "event")}`)}`,
+      ...Option.getOrElse(preview, () => []).map(
+        ({ aggregateId, payload, type, version }) =>
+          `${Layout.column("")}${type} v${version} of ${aggregateId} ${paint("dim", JSON.stringify(payload))}`
+      )
+    ],
+    Skipped: ({ flag }) => [`${paint("yellow", Layout.column("skipped"))}${id}  ${paint("dim", `by ${flag}`)}`],
+    Raced: () => [`${Layout.column("raced")}${id}  ${paint("dim", "applied by another replica meanwhile")}`]
+  })
+}
+
+const closingLines = (
+  { paint }: Terminal["Type"],
+  report: SeedReport,
+  failure: Option.Option<RunFailure>
+): ReadonlyArray<string> => {
+  const { notAttempted, outcomes, skippedAll } = report
+  const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
+  if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
+  if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) {
+    return [Option.isSome(failure) ? "Nothing applied." : "Nothing to do."]
+  }
+  const count = (tag: SeedOutcome["_tag"]) => outcomes.filter((outcome) => outcome._tag === tag).length
+  const counts = [
+    `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,
+    ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
+    ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
+    ...(Option.isSome(failed) ? ["1 failed"] : []),
+    `${notAttempted.length} not attempted`
+  ]
+  return [
+    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column("failed"))}${id}`),
+    ...notAttempted.map((id) => `${paint("dim", Layout.column("not run"))}${id}`),
+    `${counts.join(", ")}.${report.dryRun ? " Dry run: everything was rolled back." : ""}`
+  ]
+}

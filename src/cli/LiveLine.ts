@@ -1,0 +1,58 @@
+/**
+ * What is shown while a seed runs or waits: one line that is drawn anew on a terminal, a plain line every ten seconds elsewhere.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Layout from "./Layout.js"
+import { Terminal } from "./Terminal.js"
+
+/** What goes on at the moment. */
+export interface Doing {
+  readonly id: string
+  /** What it does, as a phrase: "runs". */
+  readonly what: string
+}
+
+export interface LiveLine {
+  /** Something begins, or still goes on: its time is counted from the first time it was told. */
+  readonly begin: (doing: Doing) => Effect.Effect<void>
+  /** Nothing goes on any more. */
+  readonly end: Effect.Effect<void>
+}
+
+const drawnEvery = "100 millis"
+const mentionedEvery = "10 seconds"
+
+/** Shows what goes on until the scope is closed. */
+export const make: Effect.Effect<LiveLine, never, Terminal | Scope.Scope> = Effect.gen(function* () {
+  const { err, interactive, live } = yield* Terminal
+  const current = yield* Ref.make(Option.none<Doing & { readonly since: number }>())
+  const show = Effect.gen(function* () {
+    const doing = yield* Ref.get(current)
+    if (Option.isNone(doing)) return
+    const { id, since, what } = doing.value
+    const passed = Layout.seconds((yield* Clock.currentTimeMillis) - since)
+    yield* interactive
+      ? live(`${Layout.column("…")}${id}  ${what}, ${passed}`)
+      : err(`[${id}] ${what}, ${passed} so far`)
+  })
+  const period = interactive ? drawnEvery : mentionedEvery
+  // What takes no time is not shown.
+  yield* Effect.forkScoped(Effect.delay(Effect.repeat(show, Schedule.spaced(period)), period))
+  yield* Effect.addFinalizer(() => live(""))
+  return {
+    begin: ({ id, what }) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Ref.update(current, (before) =>
+          Option.exists(before, (doing) => doing.id === id && doing.what === what)
+            ? before
+            : Option.some({ id, what, since: now })
+        )
+      ),
+    end: Effect.zipRight(Ref.set(current, Option.none()), live(""))
+  }
+})

@@ -1,0 +1,45 @@
+/**
+ * `seed:new`: a seed file to begin with.
+ */
+import * as Args from "@effect/cli/Args"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { relative } from "node:path"
+import { cwd } from "node:process"
+import * as SeedDocument from "../seed/SeedDocument.js"
+import * as SeedFile from "../seed/SeedFile.js"
+import * as DocumentOf from "./DocumentOf.js"
+import { UsageError } from "./Failure.js"
+import * as Report from "./Report.js"
+import * as Settings from "./Settings.js"
+import { Terminal } from "./Terminal.js"
+
+export const options = {
+  ...Settings.sourceOptions,
+  slug: Args.text({ name: "slug" }).pipe(Args.withDescription("What it does, in a few words: fill-display-names"))
+}
+
+/** Writes the file; gives the exit code. */
+export const run = (given: Settings.SourceGiven & { readonly slug: string }): Effect.Effect<number, never, Terminal> =>
+  Report.command(
+    given.json,
+    Effect.gen(function* () {
+      const terminal = yield* Terminal
+      const { seeds } = yield* Settings.resolveSource(given)
+      if (!Predicate.isString(seeds)) {
+        return yield* new UsageError({
+          reason: "the config file names seeds one by one, not a folder: say --seeds <dir>"
+        })
+      }
+      const { before, id, path } = yield* SeedFile.create(seeds, given.slug)
+      if (before.length > 0) {
+        yield* terminal.err(`warning: it sorts before ${before.join(", ")}: once that is applied, it is late`)
+      }
+      yield* terminal.out(
+        given.json
+          ? DocumentOf.encode(SeedDocument.ChangeDocument, { id, path, changed: true })
+          : `created ${relative(cwd(), path)}\nEdit it, then: es-ops seed:check`
+      )
+      return 0
+    })
+  )

@@ -1,0 +1,80 @@
+/**
+ * How a command ends: its exit code, what is said of a failure on stderr, and the document of one on stdout.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { describe } from "../operation/Attempt.js"
+import * as SeedDocument from "../seed/SeedDocument.js"
+import type { RunFailure } from "./DocumentOf.js"
+import * as DocumentOf from "./DocumentOf.js"
+import { exitCode, nextStep, UsageError } from "./Failure.js"
+import { Terminal } from "./Terminal.js"
+
+/** What was and was not done when a command is interrupted that changes nothing. */
+export const untouched = "interrupted: nothing was changed"
+
+/** Does a command's work; a failure is told, and its exit code given. `left` says what an interruption leaves. */
+export const command = <R>(
+  json: boolean,
+  work: Effect.Effect<number, RunFailure, R>,
+  left: string = untouched
+): Effect.Effect<number, never, R | Terminal> =>
+  stoppable(work, () => failed(json, { _tag: "Interrupted", message: left })).pipe(
+    Effect.sandbox,
+    Effect.catchAll((cause) => failed(json, failureOf(cause)))
+  )
+
+/** How long work that is interrupted may take to end in order. */
+const patience = "1500 millis"
+
+/** Work that does not keep anybody waiting when it is interrupted: `stopped` is told whether it ended in time, and what did not is left. */
+export const stoppable = <A, E, R, R2>(
+  work: Effect.Effect<A, E, R>,
+  stopped: (inTime: boolean) => Effect.Effect<unknown, never, R2>
+): Effect.Effect<A, E, R | R2> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+        Fiber.interrupt(fiber).pipe(
+          Effect.interruptible,
+          Effect.timeoutOption(patience),
+          Effect.flatMap((ended) => stopped(Option.isSome(ended)))
+        )
+      )
+    )
+  )
+
+/** Tells a failure that came before a command could say more; gives the exit code. */
+export const failed = (json: boolean, failure: RunFailure): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const terminal = yield* Terminal
+    const { _tag, message } = failure
+    if (json) yield* terminal.out(DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } }))
+    yield* explain(terminal, failure)
+    return exitCode(_tag)
+  })
+
+/** What happened, and the next step, for people. */
+export const explain = ({ err, paint }: Terminal["Type"], { _tag, message }: RunFailure): Effect.Effect<void> =>
+  Effect.zipRight(
+    err(`${paint("red", "error:", "err")} ${message}`),
+    Effect.suspend(() => {
+      const step = nextStep(_tag)
+      return step === undefined ? Effect.void : err(step)
+    })
+  )
+
+/** Failures that say that the words of the command are off. */
+const usage = new Set(["UnknownSeed", "NotApplied", "SeedNotCreated"])
+
+/** What a cause comes down to. A defect of our own is told as one. */
+export const failureOf = <E extends RunFailure>(cause: Cause.Cause<E>): RunFailure =>
+  Option.match(Cause.failureOption(cause), {
+    onSome: (failure): RunFailure => (usage.has(failure._tag) ? new UsageError({ reason: failure.message }) : failure),
+    onNone: () => {
+      const { _tag, message } = describe(Cause.squash(cause))
+      return { _tag, message: `unexpected: ${message}` }
+    }
+  })

@@ -1,0 +1,29 @@
+/**
+ * `schema`: the statements that an administrator runs where the application's role may not create tables.
+ */
+import * as Effect from "effect/Effect"
+import * as EsOps from "../EsOps.js"
+import * as SeedDocument from "../seed/SeedDocument.js"
+import * as ConfigFile from "./ConfigFile.js"
+import * as DocumentOf from "./DocumentOf.js"
+import * as Report from "./Report.js"
+import * as Settings from "./Settings.js"
+import { Terminal } from "./Terminal.js"
+
+export const options = Settings.options
+
+/** Prints the statements; gives the exit code. */
+export const run = (given: Settings.Given): Effect.Effect<number, never, Terminal> =>
+  Report.command(
+    given.json,
+    Effect.gen(function* () {
+      const terminal = yield* Terminal
+      const statements = yield* EsOps.ddl(yield* ConfigFile.load(given.config))
+      yield* terminal.out(
+        given.json
+          ? DocumentOf.encode(SeedDocument.SchemaDocument, { statements })
+          : statements.map((statement) => `${statement};`).join("\n\n")
+      )
+      return 0
+    })
+  )

@@ -1,0 +1,74 @@
+/**
+ * One setting: from an option or from a variable of the environment, with the error that fits where it came from.
+ */
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { ConfigError } from "../operation/OperationConfig.js"
+import { UsageError } from "./Failure.js"
+
+/** The error of a value that cannot be used, by where it came from. */
+export type Invalid = (reason: string) => UsageError | ConfigError
+
+/** A value with its error. */
+export interface Setting {
+  readonly value: string
+  readonly invalid: Invalid
+}
+
+export const byOption =
+  (name: string): Invalid =>
+  (reason) =>
+    new UsageError({ reason: `--${name}: ${reason}` })
+
+export const byVariable =
+  (key: string): Invalid =>
+  (reason) =>
+    new ConfigError({ key, reason })
+
+/** A variable; an empty one counts as absent. */
+export const fromEnv = (name: string): Effect.Effect<Option.Option<string>, ConfigError> =>
+  Config.string(name).pipe(
+    Config.option,
+    Effect.mapError((error) => new ConfigError({ key: name, reason: String(error) })),
+    Effect.map(Option.filter((value) => value !== ""))
+  )
+
+/** An option, or else the variable. */
+export const optionOr = (
+  given: Option.Option<string>,
+  option: string,
+  variable: string
+): Effect.Effect<Option.Option<Setting>, ConfigError> =>
+  Option.isSome(given)
+    ? Effect.succeed(Option.some({ value: given.value, invalid: byOption(option) }))
+    : Effect.map(
+        fromEnv(variable),
+        Option.map((value) => ({ value, invalid: byVariable(variable) }))
+      )
+
+/** One of a few words. */
+export const oneOf = <const A extends string>(
+  { invalid, value }: Setting,
+  allowed: ReadonlyArray<A>
+): Effect.Effect<A, UsageError | ConfigError> => {
+  const found = allowed.find((candidate) => candidate === value)
+  return found === undefined
+    ? Effect.fail(invalid(`"${value}" is not one of: ${allowed.join(", ")}`))
+    : Effect.succeed(found)
+}
+
+const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
+
+/** `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
+export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | ConfigError> => {
+  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(value.trim()) ?? []
+  const known = Object.entries(units).find(([short]) => short === unit)?.[1]
+  const decoded =
+    known === undefined ? Duration.decodeUnknown(value.trim()) : Duration.decodeUnknown(`${amount} ${known}`)
+  return Option.match(decoded, {
+    onNone: () => Effect.fail(invalid(`"${value}" is not a duration such as 30s, 500ms, 5m or "30 seconds"`)),
+    onSome: Effect.succeed
+  })
+}

@@ -1,0 +1,59 @@
+/**
+ * What can be found wrong with a database before anything is written to it: tables of another shape, and all that a doctor looks at.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { DatabaseError } from "./OperationError.js"
+
+/** A table exists with other columns than are needed. */
+export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMismatch", {
+  /** Its name as it is looked for: quoted, with its schema where one is set. */
+  table: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the table ${this.table} cannot be used: ${this.reason}. Change it, or name another one in the settings`
+  }
+}
+
+/** One thing that was looked at. */
+export interface Finding {
+  /** What was looked at: `connection`, `lock`, … */
+  readonly name: string
+  /** `none`: as it should be. `database`: it cannot be reached, or refuses what we need. `state`: anything else worth a person's eyes. */
+  readonly fault: "none" | "state" | "database"
+  /** What was found. */
+  readonly detail: string
+  /** What to do about it, where there is something to do. */
+  readonly fix: Option.Option<string>
+}
+
+/** A finding that needs nothing done. */
+export const fine = (name: string, detail: string): Finding => ({ name, fault: "none", detail, fix: Option.none() })
+
+/** A finding that a person should act on. */
+export const wrong = (name: string, fault: "state" | "database", detail: string, fix: string): Finding => ({
+  name,
+  fault,
+  detail,
+  fix: Option.some(fix)
+})
+
+export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
+  DatabaseHealth,
+  {
+    /** Tables that exist, and cannot be used as they are. */
+    readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
+    /** Looks at everything, writes nothing. A database that answers has findings; one that does not is a `DatabaseError`. */
+    readonly examine: Effect.Effect<ReadonlyArray<Finding>, DatabaseError>
+  }
+>() {}
+
+/** A database in memory has what it needs. */
+export const layerMemory: Layer.Layer<DatabaseHealth> = Layer.succeed(DatabaseHealth, {
+  mismatches: Effect.succeed([]),
+  examine: Effect.succeed([fine("connection", "in memory")])
+})

@@ -1,0 +1,89 @@
+/**
+ * Everything that can be found before seeds are applied: in the database, in the source, in the record of earlier attempts, and among the
+ * flags. Writes nothing.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { Finding } from "../operation/DatabaseHealth.js"
+import { DatabaseHealth, fine, wrong } from "../operation/DatabaseHealth.js"
+import type { ConfigError, OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { OperationLog } from "../operation/OperationLog.js"
+import type { SeedsInconsistent } from "./SeedProblem.js"
+import { SeedSource } from "./SeedSource.js"
+import type { Status } from "./SeedStatus.js"
+import * as SeedStatus from "./SeedStatus.js"
+import * as SkipFlag from "./SkipFlag.js"
+
+/** The findings on the database, then those on the seeds. Loads the seeds that are not applied. */
+export const examine: Effect.Effect<
+  ReadonlyArray<Finding>,
+  DatabaseError | ConfigError,
+  DatabaseHealth | SeedSource | OperationLog | OperationConfig | WriteDispatcher
+> = Effect.gen(function* () {
+  const health = yield* DatabaseHealth
+  const database = yield* health.examine
+  const seeds = yield* Effect.catchTag(
+    Effect.suspend(() => examineSeeds),
+    "SeedsInconsistent",
+    () =>
+      // The tables cannot be read as they are, which the findings on the database say.
+      Effect.map(
+        Effect.suspend(() => flags),
+        (found) => [found]
+      )
+  )
+  return [...database, ...seeds]
+}).pipe(Effect.withSpan("SeedDoctor.examine"))
+
+/** The findings on the seeds alone. */
+export const examineSeeds: Effect.Effect<
+  ReadonlyArray<Finding>,
+  SeedsInconsistent | DatabaseError | ConfigError,
+  DatabaseHealth | SeedSource | OperationLog | OperationConfig | WriteDispatcher
+> = Effect.gen(function* () {
+  const status = yield* SeedStatus.status
+  return [...unloadable(status), interrupted(status), changed(status), yield* flags]
+})
+
+/** One finding for each problem, as each has a file of its own. */
+const unloadable = ({ problems, seeds }: Status): ReadonlyArray<Finding> =>
+  problems.length === 0
+    ? [fine("seeds", `${seeds.length === 1 ? "1 seed" : `${seeds.length} seeds`}, every one that is not applied loads`)]
+    : problems.map(({ _tag, message }) =>
+        wrong("seeds", "state", `${_tag}: ${message}`, "Mend it, then es-ops seed:check.")
+      )
+
+const interrupted = ({ seeds }: Status): Finding => {
+  const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
+  if (found.length === 0) return fine("interrupted", "no attempt is without an end")
+  const fix = "Look at what it left behind, then run it again, or es-ops seed:mark it."
+  return wrong("interrupted", "state", `an attempt began and never ended: ${found.join(", ")}`, fix)
+}
+
+const changed = (status: Status): Finding => {
+  const found = status.seeds.filter((seed) => seed.changed).map(({ id }) => id)
+  if (found.length === 0) return fine("changed", "no applied seed was edited")
+  const fix = "An applied seed is not run again: put the change into a new seed (es-ops seed:new)."
+  return wrong("changed", "state", `edited since it was applied: ${found.join(", ")}`, fix)
+}
+
+/** Flags are found by the ids of seeds: the environment cannot be listed. */
+const flags: Effect.Effect<Finding, ConfigError, SeedSource> = Effect.gen(function* () {
+  const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+  const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])
+  const found = yield* Effect.forEach(names, (name) =>
+    Effect.map(SkipFlag.read(name), (value) =>
+      value === "set"
+        ? Option.some(`${name}=1`)
+        : value === "mistaken"
+          ? Option.some(SkipFlag.mistaken(name))
+          : Option.none()
+    )
+  )
+  const set = found.flatMap(Option.toArray)
+  return set.length === 0
+    ? fine("flags", "no skip flag is set")
+    : wrong("flags", "state", set.join("\n"), "Unset it when what it skips is to be applied.")
+})

@@ -1,0 +1,82 @@
+/**
+ * The built command on databases of its own: projects and databases that are removed after the last test of a file.
+ */
+import { afterAll } from "@effect/vitest"
+import { Schema } from "effect"
+import { SeedDocument } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
+import { Client } from "pg"
+import type { Project } from "./Project.js"
+import * as Projects from "./Project.js"
+import * as Database from "./TestDatabase.js"
+
+const projects: Array<Project> = []
+const databases: Array<string> = []
+
+afterAll(async () => {
+  for (const made of projects) await made.remove()
+  await admin(async (client) => {
+    for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)
+  })
+})
+
+/** A project with these files. */
+export const project = async (files: Readonly<Record<string, string>> = {}, name?: string): Promise<Project> => {
+  const made = await Projects.make(files, name)
+  projects.push(made)
+  return made
+}
+
+/** A connection to the server, or to the database of `url`. */
+export const admin = async <A>(use: (client: Client) => Promise<A>, url = Database.url("postgres")): Promise<A> => {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await use(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** A fresh database: its environment for the command, and a way to look into it. */
+export const database = async () => {
+  const name = `cli_${randomUUID().replaceAll("-", "")}`
+  await admin((client) => client.query(`CREATE DATABASE ${name}`))
+  databases.push(name)
+  const url = Database.url(name)
+  return {
+    name,
+    url,
+    env: { DATABASE_URL: url },
+    query: (text: string) => admin(async (client) => (await client.query<Record<string, unknown>>(text)).rows, url)
+  }
+}
+
+/** A seed that creates a tenant. */
+export const tenant = (key: string): string =>
+  Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "${key}", name: "${key}" })`)
+
+/** A seed that does not end by itself; it says "inside" when it is under way. */
+export const endless =
+  Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
+    yield* Effect.log("inside")
+    yield* Effect.never`)
+
+/** The documents, which have no key that the schemas do not name. */
+const decode = <A, I>(schema: Schema.Schema<A, I>) =>
+  Schema.decodeUnknownSync(Schema.parseJson(schema), { onExcessProperty: "error" })
+
+export const decodeApply = decode(SeedDocument.ApplyDocument)
+export const decodeStatus = decode(SeedDocument.StatusDocument)
+export const decodeError = decode(SeedDocument.ErrorDocument)
+export const decodeHistory = decode(SeedDocument.HistoryDocument)
+export const decodeDoctor = decode(SeedDocument.DoctorDocument)
+export const decodeChange = decode(SeedDocument.ChangeDocument)
+export const decodeSchema = decode(SeedDocument.SchemaDocument)
+
+/** Asks again until there is an answer: for what another process does in its own time. */
+export const untilTrue = async (ask: () => Promise<ReadonlyArray<unknown>>): Promise<void> => {
+  for (let found = await ask(); found.length === 0; found = await ask()) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
