@@ -3,8 +3,10 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { admin, database, decodeDoctor, decodeError, project, tenant } from "../support/Command.js"
+import * as PgBouncer from "../support/PgBouncer.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
+import * as TransactionPooler from "../support/TransactionPooler.js"
 import { inject } from "vitest"
 
 type Run = Awaited<ReturnType<typeof project>>["run"]
@@ -169,6 +171,32 @@ describe("the doctor", () => {
     assert.include(indexes, "tenants_name_uq")
     assert.include(indexes, "REINDEX INDEX CONCURRENTLY tenants_name_uq")
   })
+
+  /** The same for a small pooler of the tests' own and for the one that most people use. */
+  const behindPooler = async (
+    start: (url: string) => Promise<{ readonly port: number; readonly close: () => Promise<void> }>
+  ) => {
+    const { name, run, url } = await applied()
+    const pooler = await start(url)
+    try {
+      const { pooler: found = "" } = await wrongs(
+        run,
+        { DATABASE_URL: `postgres://postgres@127.0.0.1:${pooler.port}/${name}` },
+        4
+      )
+      assert.include(found, "gives each transaction another session")
+      assert.include(found, "Connect to the server itself")
+    } finally {
+      await pooler.close()
+    }
+  }
+
+  it("finds a pooler that gives each transaction another session", () =>
+    behindPooler((url) => TransactionPooler.start(url, 3)))
+
+  it.skipIf(!PgBouncer.isInstalled)("finds PgBouncer in transaction mode (skipped where it is not installed)", () =>
+    behindPooler(() => PgBouncer.start(inject("postgres")))
+  )
 
   it("looks at an embedded database as well", async () => {
     const { run } = await project({ "seeds/1.ts": Projects.seedSource("") })

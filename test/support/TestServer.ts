@@ -90,13 +90,17 @@ const copyBinaries = async (folder: string): Promise<string> => {
   return native
 }
 
-const unprivileged = async (): Promise<{ readonly uid: number; readonly gid: number } | Record<never, never>> => {
+/** Whom to run a program as that refuses to run as root. */
+export const unprivileged = async (): Promise<
+  { readonly uid: number; readonly gid: number } | Record<never, never>
+> => {
   if (getuid?.() !== 0) return {}
   const id = async (flag: string) => Number((await run("id", [flag, "nobody"])).stdout)
   return { uid: await id("-u"), gid: await id("-g") }
 }
 
-const freePort = async (): Promise<number> => {
+/** A port that nobody listens on. */
+export const freePort = async (): Promise<number> => {
   const probe = createServer().listen(0, "127.0.0.1")
   await once(probe, "listening")
   const address = probe.address()

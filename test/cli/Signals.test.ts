@@ -1,0 +1,131 @@
+/**
+ * Ctrl-C and SIGTERM: in a seed, in the wait for the lock, in a connection attempt, and for the second time.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { once } from "node:events"
+import { createServer } from "node:net"
+import { admin, database, decodeApply, decodeError, endless, project, tenant } from "../support/Command.js"
+import * as Projects from "../support/Project.js"
+
+const signals = [
+  ["SIGINT", 130],
+  ["SIGTERM", 143]
+] as const
+
+const noLock = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+
+describe("a signal", () => {
+  it.each(signals)(
+    "%s in a seed: rolled back, recorded, and said what was and was not done",
+    async (signal, expected) => {
+      const { env, query } = await database()
+      const { run, start } = await project({
+        "seeds/1.ts": endless,
+        "seeds/0.ts": tenant("zero"),
+        "seeds/2.ts": tenant("two")
+      })
+      const running = start(["seed:apply"], env)
+      await running.says("inside")
+      running.process.kill(signal)
+      const { code, stderr, stdout } = await running.result
+      assert.strictEqual(code, expected, stderr)
+      assert.include(
+        stderr,
+        'error: interrupted: "1" was under way and was rolled back; 1 seed applied before it stay applied; 1 seed not attempted'
+      )
+      assert.include(stdout, "1 applied, 2 not attempted.")
+      assert.deepStrictEqual(await query("SELECT key FROM read_tenants"), [{ key: "zero" }])
+      assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts ORDER BY id"), [
+        { outcome: "applied" },
+        { outcome: "interrupted" }
+      ])
+      assert.deepStrictEqual(await query(noLock), [])
+      const json = start(["seed:apply", "--json"], env)
+      await json.says("inside")
+      json.process.kill(signal)
+      const document = decodeApply((await json.result).stdout)
+      assert.deepStrictEqual([document.failed?.error._tag, document.notAttempted], ["Interrupted", ["1", "2"]])
+      assert.strictEqual((await run(["seed:status"], env)).code, 0)
+    }
+  )
+
+  it.each(signals)("%s in the wait for the lock: nothing applied, nothing left", async (signal, expected) => {
+    const { env, query, url } = await database()
+    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    await admin(async (holder) => {
+      await holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
+      for (const words of [["seed:apply"], ["seed:apply", "--dry-run"], ["seed:mark", "1", "--reason", "x"]]) {
+        const waiting = start(words, env)
+        await waiting.says("waits, 0 s so far")
+        waiting.process.kill(signal)
+        const { code, stderr } = await waiting.result
+        assert.strictEqual(code, expected, stderr)
+        assert.match(stderr, /error: interrupted: .*nothing was (applied|changed)/)
+      }
+    }, url)
+    assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
+  })
+
+  it.each(signals)("%s in a connection attempt: at once, with a sentence or a document", async (signal, expected) => {
+    // It takes connections, and never says a word.
+    const silent = createServer((socket) => socket.on("error", () => undefined)).listen(0, "127.0.0.1")
+    await once(silent, "listening")
+    const address = silent.address()
+    const port = address !== null && typeof address === "object" ? address.port : 0
+    const env = { DATABASE_URL: `postgres://u@127.0.0.1:${port}/d` }
+    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    for (const words of [["seed:apply"], ["seed:status", "--json"], ["doctor"], ["history"]]) {
+      const connected = once(silent, "connection")
+      const connecting = start(words, env)
+      await connected
+      connecting.process.kill(signal)
+      const { code, stderr, stdout } = await connecting.result
+      assert.strictEqual(code, expected, stderr)
+      assert.include(stderr, "error: interrupted: nothing was ")
+      if (words.includes("--json")) assert.strictEqual(decodeError(stdout).error._tag, "Interrupted")
+    }
+    silent.close()
+  })
+
+  it("to a seed that cannot be stopped: the server rolls it back, and a document is written all the same", async () => {
+    const { env, query } = await database()
+    const { start } = await project({
+      "seeds/1.ts": Projects.seedSource(
+        `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
+    yield* Effect.log("inside")
+    yield* Effect.uninterruptible(Effect.never)`
+      )
+    })
+    const running = start(["seed:apply", "--json"], env)
+    await running.says("inside")
+    running.process.kill("SIGTERM")
+    const { code, stderr, stdout } = await running.result
+    assert.strictEqual(code, 143, stderr)
+    assert.include(
+      decodeApply(stdout).failed?.error.message,
+      '"1" was under way and did not stop: the server rolls it back'
+    )
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
+  })
+
+  it("given twice ends the process at once", async () => {
+    const { env, query } = await database()
+    const { start } = await project({
+      // Work in the process itself, which no signal interrupts, and an end that takes its time.
+      "seeds/1.ts": Projects.seedSource(
+        `yield* Effect.log("inside")
+    yield* Effect.onInterrupt(Effect.never, () => Effect.zipRight(Effect.log("ending"), Effect.never))`
+      )
+    })
+    const running = start(["seed:apply"], env)
+    await running.says("inside")
+    running.process.kill("SIGINT")
+    await running.says("ending")
+    running.process.kill("SIGINT")
+    const { code, stdout } = await running.result
+    assert.strictEqual(code, 130)
+    // Nothing was waited for, not even the closing lines.
+    assert.strictEqual(stdout, "")
+    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
+  })
+})
