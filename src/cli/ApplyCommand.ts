@@ -25,7 +25,6 @@ import * as Settings from "./Settings.js"
 import { Terminal } from "./Terminal.js"
 
 export const options = {
-  ...Settings.databaseOptions,
   to: Options.text("to").pipe(
     Options.withPseudoName("id"),
     Options.withDescription("Apply up to and including this seed"),
@@ -33,7 +32,8 @@ export const options = {
   ),
   dryRun: Options.boolean("dry-run").pipe(
     Options.withDescription("Run the pending seeds for real in one transaction, show their events, and roll it back")
-  )
+  ),
+  ...Settings.databaseOptions
 }
 
 interface Given extends Settings.DatabaseGiven {
@@ -170,6 +170,7 @@ const closingLines = (
 ): ReadonlyArray<string> => {
   const { notAttempted, outcomes, skippedAll } = report
   const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
+  const waited = Option.exists(failure, ({ _tag }) => _tag === "LockTimeout")
   if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
   if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) {
     return [Option.isSome(failure) ? "Nothing applied." : "Nothing to do."]
@@ -179,11 +180,11 @@ const closingLines = (
     `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,
     ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
     ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
-    ...(Option.isSome(failed) ? ["1 failed"] : []),
+    ...(Option.isSome(failed) ? [waited ? "1 waited in vain" : "1 failed"] : []),
     `${notAttempted.length} not attempted`
   ]
   return [
-    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column("failed"))}${id}`),
+    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column(waited ? "waited" : "failed"))}${id}`),
     ...notAttempted.map((id) => `${paint("dim", Layout.column("not run"))}${id}`),
     `${counts.join(", ")}.${report.dryRun ? " Dry run: everything was rolled back." : ""}`
   ]

@@ -1,26 +1,11 @@
 /**
- * Completions for bash, zsh and fish.
- *
- * The scripts of the command library complete no command with a colon in its name, in bash and in zsh, where a colon has a meaning of its
- * own. Its lines for fish say everything about commands and options, so they are read, and the scripts are written from them.
+ * Completions for bash, zsh and fish. The scripts that the command library writes complete no command with a colon in its name, in bash and
+ * in zsh, where a colon has a meaning of its own.
  */
 import * as Option from "effect/Option"
+import type { CommandWord, OptionWord, Value } from "./Words.js"
 
 type Shell = "bash" | "zsh" | "fish"
-
-interface Word {
-  readonly name: string
-  readonly about: string
-}
-
-interface CommandOption extends Word {
-  /** What its value is; none for a switch. */
-  readonly value: Option.Option<"text" | "folder" | "file" | ReadonlyArray<string>>
-}
-
-interface CommandWord extends Word {
-  readonly options: ReadonlyArray<CommandOption>
-}
 
 /** The shell that a command line asks completions for, if it does. */
 export const requested = (argv: ReadonlyArray<string>): Option.Option<Shell> => {
@@ -30,36 +15,13 @@ export const requested = (argv: ReadonlyArray<string>): Option.Option<Shell> => 
   return Option.flatMapNullable(Option.fromNullable(name), (known) => shells[known])
 }
 
-/** The script for `shell`, from the command library's lines for fish. */
-export const script = (fishLines: ReadonlyArray<string>, shell: Shell): string => scripts[shell](read(fishLines))
+/** The script for `shell`. */
+export const script = (commands: ReadonlyArray<CommandWord>, shell: Shell): string => scripts[shell](commands)
 
-/** Options of the library's own that are of no use to anybody who types. */
-const hidden = new Set(["wizard", "log-level", "completions", "version"])
-
-const folders = new Set(["seeds", "embedded-dir"])
-const files = new Set(["config"])
-
-/** Commands and their options, from the library's lines for fish. */
-const read = (lines: ReadonlyArray<string>): ReadonlyArray<CommandWord> => {
-  const about = (line: string) =>
-    (/ -d '(.*)'$/.exec(line)?.[1] ?? "").replaceAll("\\'", "'").replace(/\. Example: .*/, "")
-  const names = lines.flatMap((line) => {
-    const [, name] = /-n "__fish_use_subcommand" -f -a "([^"{]+)"/.exec(line) ?? []
-    return name === undefined ? [] : [{ name, about: about(line) }]
-  })
-  const optionsOf = (command: string) =>
-    lines.flatMap((line) => {
-      const [, of, name = ""] = /-n "__fish_seen_subcommand_from (\S+)".* -l (\S+)/.exec(line) ?? []
-      return of === command && !hidden.has(name) ? [{ name, about: about(line), value: valueOf(line, name) }] : []
-    })
-  return names.map((word) => ({ ...word, options: optionsOf(word.name) }))
-}
-
-const valueOf = (line: string, name: string): CommandOption["value"] => {
-  const [, words] = / -a "\{([^}]*)\}"/.exec(line) ?? []
-  if (words !== undefined) return Option.some(words.replaceAll("'", "").split(","))
-  if (!line.includes(" -r ")) return Option.none()
-  return Option.some(folders.has(name) ? "folder" : files.has(name) ? "file" : "text")
+/** Something to type, and what it means. */
+interface Word {
+  readonly name: string
+  readonly about: string
 }
 
 const topOptions: ReadonlyArray<Word> = [
@@ -69,18 +31,16 @@ const topOptions: ReadonlyArray<Word> = [
 
 const flags = (options: ReadonlyArray<Word>): string => options.map(({ name }) => `--${name}`).join(" ")
 
+const bashValue = ({ kind, words }: Value): string => {
+  if (kind === "words") return `all="${words.join(" ")}"`
+  if (kind === "text") return "return"
+  return `COMPREPLY=($(compgen ${kind === "folder" ? "-d" : "-f"} -- "$cur")); return`
+}
+
 const bash = (commands: ReadonlyArray<CommandWord>): string => {
   const names = commands.map(({ name }) => name)
-  const values = ({ name, value }: CommandOption): ReadonlyArray<string> =>
-    Option.match(value, {
-      onNone: () => [],
-      onSome: (kind) => {
-        if (kind === "text") return [`        --${name}) return ;;`]
-        if (kind === "folder") return [`        --${name}) COMPREPLY=($(compgen -d -- "$cur")); return ;;`]
-        if (kind === "file") return [`        --${name}) COMPREPLY=($(compgen -f -- "$cur")); return ;;`]
-        return [`        --${name}) all="${kind.join(" ")}" ;;`]
-      }
-    })
+  const values = ({ name, value }: OptionWord): ReadonlyArray<string> =>
+    Option.toArray(Option.map(value, (of) => `        --${name}) ${bashValue(of)} ;;`))
   return `# bash: source <(es-ops --completions bash)
 _es_ops() {
   local line="\${COMP_LINE:0:COMP_POINT}" cur="" prev="" cmd="" all="" word words before i
@@ -117,20 +77,16 @@ ${commands
 complete -F _es_ops es-ops`
 }
 
+const zshValue = ({ kind, words }: Value): string => {
+  if (kind === "words") return `:word:(${words.join(" ")})`
+  if (kind === "text") return ":value: "
+  return kind === "folder" ? ":folder:_files -/" : ":file:_files"
+}
+
 const zsh = (commands: ReadonlyArray<CommandWord>): string => {
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
-  const spec = ({ about, name, value }: CommandOption) => {
-    const kind = Option.match(value, {
-      onNone: () => "",
-      onSome: (of) =>
-        of === "text"
-          ? ":value: "
-          : of === "folder"
-            ? ":folder:_files -/"
-            : of === "file"
-              ? ":file:_files"
-              : `:word:(${of.join(" ")})`
-    })
+  const spec = ({ about, name, value }: OptionWord) => {
+    const kind = Option.match(value, { onNone: () => "", onSome: zshValue })
     return quoted(`--${name}[${about.replaceAll(/[[\]:]/g, "\\$&")}]${kind}`)
   }
   const described = ({ about, name }: Word) => quoted(`${name.replaceAll(":", "\\:")}:${about}`)
@@ -153,22 +109,17 @@ ${commands.map(({ name, options }) => `    (${name}) _arguments '*: :' ${options
 if [[ "$funcstack[1]" == (_es_ops|_es-ops) ]]; then _es_ops "$@"; else compdef _es_ops es-ops; fi`
 }
 
+const fishValue = ({ kind, words }: Value): string => {
+  if (kind === "words") return ` -x -a '${words.join(" ")}'`
+  if (kind === "text") return " -x"
+  return kind === "folder" ? " -x -a '(__fish_complete_directories)'" : " -r -F"
+}
+
 const fish = (commands: ReadonlyArray<CommandWord>): string => {
   const quoted = (text: string) => `'${text.replaceAll(/['\\]/g, "\\$&")}'`
   const names = commands.map(({ name }) => name).join(" ")
   const none = `-n ${quoted(`not __fish_seen_subcommand_from ${names}`)}`
-  const value = (of: CommandOption["value"]) =>
-    Option.match(of, {
-      onNone: () => "",
-      onSome: (kind) =>
-        kind === "text"
-          ? " -x"
-          : kind === "folder"
-            ? " -x -a '(__fish_complete_directories)'"
-            : kind === "file"
-              ? " -r -F"
-              : ` -x -a ${quoted(kind.join(" "))}`
-    })
+  const value = (of: Option.Option<Value>) => Option.match(of, { onNone: () => "", onSome: fishValue })
   return [
     "# fish: es-ops --completions fish | source",
     "complete -c es-ops -f",

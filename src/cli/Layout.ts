@@ -43,3 +43,11 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, width: number)
 /** The text, or as much of it as fits. */
 export const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, width - 1)}…`
+
+/** The text in lines of whole words, none longer than `width` unless a word is. */
+export const wrapped = (text: string, width: number): ReadonlyArray<string> =>
+  text.split(" ").reduce<ReadonlyArray<string>>((lines, word) => {
+    const last = lines.at(-1)
+    if (last === undefined) return [word]
+    return last.length + 1 + word.length <= width ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word]
+  }, [])

@@ -21,12 +21,12 @@ import { Terminal } from "./Terminal.js"
 export const id = Args.text({ name: "id" }).pipe(Args.withDescription("The seed's id: its file name without extension"))
 
 export const markOptions = {
-  ...Settings.databaseOptions,
   id,
   reason: Options.text("reason").pipe(
     Options.withPseudoName("text"),
     Options.withDescription("Why, for whoever reads the history")
-  )
+  ),
+  ...Settings.databaseOptions
 }
 
 export const historyOptions = { ...Settings.databaseOptions, id: Args.optional(id) }

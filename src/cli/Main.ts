@@ -17,6 +17,7 @@ import * as ApplyCommand from "./ApplyCommand.js"
 import * as Completions from "./Completions.js"
 import * as DoctorCommand from "./DoctorCommand.js"
 import { UsageError } from "./Failure.js"
+import * as Help from "./Help.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as NewCommand from "./NewCommand.js"
 import * as Report from "./Report.js"
@@ -24,11 +25,26 @@ import * as SchemaCommand from "./SchemaCommand.js"
 import * as Settings from "./Settings.js"
 import * as StatusCommands from "./StatusCommands.js"
 import { keepStdoutForResults, Terminal, withoutColour } from "./Terminal.js"
+import type { CommandWord } from "./Words.js"
+import * as Words from "./Words.js"
 
 /** What a command line asks for: done after its words are understood. */
 type Action = Effect.Effect<number, never, Terminal>
 
 const version = "0.1.0"
+
+/** The commands, in the order of help. */
+const names = [
+  "seed:new",
+  "seed:check",
+  "seed:status",
+  "seed:apply",
+  "seed:mark",
+  "seed:unmark",
+  "history",
+  "schema",
+  "doctor"
+]
 
 /** What the command needs of its process. */
 export type Requirements = Terminal | CliApp.CliApp.Environment
@@ -38,31 +54,27 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, R
   Effect.gen(function* () {
     const chosen = yield* Ref.make(Option.none<Action>())
     const command = commandOf((given, action) => Ref.set(chosen, Option.some(prepared(given, action))))
+    const { out, width } = yield* Terminal
+    const words = Words.read(command, names)
     const shell = Completions.requested(argv)
-    if (Option.isSome(shell)) {
-      const { out } = yield* Terminal
-      const lines = yield* Command.getFishCompletions(command, "es-ops")
-      return yield* Effect.as(out(Completions.script(lines, shell.value)), 0)
-    }
-    const words = Command.run(command, { name: "es-ops", version })(argv)
-    const failure = yield* words.pipe(
+    if (Option.isSome(shell)) return yield* Effect.as(out(Completions.script(words, shell.value)), 0)
+    const help = Help.requested(argv.slice(2), words)
+    if (Option.isSome(help)) return yield* Effect.as(out(Help.page(version, words, help.value, width)), 0)
+    const failure = yield* Command.run(command, { name: "es-ops", version })(argv).pipe(
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
       // The library prints usage errors by itself; ours come with the exit code and the document.
       quietly,
       Effect.as(Option.none<ValidationError.ValidationError>()),
       Effect.catchAll((error) => Effect.succeedSome(error))
     )
-    if (Option.isSome(failure)) return yield* reportUsage(argv, failure.value)
+    if (Option.isSome(failure)) return yield* reportUsage(argv, words, failure.value)
     return yield* Option.getOrElse(yield* Ref.get(chosen), () => Effect.succeed(0))
   })
 
 /** All commands; a command line that is understood chooses one. */
 const commandOf = (choose: (given: Settings.Given, action: Action) => Effect.Effect<void>) => {
-  const described = (what: string, example: string) => Command.withDescription(`${what}. Example: es-ops ${example}`)
+  const described = (about: string, example: string) => Command.withDescription(Words.describe(about, example))
   return Command.make("es-ops").pipe(
-    Command.withDescription(
-      "Operations for event-sourced applications on PostgreSQL. The database is the one that DATABASE_URL names, or --embedded. es-ops <command> --help shows a command's options; es-ops --completions bash, zsh or fish prints completions for a shell"
-    ),
     Command.withSubcommands([
       Command.make("seed:new", NewCommand.options, (given) => choose(given, NewCommand.run(given))).pipe(
         described("Writes a new seed file that passes every check", "seed:new fill-display-names")
@@ -103,23 +115,43 @@ const commandOf = (choose: (given: Settings.Given, action: Action) => Effect.Eff
   )
 }
 
-const reportUsage = (argv: ReadonlyArray<string>, error: ValidationError.ValidationError) => {
+const reportUsage = (
+  argv: ReadonlyArray<string>,
+  words: ReadonlyArray<CommandWord>,
+  error: ValidationError.ValidationError
+) => {
   const text = withoutColour(HelpDoc.toAnsiText(error.error)).trim()
-  const usage = new UsageError({ reason: `${misfit(argv, text)}${text}` })
+  const usage = new UsageError({ reason: betterReason(argv, words, text) ?? text })
   const json = argv.includes("--json")
   return json && argv.includes("seed:apply") ? ApplyCommand.reportUnrun(usage) : Report.failed(json, usage)
 }
 
-/** The option whose value is none of its words: the library's message does not say which. */
-const misfit = (argv: ReadonlyArray<string>, text: string): string => {
-  if (!text.startsWith("Expected one of the following cases")) return ""
-  const found = Object.entries(Settings.choices).find(([name, allowed]) =>
+/** What the library's message leaves out: which option has a value that is none of its words, or none at all. */
+const betterReason = (
+  argv: ReadonlyArray<string>,
+  words: ReadonlyArray<CommandWord>,
+  text: string
+): string | undefined => {
+  const options = words.find(({ name }) => argv.includes(name))?.options ?? []
+  const [, unknown] = /^Received unknown argument: '--(.+)'$/.exec(text) ?? []
+  const known = options.find(({ name }) => name === unknown)
+  if (known !== undefined) {
+    const value = Option.match(known.value, {
+      onNone: () => "",
+      onSome: ({ name }) => ` and with a value: --${known.name} ${name}`
+    })
+    return `--${known.name} must be given once${value}`
+  }
+  if (!text.startsWith("Expected one of the following cases")) return undefined
+  const misfit = options.find(({ name, value }) =>
     argv.some((word, at) => {
-      const [, value = argv[at + 1]] = word.split("=")
-      return word.split("=")[0] === `--${name}` && !allowed.some((known) => known === value)
+      const [option, given = argv[at + 1]] = word.split("=")
+      return (
+        option === `--${name}` && Option.exists(value, (of) => of.kind === "words" && !of.words.includes(given ?? ""))
+      )
     })
   )
-  return found === undefined ? "" : `--${found[0]}: `
+  return misfit === undefined ? undefined : `--${misfit.name}: ${text}`
 }
 
 /** Logs go to stderr; with `--json` stdout is the document's alone. */

@@ -33,17 +33,16 @@ export const options = {
 
 /** The options of every command that works on the seeds. */
 export const sourceOptions = {
-  ...options,
   seeds: Options.text("seeds").pipe(
     Options.withPseudoName("dir"),
     Options.withDescription("The seeds folder (ES_OPS_SEEDS). Default: ./seeds"),
     Options.optional
-  )
+  ),
+  ...options
 }
 
 /** The options of every command that works on a database. */
 export const databaseOptions = {
-  ...sourceOptions,
   databaseUrl: Options.text("database-url").pipe(
     Options.withPseudoName("url"),
     Options.withDescription("postgres://… Prefer DATABASE_URL: arguments show in the list of processes"),
@@ -67,7 +66,8 @@ export const databaseOptions = {
   late: Options.choice("late", choices.late).pipe(
     Options.withDescription("What to do with a seed that sorts before an applied one (ES_OPS_LATE). Default: run"),
     Options.optional
-  )
+  ),
+  ...sourceOptions
 }
 
 /** The options of every command, as they were given. */

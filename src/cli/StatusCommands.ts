@@ -18,10 +18,10 @@ import * as Settings from "./Settings.js"
 import { Terminal } from "./Terminal.js"
 
 export const statusOptions = {
-  ...Settings.databaseOptions,
   check: Options.boolean("check").pipe(
     Options.withDescription("Exit 3 if anything is pending, late or interrupted; 4 if the seeds are inconsistent")
-  )
+  ),
+  ...Settings.databaseOptions
 }
 
 export const checkOptions = Settings.sourceOptions

@@ -40,7 +40,7 @@ describe("completions", () => {
       "seed:new seed:check seed:status seed:apply seed:mark seed:unmark history schema doctor --help --version",
       "apply",
       "new check status apply mark unmark",
-      "--log-format --lock-timeout --late",
+      "--lock-timeout --late --log-format",
       "run fail"
     ])
     assert.strictEqual(await script("sh"), await script("bash"))
