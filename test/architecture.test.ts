@@ -123,6 +123,25 @@ describe("the public surface", () => {
     expect(surface).toMatchSnapshot()
   })
 
+  it("says of everything in it what it is", () => {
+    const declared = /^export (?:const|class|interface|type|function) (\w+)/
+    const internal = /^(cli|postgres)\/|^bin\.ts$/
+    const silent = files
+      .filter((file) => !internal.test(file))
+      .flatMap((file) => {
+        const lines = readFileSync(join(src, file), "utf8").split("\n")
+        const told = new Set<string>()
+        return lines.flatMap((line, index) => {
+          const [, name] = declared.exec(line) ?? []
+          if (name === undefined || told.has(name)) return []
+          // A type beside the value of its name, and overloads, are told once.
+          told.add(name)
+          return lines[index - 1]?.endsWith("*/") === true ? [] : [`${file}: ${name}`]
+        })
+      })
+    assert.deepStrictEqual(silent, [])
+  })
+
   it("names its tags after itself", () => {
     const keys = Object.values(Library)
       .flatMap((namespace) => Object.values<unknown>(namespace))

@@ -2,6 +2,7 @@
  * The README says what is true: its quotes are the files, its programs compile, its commands run.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { SeedDocument } from "effect-es-ops"
 import { execFile } from "node:child_process"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -30,7 +31,32 @@ const lines = blocks.filter(({ language }) => language === "sh").flatMap(({ text
 describe("the README", () => {
   it("has no block that nobody looks at", () => {
     assert.isAbove(blocks.length, 4)
-    for (const { language, name } of blocks) assert.match(`${language} ${name}`, /^(sh |ts \S+\.ts)$/)
+    for (const { language, name } of blocks) assert.match(`${language} ${name}`, /^(sh |ts \S+\.ts|yaml ci\.yml)$/)
+  })
+
+  it("shows a pipeline of commands that there are", () => {
+    const [pipeline] = blocks.filter(({ name }) => name === "ci.yml")
+    const commands = [...(pipeline?.text.matchAll(/run: npx es-ops (.*)$/gm) ?? [])].map(([, words]) => words)
+    assert.deepStrictEqual(commands, ["seed:check", "seed:apply --json", "seed:status --check"])
+    for (const command of commands) assert.include(readme, `es-ops ${command?.split(" ")[0]}`)
+  })
+
+  it("names every option, variable, exit code and document", async () => {
+    const { run: command } = await Projects.make({})
+    const pages = await Promise.all(
+      ["seed:new", "seed:status", "seed:apply", "seed:mark", "history", "doctor"].map((name) =>
+        command([name, "--help"])
+      )
+    )
+    const said = pages.map(({ stdout }) => stdout).join("\n")
+    const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
+    assert.isAbove(options.size, 10)
+    for (const option of options) assert.include(readme, `${option}`)
+    for (const [variable] of said.matchAll(/ES_OPS_[A-Z_]+/g)) assert.include(readme, variable)
+    for (const name of Object.keys(SeedDocument).filter((key) => key.endsWith("Document"))) {
+      assert.include(readme, `\`${name}\``)
+    }
+    for (const code of ["0", "1", "2", "3", "4", "5", "6"]) assert.match(readme, new RegExp(`^\\| ${code} +\\| `, "m"))
   })
 
   const quotes = blocks.filter(({ name }) => name.startsWith("seeds/"))
@@ -88,7 +114,7 @@ describe("the README", () => {
   it("begins with the two commands that the pipeline runs and the package knows", async () => {
     assert.deepStrictEqual(
       lines.filter((line) => !line.startsWith("es-ops ")),
-      ["npm ci && npm start", "npm ci && npm test"]
+      ["npm ci && npm start", "npm ci && npm test", "npm install effect-es-ops"]
     )
     const ci = await read(".ci/run")
     for (const part of ["npm ci", "npm test"]) assert.include(ci.split("\n"), part)

@@ -28,6 +28,7 @@ export class Terminal extends Context.Tag("effect-es-ops/Terminal")<
   }
 >() {}
 
+/** Colours by what they are used for. */
 export type Colour = "green" | "red" | "yellow" | "dim"
 
 const escapes: { readonly [colour in Colour]: string } = { green: "32", red: "31", yellow: "33", dim: "2" }

@@ -49,8 +49,10 @@ export class IdempotencyConflict extends Schema.TaggedError<IdempotencyConflict>
   }
 }
 
+/** How an append can fail: nothing of it is stored then. */
 export type AppendError = VersionConflict | StreamArchived | IdempotencyConflict | DatabaseError
 
+/** The port of streams. */
 export class EventStore extends Context.Tag("effect-es-ops/EventStore")<
   EventStore,
   {

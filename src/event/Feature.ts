@@ -23,6 +23,7 @@ export interface Table {
   readonly indexes?: ReadonlyArray<ReadonlyArray<string>> | undefined
 }
 
+/** What `Feature.make` makes. */
 export interface Feature<out R = unknown> {
   readonly name: string
   readonly handlers: ReadonlyArray<AnyWriteHandler<unknown, R>>

@@ -6,6 +6,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Event } from "./Event.js"
 import type { Rejection } from "./WriteHandler.js"
 
+/** A projection by its name, with the events that it folds and how. `E` is what it can fail with, `R` what it requires. */
 export interface Projection<out E = never, out R = never> {
   readonly name: string
   /** The event types that it folds; others do not reach it. */

@@ -39,6 +39,7 @@ export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed"
   }
 }
 
+/** How a write can fail. */
 export type WriteError = WriteRejected | WriteFailed | DatabaseError
 
 /** Writes for one handler. */
@@ -64,6 +65,7 @@ export interface Written {
   readonly events: ReadonlyArray<Event>
 }
 
+/** The port of writes: `layerHandlers(features)`, or an application's own. */
 export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher")<
   WriteDispatcher,
   {

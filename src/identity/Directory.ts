@@ -10,18 +10,21 @@ import { MemoryEvents } from "../event/EventStore.js"
 import * as MemoryDatabase from "../operation/MemoryDatabase.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 
+/** A row of `read_users`. */
 export interface User {
   readonly id: string
   readonly email: string
   readonly tenantId: string
 }
 
+/** A row of `read_tenants`; `tenantKey` is its `key`. */
 export interface Tenant {
   readonly id: string
   readonly name: string
   readonly tenantKey: string
 }
 
+/** A membership as a seed needs it: ids are UUIDs as text. */
 export interface MembershipOfUser {
   readonly userId: string
   readonly tenantId: string
@@ -49,6 +52,7 @@ export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTak
   }
 }
 
+/** Looks up and writes the read tables of the identity feature. */
 export class Directory extends Context.Tag("effect-es-ops/Directory")<
   Directory,
   {

@@ -26,6 +26,7 @@ export class AttemptError extends Schema.Class<AttemptError>("effect-es-ops/Atte
   message: Schema.String
 }) {}
 
+/** A row of the attempts table. */
 export interface Attempt {
   /** Order of recording in this database. */
   readonly id: number

@@ -42,6 +42,7 @@ export const wrong = (name: string, fault: "state" | "database", detail: string,
   fix: Option.some(fix)
 })
 
+/** The port of what can be found in a database. */
 export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
   DatabaseHealth,
   {

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { LockHolder } from "./OperationError.js"
 
+/** The database itself: its state, and its lock. */
 export class MemoryDatabase extends Context.Tag("effect-es-ops/MemoryDatabase")<
   MemoryDatabase,
   {

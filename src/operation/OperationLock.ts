@@ -14,6 +14,7 @@ import { MemoryLog } from "./OperationLog.js"
 import { MemoryStep } from "./Transactor.js"
 import { Replica } from "./Replica.js"
 
+/** The port of the lock. */
 export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
   OperationLock,
   {

@@ -18,6 +18,7 @@ import { MemoryStep } from "./Transactor.js"
 /** Why a step cannot be closed with its marker. */
 export type MarkError = AlreadyApplied | TransactionControl | SwallowedSqlError | CommitRefused | DatabaseError
 
+/** The port of markers and attempts. */
 export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   OperationLog,
   {

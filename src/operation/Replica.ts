@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import { hostname } from "node:os"
 import { pid } from "node:process"
 
+/** Who applies. */
 export class Replica extends Context.Tag("effect-es-ops/Replica")<
   Replica,
   {

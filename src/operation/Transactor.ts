@@ -43,6 +43,7 @@ export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("Qu
 /** How a transaction itself can fail: its body meddled with it, or the server did not keep it. */
 export type StepError = TransactionControl | SwallowedSqlError | CommitRefused | CommitLost | DatabaseError
 
+/** How a query can fail. */
 export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
 
 /** A row as the driver gives it, columns by their names. */
@@ -59,6 +60,7 @@ export interface StepOptions<E> {
 /** A step whose failure leaves no attempt. */
 export const untraced = (name: string): StepOptions<unknown> => ({ name, trace: () => Option.none() })
 
+/** The port of transactions. */
 export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   Transactor,
   {

@@ -7,9 +7,11 @@ import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import { SeedContext } from "./SeedContext.js"
 
+/** What makes a value a seed, whichever copy of this package made it. */
 export const TypeId: unique symbol = Symbol.for("effect-es-ops/Seed")
 export type TypeId = typeof TypeId
 
+/** A seed: what `Seed.make` makes, and a seed file exports as its default. */
 export interface Seed<out E = unknown, out R = never> {
   readonly [TypeId]: TypeId
   /** For people, kept as the marker's notes. May be empty. */

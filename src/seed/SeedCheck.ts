@@ -25,6 +25,7 @@ export interface LoadedSeed {
   readonly flag: { readonly name: string; readonly value: Flag }
 }
 
+/** What loading gave: the seeds that load, everything that is wrong, and what a person should know. */
 export interface Checked {
   readonly seeds: ReadonlyArray<LoadedSeed>
   readonly problems: ReadonlyArray<SeedProblem>

@@ -23,6 +23,7 @@ export interface WriteOptions {
   readonly extraRoles?: ReadonlyArray<string> | undefined
 }
 
+/** The service that a seed acts through; the accessors of this module are its members. */
 export class SeedContext extends Context.Tag("effect-es-ops/SeedContext")<
   SeedContext,
   {

@@ -18,6 +18,7 @@ export class SeedNotCreated extends Schema.TaggedError<SeedNotCreated>()("SeedNo
   }
 }
 
+/** The file that was written. */
 export interface Created {
   readonly id: string
   readonly path: string

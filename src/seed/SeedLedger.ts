@@ -30,6 +30,7 @@ import { NotApplied, UnknownSeed } from "./SeedReport.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
 
+/** Which seed, and who changes its record. */
 export interface MarkOptions {
   readonly id: string
   /** Why, for whoever reads the history. */

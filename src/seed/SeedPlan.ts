@@ -9,11 +9,13 @@ import { SeedProblem } from "./SeedProblem.js"
 /** A seed is in exactly one state. `orphan`: a marker without a seed, as an older release sees a newer one's. */
 export type SeedState = "applied" | "pending" | "late" | "interrupted" | "orphan"
 
+/** A seed with its state. */
 export interface PlannedSeed {
   readonly id: string
   readonly state: SeedState
 }
 
+/** What there is, and what forbids to apply it. */
 export interface SeedPlan {
   /** In run order: that of the ids. */
   readonly seeds: ReadonlyArray<PlannedSeed>

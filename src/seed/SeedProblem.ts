@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 
+/** The kinds of problems. */
 export const SeedProblemTag = Schema.Literal(
   "DuplicateSeedId",
   "SeedImportError",

@@ -23,6 +23,7 @@ export type SeedOutcome = Data.TaggedEnum<{
 }>
 export const SeedOutcome = Data.taggedEnum<SeedOutcome>()
 
+/** What a run did, when nothing failed. */
 export interface SeedReport {
   readonly outcomes: ReadonlyArray<SeedOutcome>
   readonly notAttempted: ReadonlyArray<string>

@@ -51,6 +51,7 @@ export type ApplyError =
   | DatabaseError
   | ConfigError
 
+/** How to apply. */
 export interface ApplyOptions {
   readonly appliedBy: AppliedBy
   /** Up to and including this id. Default: all. */

@@ -37,6 +37,7 @@ export interface Discovery {
   readonly warnings: ReadonlyArray<string>
 }
 
+/** The port of seeds: a directory, a record, or whatever an application has. */
 export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
   SeedSource,
   {

@@ -22,6 +22,7 @@ import { SeedProblem } from "./SeedProblem.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
 
+/** One seed with its state and everything that is known of it. */
 export interface SeedStatusEntry {
   readonly id: string
   readonly state: SeedState
@@ -39,6 +40,7 @@ export interface SeedStatusEntry {
   readonly problem: Option.Option<SeedProblem>
 }
 
+/** All seeds, what is wrong, and how many there are of each state. */
 export interface Status {
   /** In run order. */
   readonly seeds: ReadonlyArray<SeedStatusEntry>

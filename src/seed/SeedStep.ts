@@ -79,6 +79,7 @@ type Unfinished = SeedFailedElsewhere | SeedsInconsistent | BodyFailed | Already
 /** The parts of a seed's step. */
 export type SeedStep = Effect.Effect.Success<ReturnType<typeof make>>
 
+/** The parts of the step of one seed in this run. */
 export const make = (loaded: LoadedSeed, run: Run) =>
   Effect.gen(function* () {
     const config = yield* OperationConfig

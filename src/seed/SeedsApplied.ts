@@ -15,6 +15,7 @@ import * as SeedRunner from "./SeedRunner.js"
 import * as SkipFlag from "./SkipFlag.js"
 import * as SeedStatus from "./SeedStatus.js"
 
+/** The proof as a service. */
 export class SeedsApplied extends Context.Tag("effect-es-ops/SeedsApplied")<
   SeedsApplied,
   {
