@@ -31,6 +31,7 @@ process.on("SIGTERM", () => end(143))
 
 /** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
 const unhandled = (reason: unknown): void => {
+  if (Main.isAnsweredFor(reason)) return
   process.stderr.write(
     `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
   )

@@ -87,8 +87,11 @@ const tagOf = (cause: unknown): string => {
   return Predicate.isString(named) ? named : cause === null ? "null" : typeof cause
 }
 
-const codeOf = (cause: unknown): Option.Option<string> =>
-  Option.filter(Option.some(read(cause, "code")), Predicate.isString)
+/** A code as drivers and Node have it, or as errors of ours do. */
+const codeOf = (cause: unknown): Option.Option<string> => {
+  const code = read(cause, "code")
+  return Option.filter(Option.isOption(code) ? code : Option.some(code), Predicate.isString)
+}
 
 const messageOf = (cause: unknown): string => {
   const message = read(cause, "message")

@@ -5,6 +5,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
+import type { PromiseContext } from "./PromiseSeed.js"
+import * as PromiseSeed from "./PromiseSeed.js"
 import { SeedContext } from "./SeedContext.js"
 
 /** What makes a value a seed, whichever copy of this package made it. */
@@ -48,6 +50,25 @@ export const make = <E = never, R = never>(options: {
   }
 }
 
+/**
+ * Makes a seed of an async function; its promises are settled before the marker is written. A file may as well export the options
+ * themselves, as a plain object.
+ */
+export const fromPromise = (options: {
+  readonly description: string
+  readonly skippable?: boolean | undefined
+  readonly run: (context: PromiseContext) => unknown
+}): Seed<unknown> => {
+  const { run } = options
+  return {
+    [TypeId]: TypeId,
+    description: options.description,
+    skippable: options.skippable ?? false,
+    declared: (context: PromiseContext) => run(context),
+    run: (context) => PromiseSeed.run(run, context)
+  }
+}
+
 /** Whether a value is a seed, of this copy of the package or another. What it requires is known to its author only. */
 export const isSeed = (value: unknown): value is Seed => Predicate.hasProperty(value, TypeId)
 
@@ -68,7 +89,7 @@ export const fromModule = (module: unknown): Either.Either<Seed, string> => {
 
 /** A default export as a seed, or what is wrong with it. */
 export const fromExport = (value: unknown): Either.Either<Seed, string> => {
-  if (!isSeed(value)) return Either.left(`its default export is ${kindOf(value)}, not a seed made by Seed.make`)
+  if (!isSeed(value)) return fromPlain(value)
   const { declared, description, skippable } = value
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
   if (description.includes("\u0000"))
@@ -81,6 +102,24 @@ export const fromExport = (value: unknown): Either.Either<Seed, string> => {
     return Either.left(`its run is ${kindOf(declared)}, not an Effect or a function that returns one`)
   }
   return Either.right(value)
+}
+
+/** A plain object with an async function, as the system that we are drop-in for has them. */
+const fromPlain = (value: unknown): Either.Either<Seed, string> => {
+  if (!Predicate.isRecord(value) || !("description" in value || "run" in value)) {
+    return Either.left(
+      `its default export is ${kindOf(value)}, not a seed made by Seed.make or an object with description and run`
+    )
+  }
+  const { description, run, skippable } = value
+  if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
+  if (Effect.isEffect(run)) return Either.left("its run is an Effect: make the seed with Seed.make")
+  if (!Predicate.isFunction(run)) return Either.left(`its run is ${kindOf(run)}, not a function`)
+  if (skippable !== undefined && !Predicate.isBoolean(skippable)) {
+    return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
+  }
+  // The object is what `run` may refer to as `this`.
+  return fromExport(fromPromise({ description, skippable, run: (context) => Reflect.apply(run, value, [context]) }))
 }
 
 const kindOf = (value: unknown): string =>

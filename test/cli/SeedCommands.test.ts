@@ -184,14 +184,12 @@ describe("seed:apply and seed:status", () => {
       const running = start(["seed:apply"], env)
       await untilTrue(() =>
         query(
-          "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%kumiko_es_operations%'"
+          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%kumiko_es_operations%'"
         )
       )
       running.process.kill("SIGKILL")
       assert.strictEqual((await running.result).signal, "SIGKILL")
-      await untilTrue(async () =>
-        (await query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")).length === 0 ? [1] : []
-      )
+      await untilTrue(async () => ((await query(Database.advisoryLocks)).length === 0 ? [1] : []))
       await blocker.query("ROLLBACK")
     }, url)
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "0" }])
@@ -233,7 +231,7 @@ describe("seed:apply and seed:status", () => {
       { outcome: "interrupted" },
       { outcome: "interrupted" }
     ])
-    assert.deepStrictEqual(await query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), [])
+    assert.deepStrictEqual(await query(Database.advisoryLocks), [])
   })
 
   it("name who holds the lock at once while they wait, and exit 5 when it takes too long", async () => {

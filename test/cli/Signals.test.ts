@@ -6,13 +6,12 @@ import { once } from "node:events"
 import { createServer } from "node:net"
 import { admin, database, decodeApply, decodeError, endless, project, tenant } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
+import * as Database from "../support/TestDatabase.js"
 
 const signals = [
   ["SIGINT", 130],
   ["SIGTERM", 143]
 ] as const
-
-const noLock = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
 
 describe("a signal", () => {
   it.each(signals)(
@@ -39,7 +38,7 @@ describe("a signal", () => {
         { outcome: "applied" },
         { outcome: "interrupted" }
       ])
-      assert.deepStrictEqual(await query(noLock), [])
+      assert.deepStrictEqual(await query(Database.advisoryLocks), [])
       const json = start(["seed:apply", "--json"], env)
       await json.says("inside")
       json.process.kill(signal)

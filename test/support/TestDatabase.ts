@@ -29,6 +29,10 @@ const urlOf = (database: string, user?: string, password?: string): string => {
 /** The server's URL for another user, password or database. */
 export const url = urlOf
 
+/** Advisory locks that somebody holds in this database: `pg_locks` shows those of all. */
+export const advisoryLocks =
+  "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
 const query = async (connectionString: string, text: string, params: ReadonlyArray<unknown> = []) => {
   const client = new Client({ connectionString })
   await client.connect()

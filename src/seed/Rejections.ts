@@ -1,0 +1,40 @@
+/**
+ * Rejections that nobody handles, of promises that a seed made from those that it was given: an async function that it did not await. By
+ * default they end a Node process.
+ */
+import process from "node:process"
+
+/** Whether a rejection is one of ours, and so no reason to end the process. */
+type IsOurs = (reason: unknown) => boolean
+
+const watchers = new Set<IsOurs>()
+
+/** Whether somebody watches for this rejection, and so answers for it. */
+export const isWatched = (reason: unknown): boolean => [...watchers].filter((isOurs) => isOurs(reason)).length > 0
+
+/** With a listener Node leaves the decision to it: what is not ours ends the process as it would have, unless others listen as well. */
+const listener = (reason: unknown): void => {
+  if (isWatched(reason) || process.listenerCount("unhandledRejection") > 1) return
+  throw reason
+}
+
+/** Answers for rejections until it is ended. */
+export const watch = (isOurs: IsOurs): { readonly end: () => void } => {
+  if (watchers.size === 0) process.on("unhandledRejection", listener)
+  watchers.add(isOurs)
+  return {
+    end: () => {
+      watchers.delete(isOurs)
+      if (watchers.size === 0) process.off("unhandledRejection", listener)
+    }
+  }
+}
+
+/** The next turn of the event loop: rejections without a handler are told before it. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Answers for rejections of this turn of the event loop. */
+export const watchBriefly = (isOurs: IsOurs): void => {
+  const { end } = watch(isOurs)
+  void nextTurn().then(end)
+}
