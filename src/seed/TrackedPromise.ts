@@ -16,6 +16,8 @@ export class TrackedPromise<A> extends Promise<A> {
     super.then(undefined, () => undefined)
   }
 
+  // A promise it is; that its `then` takes note is its purpose.
+  // oxlint-disable-next-line unicorn/no-thenable
   override then<B = A, C = never>(
     onFulfilled?: ((value: A) => B | PromiseLike<B>) | null,
     onRejected?: ((reason: unknown) => C | PromiseLike<C>) | null
