@@ -151,8 +151,8 @@ const end = (
 const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: number): ReadonlyArray<string> => {
   const id = outcome.id.padEnd(width)
   return SeedOutcome.$match(outcome, {
-    Applied: ({ durationMs, events, preview }) => [
-      `${paint("green", Layout.column(Option.isSome(preview) ? "would apply" : "applied"))}${id}  ${paint("dim", `${Layout.durationColumn(durationMs)}  ${Layout.counted(events, "event")}`)}`,
+    Applied: ({ atomic, durationMs, events, preview }) => [
+      `${paint("green", Layout.column(Option.isSome(preview) ? "would apply" : "applied"))}${id}  ${paint("dim", `${Layout.durationColumn(durationMs)}  ${Layout.counted(events, "event")}${atomic ? "" : "  not atomic"}`)}`,
       ...Option.getOrElse(preview, () => []).map(
         ({ aggregateId, payload, type, version }) =>
           `${Layout.column("")}${type} v${version} of ${aggregateId} ${paint("dim", JSON.stringify(payload))}`

@@ -72,10 +72,16 @@ const show = (found: Status, json: boolean, database: string | null) =>
     // A problem of no seed in particular has no place in the document.
     const others = json ? found.problems.filter(({ id }) => id === null) : []
     yield* Effect.forEach(others, ({ message }) => terminal.err(`problem: ${message}`), { discard: true })
+    const notes = json ? found.seeds.flatMap(noteOf) : []
+    yield* Effect.forEach(notes, terminal.err, { discard: true })
     yield* json
       ? terminal.out(DocumentOf.encode(SeedDocument.StatusDocument, DocumentOf.ofStatus(found, database)))
       : Effect.forEach(statusLines(terminal, found), terminal.out, { discard: true })
   })
+
+/** What the record says of an attempt in words: not atomic, or why it was marked by hand. */
+const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<string> =>
+  Option.toArray(Option.flatMap(lastAttempt, ({ reason }) => reason)).map((reason) => `[${id}] ${reason}`)
 
 const checkCode = ({ counts, problems }: Status): number => {
   if (problems.length > 0) return exitCode("SeedsInconsistent")
@@ -120,6 +126,7 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   [
     ...(seed.changed ? ["changed since"] : []),
     ...(seed.flagSet ? Option.toArray(seed.flag).map((flag) => `skipped by ${flag}`) : []),
+    ...Option.toArray(Option.flatMap(seed.lastAttempt, ({ reason }) => reason)),
     ...Option.toArray(seed.lastAttempt)
       .filter(({ outcome }) => seed.state !== "applied" && outcome !== "applied")
       .map(

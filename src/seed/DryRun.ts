@@ -99,5 +99,5 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
         return new SeedSequence.SeedStepFailed({ id, cause })
       })
     )
-    return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events) })
+    return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
   })

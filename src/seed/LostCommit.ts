@@ -22,6 +22,7 @@ import { SeedOutcome } from "./SeedReport.js"
 export interface Unanswered {
   readonly id: OperationId
   readonly appliedBy: AppliedBy
+  readonly atomic: boolean
   /** When it got the lock, in milliseconds since the epoch: by that its own attempt is told from another's. */
   readonly claimedAt: number
   readonly done: Ran
@@ -66,7 +67,7 @@ export const settle = (
   })
 
 /** Applied, by this very step or, since it was not committed, by another replica: its attempt tells, or its marker where there are none. */
-const appliedBy = ({ appliedBy, claimedAt, done, id }: Unanswered) =>
+const appliedBy = ({ appliedBy, atomic, claimedAt, done, id }: Unanswered) =>
   Effect.gen(function* () {
     const { host, pid } = yield* Replica
     const log = yield* OperationLog
@@ -82,7 +83,7 @@ const appliedBy = ({ appliedBy, claimedAt, done, id }: Unanswered) =>
               other.pid === pid &&
               DateTime.toEpochMillis(other.startedAt) === claimedAt
           )
-    return ours ? SeedOutcome.Applied({ id, ...done, preview: Option.none() }) : SeedOutcome.Raced({ id })
+    return ours ? SeedOutcome.Applied({ id, ...done, preview: Option.none(), atomic }) : SeedOutcome.Raced({ id })
   })
 
 const notCommitted = (lost: CommitLost): DatabaseError =>

@@ -15,6 +15,8 @@ export type SeedOutcome = Data.TaggedEnum<{
     readonly durationMs: number
     readonly events: number
     readonly preview: Option.Option<ReadonlyArray<Event>>
+    /** Whether its events committed with its marker: not so with a dispatcher on another connection, where the settings allow that. */
+    readonly atomic: boolean
   }
   /** Skipped by its flag. */
   Skipped: { readonly id: string; readonly flag: string }

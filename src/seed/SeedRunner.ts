@@ -9,7 +9,8 @@ import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import type { CommitUnknown, DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import type { CommitUnknown, LockTimeout } from "../operation/OperationError.js"
+import { DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
@@ -27,6 +28,7 @@ import * as SeedSequence from "./SeedSequence.js"
 import { SeedSource } from "./SeedSource.js"
 import * as SeedStep from "./SeedStep.js"
 import * as SkipFlag from "./SkipFlag.js"
+import * as WriterCheck from "./WriterCheck.js"
 
 /** What applying needs. */
 export type Requirements =
@@ -113,7 +115,8 @@ const applyAll = (
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     const observer = options.observer ?? logging
-    const run = yield* SeedStep.startRun(options.appliedBy, observer)
+    const atomic = yield* checkWriter(false)
+    const run = yield* SeedStep.startRun({ appliedBy: options.appliedBy, observer, atomic })
     yield* observer.planned(
       selected.map(({ entry }) => entry.id),
       rest
@@ -133,9 +136,29 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
     if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
     const seeds = yield* prepare
     const { rest, selected } = yield* upTo(seeds, options.to)
+    if (selected.length > 0) yield* checkWriter(true)
     const outcomes = yield* DryRun.run(selected, rest, options.observer ?? logging)
     return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
+
+/** Whether writes join the seeds' transactions; nothing of this has a body that could fail on its own. */
+const checkWriter = (dryRun: boolean) =>
+  Effect.catchTags(WriterCheck.check({ dryRun }), {
+    CommitLost: writerUnknown,
+    CommitRefused: writerUnknown,
+    SwallowedSqlError: writerUnknown,
+    TransactionControl: writerUnknown
+  })
+
+const writerUnknown = (cause: Error): DatabaseError =>
+  new DatabaseError({
+    action: "looking at the dispatcher",
+    id: Option.none(),
+    code: Option.none(),
+    reason: cause.message,
+    connectionLost: false,
+    cause
+  })
 
 /** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
 const look = Effect.gen(function* () {

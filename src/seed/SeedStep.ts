@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
-import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
 import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
@@ -36,8 +35,9 @@ import type { BodyFailed, Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
-import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
+import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedFailedElsewhere, SeedOutcome } from "./SeedReport.js"
+import { notAtomic } from "./WriterCheck.js"
 import type { Observer } from "./SeedSequence.js"
 import { SeedStepFailed } from "./SeedSequence.js"
 
@@ -51,13 +51,15 @@ export class SeedSkipped extends Schema.TaggedError<SeedSkipped>()("SeedSkipped"
 export interface Run {
   readonly appliedBy: AppliedBy
   readonly observer: Observer
+  /** Whether writes are in the seed's transaction. */
+  readonly atomic: boolean
   /** The newest attempt that was there when this run first had to wait; a failure after it is another replica's of this moment. */
   readonly waitingSince: Ref.Ref<Option.Option<number>>
 }
 
 /** A run begins. */
-export const startRun = (appliedBy: AppliedBy, observer: Observer): Effect.Effect<Run> =>
-  Effect.map(Ref.make(Option.none<number>()), (waitingSince) => ({ appliedBy, observer, waitingSince }))
+export const startRun = (options: Omit<Run, "waitingSince">): Effect.Effect<Run> =>
+  Effect.map(Ref.make(Option.none<number>()), (waitingSince) => ({ ...options, waitingSince }))
 
 /** A body that is through, with what is to be written of it. */
 export interface Done {
@@ -87,7 +89,6 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     const lock = yield* OperationLock
     const transactor = yield* Transactor
     const replica = yield* Replica
-    const dispatcher = yield* WriteDispatcher
     const { entry, flag, seed, sourceHash } = loaded
     const { id } = entry
     const beganAt = yield* Clock.currentTimeMillis
@@ -109,6 +110,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
           beganAt,
           appliedBy: run.appliedBy,
           claimedAt: Option.getOrUndefined(claimed),
+          reason: run.atomic ? undefined : notAtomic,
           ...more
         })
       ).pipe(Effect.provide(services))
@@ -146,23 +148,11 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       })
     })
 
-    /** A dispatcher that tells its transaction must be in ours: what it writes elsewhere would stay when the seed is undone. */
-    const refuseNonAtomicWriter = Effect.gen(function* () {
-      if (dispatcher.transactionId === undefined || config.allowNonAtomicWriter) return
-      const theirs = yield* dispatcher.transactionId
-      const ours = yield* transactor.transactionId
-      if (Option.isNone(ours) || ours.value === theirs) return
-      const message =
-        "the WriteDispatcher writes through another connection than the seed's transaction, so its events would stay when a seed fails: let it use the same SqlClient, or set allowNonAtomicWriter"
-      const problem = new SeedProblem({ _tag: "NonAtomicWriter", id: null, path: null, message })
-      return yield* new SeedsInconsistent({ problems: [problem] })
-    })
-
     const body = SeedBody.run(loaded).pipe(
       Effect.tap((done) => Ref.set(ran, done)),
       Effect.flatMap(({ durationMs, events }) =>
         Effect.map(attempt("applied", { durationMs }), (applied): Done => ({
-          outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none() }),
+          outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none(), atomic: run.atomic }),
           marker: {
             id,
             operationType: seedMigration,
@@ -207,16 +197,22 @@ export const make = (loaded: LoadedSeed, run: Run) =>
         const done = yield* Ref.get(ran)
         const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => beganAt)
         const failed = attempt("failed", { error: Option.some(lost) })
-        return yield* LostCommit.settle({ id, appliedBy: run.appliedBy, claimedAt: claimed, done, failed, lost }).pipe(
-          Effect.provide(services)
-        )
+        return yield* LostCommit.settle({
+          id,
+          appliedBy: run.appliedBy,
+          atomic: run.atomic,
+          claimedAt: claimed,
+          done,
+          failed,
+          lost
+        }).pipe(Effect.provide(services))
       })
 
     return {
       id,
       unlessSkipped,
       claim,
-      refuse: Effect.zipRight(refuseFailedElsewhere, refuseNonAtomicWriter),
+      refuse: refuseFailedElsewhere,
       body,
       trace,
       whileLockHeld,
