@@ -34,6 +34,8 @@ export interface Project {
   /** Runs es-ops, with nothing but PATH and `env` in its environment. */
   readonly start: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Running
   readonly run: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Promise<Result>
+  /** Runs a file of the project with node. */
+  readonly node: (file: string, env?: Readonly<Record<string, string>>) => Promise<Result>
   readonly remove: () => Promise<void>
 }
 
@@ -43,7 +45,7 @@ export const make = async (files: Readonly<Record<string, string>> = {}, name = 
   const folder = join(top, name)
   const modules = join(folder, "node_modules")
   await mkdir(modules, { recursive: true })
-  for (const installed of ["effect", "@effect"]) {
+  for (const installed of ["effect", "@effect", "pg"]) {
     await symlink(join(repository, "node_modules", installed), join(modules, installed))
   }
   await symlink(repository, join(modules, "effect-es-ops"))
@@ -60,11 +62,15 @@ export const make = async (files: Readonly<Record<string, string>> = {}, name = 
     write,
     start,
     run: (args, env) => start(args, env).result,
+    node: (file, env = {}) =>
+      watch(spawn(execPath, [join(folder, file)], { cwd: folder, env: { PATH: process.env["PATH"] ?? "", ...env } }))
+        .result,
     remove: () => rm(top, { recursive: true, force: true })
   }
 }
 
-const watch = (child: ReturnType<typeof spawn>): Running => {
+/** Watches a process that was started. */
+export const watch = (child: ReturnType<typeof spawn>): Running => {
   let [stdout, stderr] = ["", ""]
   const watchers = new Set<() => void>()
   const heard = () => watchers.forEach((watcher) => watcher())

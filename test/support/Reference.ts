@@ -63,6 +63,8 @@ const client = new Client({ connectionString: process.env.DATABASE_URL, applicat
 client.on("error", () => process.exit(9))
 await client.connect()
 const applied = []
+// The gate, which whoever starts a race holds shut.
+await client.query("SELECT pg_advisory_lock_shared(42), pg_advisory_unlock_shared(42)")
 for (let tries = 0; ; tries++) {
   try {
     await client.query(\`CREATE TABLE IF NOT EXISTS kumiko_es_operations (
@@ -85,6 +87,8 @@ for (const id of process.argv.slice(2)) {
     applied.push(id)
   }
   await client.query("COMMIT")
+  // A replica boots: it does other things between two seeds.
+  await new Promise((resolve) => setTimeout(resolve, 20))
 }
 await client.end()
 console.log(JSON.stringify(applied))

@@ -73,12 +73,15 @@ const make = Effect.gen(function* () {
 /** A fresh database. */
 export const layer: Layer.Layer<TestDatabase> = Layer.scoped(TestDatabase, make)
 
+/** An application's client on the database of this URL. */
+export const clientOf = (
+  url: string,
+  config: Partial<PgClient.PgClientConfig> = {}
+): Layer.Layer<PgClient.PgClient | SqlClient> =>
+  PgClient.layer({ url: Redacted.make(url), maxConnections: 4, ...config }).pipe(Layer.orDie)
+
 /** The application's client on it. */
 export const client = (
   config: Partial<PgClient.PgClientConfig> = {}
 ): Layer.Layer<PgClient.PgClient | SqlClient, never, TestDatabase> =>
-  Layer.unwrapEffect(
-    Effect.map(TestDatabase, ({ url }) =>
-      PgClient.layer({ url: Redacted.make(url), maxConnections: 4, ...config }).pipe(Layer.orDie)
-    )
-  )
+  Layer.unwrapEffect(Effect.map(TestDatabase, ({ url }) => clientOf(url, config)))
