@@ -38,20 +38,34 @@ describe("the README", () => {
     const [pipeline] = blocks.filter(({ name }) => name === "ci.yml")
     const commands = [...(pipeline?.text.matchAll(/run: npx es-ops (.*)$/gm) ?? [])].map(([, words]) => words)
     assert.deepStrictEqual(commands, ["seed:check", "seed:apply --json", "seed:status --check"])
-    for (const command of commands) assert.include(readme, `es-ops ${command?.split(" ")[0]}`)
+    for (const command of commands) assert.include(lines.join("\n"), `es-ops ${command?.split(" ")[0]}`)
   })
 
   it("names every option, variable, exit code and document", async () => {
     const { run: command } = await Projects.make({})
     const pages = await Promise.all(
-      ["seed:new", "seed:status", "seed:apply", "seed:mark", "history", "doctor"].map((name) =>
-        command([name, "--help"])
-      )
+      [
+        "seed:new",
+        "seed:check",
+        "seed:status",
+        "seed:apply",
+        "seed:mark",
+        "seed:unmark",
+        "history",
+        "schema",
+        "doctor"
+      ].map((name) => command([name, "--help"]))
     )
     const said = pages.map(({ stdout }) => stdout).join("\n")
     const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
     assert.isAbove(options.size, 10)
-    for (const option of options) assert.include(readme, `${option}`)
+    const own = new Set(["--to", "--dry-run", "--check", "--reason"])
+    for (const option of options) {
+      const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
+      assert.match(readme, row, option)
+    }
+    for (const variable of ["DATABASE_URL", "ES_OPS_APPLIED_BY"])
+      assert.match(readme, new RegExp(`^\\|.*\\| \`${variable}\``, "m"))
     for (const [variable] of said.matchAll(/ES_OPS_[A-Z_]+/g)) assert.include(readme, variable)
     for (const name of Object.keys(SeedDocument).filter((key) => key.endsWith("Document"))) {
       assert.include(readme, `\`${name}\``)

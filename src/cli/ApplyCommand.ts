@@ -83,7 +83,8 @@ export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, T
 /** Notes what happens, and shows it as it happens. */
 const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen>, json: boolean): Observer => ({
   planned: (planned, rest) => Ref.update(seen, (before) => ({ ...before, planned: [...planned, ...rest] })),
-  waiting: (id, held) => live.begin({ id, what: waits(held) }),
+  // Elsewhere than on a terminal the wait is logged where it is made.
+  waiting: (id, held) => (terminal.interactive ? live.begin({ id, what: waits(held) }) : Effect.void),
   started: (id) =>
     Effect.zipRight(
       Ref.update(seen, (before) => ({ ...before, running: Option.some(id) })),
@@ -123,6 +124,7 @@ const interrupted = ({ outcomes, planned, running }: Seen, dryRun: boolean, inTi
   ]
   return {
     _tag: "Interrupted",
+    id: running,
     message: `interrupted: ${parts.join("; ")}. es-ops seed:apply goes on where it stopped`
   }
 }
@@ -163,6 +165,12 @@ const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: 
   })
 }
 
+/** How the seed that ended a run is called where it did not fail: at its line, and among the counts. */
+const endings: { readonly [tag: string]: readonly [string, string] } = {
+  LockTimeout: ["waited", "1 waited in vain"],
+  Interrupted: ["interrupted", "1 interrupted"]
+}
+
 const closingLines = (
   { paint }: Terminal["Type"],
   report: SeedReport,
@@ -170,7 +178,8 @@ const closingLines = (
 ): ReadonlyArray<string> => {
   const { notAttempted, outcomes, skippedAll } = report
   const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
-  const waited = Option.exists(failure, ({ _tag }) => _tag === "LockTimeout")
+  const tag = Option.match(failure, { onNone: () => "", onSome: ({ _tag }) => _tag })
+  const [state, ended] = endings[tag] ?? ["failed", "1 failed"]
   if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
   if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) {
     return [Option.isSome(failure) ? "Nothing applied." : "Nothing to do."]
@@ -180,11 +189,11 @@ const closingLines = (
     `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,
     ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
     ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
-    ...(Option.isSome(failed) ? [waited ? "1 waited in vain" : "1 failed"] : []),
+    ...(Option.isSome(failed) ? [ended] : []),
     `${notAttempted.length} not attempted`
   ]
   return [
-    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column(waited ? "waited" : "failed"))}${id}`),
+    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column(state))}${id}`),
     ...notAttempted.map((id) => `${paint("dim", Layout.column("not run"))}${id}`),
     `${counts.join(", ")}.${report.dryRun ? " Dry run: everything was rolled back." : ""}`
   ]

@@ -5,18 +5,15 @@
 import * as Option from "effect/Option"
 import type { CommandWord, OptionWord, Value } from "./Words.js"
 
-type Shell = "bash" | "zsh" | "fish"
-
 /** The shell that a command line asks completions for, if it does. */
-export const requested = (argv: ReadonlyArray<string>): Option.Option<Shell> => {
-  const at = argv.findIndex((word) => /^--completions(=|$)/.test(word))
-  const name = at === -1 ? undefined : (argv[at]?.split("=")[1] ?? argv[at + 1])
-  const shells: { readonly [name: string]: Shell } = { sh: "bash", bash: "bash", zsh: "zsh", fish: "fish" }
-  return Option.flatMapNullable(Option.fromNullable(name), (known) => shells[known])
+export const requested = ([first = "", second = ""]: ReadonlyArray<string>): Option.Option<string> => {
+  const [option, value = second] = first.split("=")
+  return option === "--completions" ? Option.some(value) : Option.none()
 }
 
-/** The script for `shell`. */
-export const script = (commands: ReadonlyArray<CommandWord>, shell: Shell): string => scripts[shell](commands)
+/** The script for a shell, if there is one. */
+export const script = (commands: ReadonlyArray<CommandWord>, shell: string): Option.Option<string> =>
+  Option.map(Option.fromNullable(scripts[shell]), (write) => write(commands))
 
 /** Something to type, and what it means. */
 interface Word {
@@ -134,4 +131,9 @@ const fish = (commands: ReadonlyArray<CommandWord>): string => {
   ].join("\n")
 }
 
-const scripts: { readonly [shell in Shell]: (commands: ReadonlyArray<CommandWord>) => string } = { bash, zsh, fish }
+const scripts: { readonly [shell: string]: (commands: ReadonlyArray<CommandWord>) => string } = {
+  bash,
+  sh: bash,
+  zsh,
+  fish
+}

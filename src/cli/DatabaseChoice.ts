@@ -31,6 +31,9 @@ export const choose = (given: Given, file: FileSettings): Effect.Effect<Database
     if (Option.contains(url, "")) {
       return yield* new UsageError({ reason: "--database-url is empty: it names no database" })
     }
+    if (Option.contains(given.embeddedDir, "")) {
+      return yield* new UsageError({ reason: "--embedded-dir is empty: it names no folder" })
+    }
     if (embedded && Option.isSome(url)) {
       return yield* new UsageError({ reason: "--database-url and --embedded name two databases: give one of them" })
     }

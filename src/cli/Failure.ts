@@ -33,6 +33,7 @@ const next: { readonly [tag: string]: string } = {
   SeedsPending: "Run es-ops seed:apply.",
   SeedsInconsistent: "Mend what is listed; es-ops seed:check looks again, without a database.",
   CommitUnknown: "Run es-ops seed:status.",
+  DatabaseError: "es-ops doctor looks for the reason.",
   UsageError: "See es-ops --help."
 }
 

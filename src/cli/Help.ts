@@ -5,15 +5,18 @@ import * as Option from "effect/Option"
 import * as Layout from "./Layout.js"
 import type { CommandWord, OptionWord } from "./Words.js"
 
-/** What a command line asks help for: a command by its name, or all of them; none if it does not ask. */
+/** What a command line asks help for: a command by its name, or all of them; none if it does not ask, or names no command. */
 export const requested = (
   words: ReadonlyArray<string>,
   commands: ReadonlyArray<CommandWord>
 ): Option.Option<string> => {
-  const command = commands.find(({ name }) => name === words[0])
-  const asked = words.includes("--help") || words.includes("-h")
-  return asked || words.length === 0 ? Option.some(command?.name ?? "") : Option.none()
+  const [first = "--help"] = words
+  if (isHelp(first)) return Option.some("")
+  return commands.some(({ name }) => name === first) && words.some(isHelp) ? Option.some(first) : Option.none()
 }
+
+/** Whether a word asks for help. */
+export const isHelp = (word: string): boolean => word === "--help" || word === "-h"
 
 /** Help for the command of this name, or for all. `width` is the terminal's. */
 export const page = (version: string, commands: ReadonlyArray<CommandWord>, name: string, width: number): string => {

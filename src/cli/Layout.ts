@@ -42,7 +42,7 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, width: number)
 
 /** The text, or as much of it as fits. */
 export const cut = (text: string, width: number): string =>
-  text.length <= width ? text : `${text.slice(0, width - 1)}…`
+  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
 
 /** The text in lines of whole words, none longer than `width` unless a word is. */
 export const wrapped = (text: string, width: number): ReadonlyArray<string> =>

@@ -60,11 +60,22 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, R
     const command = commandOf((given, action) => Ref.set(chosen, Option.some(prepared(given, action))))
     const { out, width } = yield* Terminal
     const words = Words.read(command, names)
-    const shell = Completions.requested(argv)
-    if (Option.isSome(shell)) return yield* Effect.as(out(Completions.script(words, shell.value)), 0)
+    const shell = Completions.requested(argv.slice(2))
+    if (Option.isSome(shell)) {
+      return yield* Option.match(Completions.script(words, shell.value), {
+        onNone: () => reportUsageError(argv, new UsageError({ reason: "--completions: say bash, zsh or fish" })),
+        onSome: (script) => Effect.as(out(script), 0)
+      })
+    }
     const help = Help.requested(argv.slice(2), words)
     if (Option.isSome(help)) return yield* Effect.as(out(Help.page(version, words, help.value, width)), 0)
-    const failure = yield* Command.run(command, { name: "es-ops", version })(argv).pipe(
+    const hidden = argv.find((word) => /^--(wizard|log-level)(=|$)/.test(word))
+    if (hidden !== undefined) {
+      return yield* reportUsageError(argv, new UsageError({ reason: `Received unknown argument: '${hidden}'` }))
+    }
+    const failure = yield* Command.run(command, { name: "es-ops", version })(
+      argv.filter((word) => !Help.isHelp(word))
+    ).pipe(
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
       // The library prints usage errors by itself; ours come with the exit code and the document.
       quietly,
@@ -126,8 +137,12 @@ const reportUsage = (
 ) => {
   const text = withoutColour(HelpDoc.toAnsiText(error.error)).trim()
   const usage = new UsageError({ reason: betterReason(argv, words, text) ?? text })
-  const json = argv.includes("--json")
-  return json && argv.includes("seed:apply") ? ApplyCommand.reportUnrun(usage) : Report.failed(json, usage)
+  return reportUsageError(argv, usage)
+}
+
+const reportUsageError = (argv: ReadonlyArray<string>, usage: UsageError) => {
+  const json = argv.some((word) => /^--json(=|$)/.test(word))
+  return json && argv[2] === "seed:apply" ? ApplyCommand.reportUnrun(usage) : Report.failed(json, usage)
 }
 
 /** What the library's message leaves out: which option has a value that is none of its words, or none at all. */
@@ -174,8 +189,12 @@ const textLogger = Logger.make<unknown, string>(({ annotations, logLevel, messag
 })
 
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Terminal> =>
-  Effect.flatMap(Terminal, ({ help }) =>
+  Effect.flatMap(Terminal, ({ out }) =>
     Console.consoleWith((console) =>
-      Console.withConsole(effect, { ...console, error: () => Effect.void, log: (...lines) => help(lines.join(" ")) })
+      Console.withConsole(effect, {
+        ...console,
+        error: () => Effect.void,
+        log: (...lines) => out(withoutColour(lines.join(" ")).trim())
+      })
     )
   )

@@ -2,9 +2,10 @@
  * One setting: from an option or from a variable of the environment, with the error that fits where it came from.
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as OperationConfig from "../operation/OperationConfig.js"
 import { ConfigError } from "../operation/OperationConfig.js"
 import { UsageError } from "./Failure.js"
 
@@ -59,16 +60,9 @@ export const oneOf = <const A extends string>(
     : Effect.succeed(found)
 }
 
-const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
-
 /** `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
-export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | ConfigError> => {
-  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(value.trim()) ?? []
-  const known = Object.entries(units).find(([short]) => short === unit)?.[1]
-  const decoded =
-    known === undefined ? Duration.decodeUnknown(value.trim()) : Duration.decodeUnknown(`${amount} ${known}`)
-  return Option.match(decoded, {
+export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | ConfigError> =>
+  Option.match(OperationConfig.parseDuration(value), {
     onNone: () => Effect.fail(invalid(`"${value}" is not a duration such as 30s, 500ms, 5m or "30 seconds"`)),
     onSome: Effect.succeed
   })
-}

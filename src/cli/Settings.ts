@@ -11,7 +11,7 @@ import type { FileSettings } from "./ConfigFile.js"
 import * as ConfigFile from "./ConfigFile.js"
 import type { Database } from "./DatabaseChoice.js"
 import * as DatabaseChoice from "./DatabaseChoice.js"
-import type { UsageError } from "./Failure.js"
+import { UsageError } from "./Failure.js"
 import * as Setting from "./Setting.js"
 
 /** The words that some options take. */
@@ -110,6 +110,8 @@ export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageEr
   Effect.gen(function* () {
     const file = yield* ConfigFile.load(given.config)
     const seeds = yield* Setting.optionOr(given.seeds, "seeds", "ES_OPS_SEEDS")
+    if (Option.contains(given.seeds, ""))
+      return yield* new UsageError({ reason: "--seeds is empty: it names no folder" })
     return { file, seeds: Option.match(seeds, { onNone: () => file.seeds ?? "./seeds", onSome: ({ value }) => value }) }
   })
 

@@ -15,8 +15,6 @@ export class Terminal extends Context.Tag("effect-es-ops/Terminal")<
     readonly out: (line: string) => Effect.Effect<void>
     /** A line for people beside the results. */
     readonly err: (line: string) => Effect.Effect<void>
-    /** Help, as the command library formats it. */
-    readonly help: (text: string) => Effect.Effect<void>
     /** Colours a word of the results, or of what stands beside them. */
     readonly paint: (colour: Colour, text: string, stream?: "out" | "err") => string
     /** Columns of the terminal that shows the results; infinite where there is none. */
@@ -47,14 +45,15 @@ export const layer: Layer.Layer<Terminal> = Layer.effect(
     return Terminal.of({
       out: (line) => write(line),
       err: (line) => Effect.sync(() => void stderr.write(`${line}\n`)),
-      help: (text) => write(coloured.out ? text : withoutColour(text)),
       paint: (colour, text, stream = "out") => (coloured[stream] ? `\u001B[${escapes[colour]}m${text}\u001B[0m` : text),
-      width: stdout.isTTY ? stdout.columns : Infinity,
+      // A terminal that does not know its size says 0.
+      width: stdout.isTTY && stdout.columns > 0 ? stdout.columns : Infinity,
       interactive,
       live: (text) =>
         Effect.sync(() => {
           if (!interactive) return
-          const fits = text.length < stderr.columns ? text : `${text.slice(0, Math.max(0, stderr.columns - 2))}…`
+          const columns = stderr.columns > 0 ? stderr.columns : 80
+          const fits = text.length < columns ? text : `${text.slice(0, columns - 2)}…`
           if (fits === "" && !shown) return
           originals.err(`${clearLine}${fits}`)
           shown = fits !== ""

@@ -71,10 +71,22 @@ const name = (key: string, value: string): Effect.Effect<string, ConfigError> =>
         reason: `"${value}" is not a name of letters, digits and underscores, 63 at most, that does not begin with a digit`
       })
 
+const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
+
+/** A duration as people write it, `30s`, `500ms`, `5m`, or as Effect does, `"30 seconds"`; none if it is neither, or negative. */
+export const parseDuration = (value: unknown): Option.Option<Duration.Duration> => {
+  if (typeof value !== "string") return Duration.decodeUnknown(value)
+  const text = value.trim()
+  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text) ?? []
+  const known = Object.entries(units).find(([short]) => short === unit)?.[1]
+  if (text.startsWith("-")) return Option.none()
+  return Duration.decodeUnknown(known === undefined ? text : `${amount} ${known}`)
+}
+
 const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Duration.Duration, ConfigError> =>
-  Effect.try({
-    try: () => Duration.decode(value),
-    catch: () => new ConfigError({ key, reason: `"${String(value)}" is not a duration such as "30 seconds"` })
+  Option.match(parseDuration(value), {
+    onNone: () => new ConfigError({ key, reason: `"${String(value)}" is not a duration such as 30s or "30 seconds"` }),
+    onSome: Effect.succeed
   })
 
 /** Puts the defaults in place; a value that cannot be used is a `ConfigError` that names its key. */

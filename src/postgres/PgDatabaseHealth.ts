@@ -91,25 +91,27 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
                   WHERE a.attrelid = to_regclass(w.name) AND a.attname = 'id' AND a.attidentity = '' AND NOT a.attisdropped)
                 THEN pg_get_serial_sequence(w.name, 'id') END AS name
               FROM jsonb_to_recordset(${JSON.stringify(there)}::jsonb) AS w (name text)) AS s
-            WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')
-            UNION ALL SELECT 'SCHEMA ' || n.nspname, 'CREATE' FROM pg_namespace n
-              WHERE ${missing.length}::integer > 0 AND n.nspname = ${schemaName}
-                AND NOT has_schema_privilege(n.oid, 'CREATE')`.pipe(rows("looking at the privileges", Right))
-        if (lacking.length === 0) return fine("privileges", "the role may do what applying needs")
-        return wrong(
-          "privileges",
-          "database",
-          lacking.map(({ name, right }) => `${right} on ${name} is not granted`).join("\n"),
-          `Let an administrator run what es-ops schema prints, and: ${lacking
-            .filter(({ right }) => right !== "CREATE")
-            .map(({ name, right }) => `GRANT ${right} ON ${name} TO <role>;`)
-            .join(" ")}`.replace(/, and: $/, ".")
+            WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')`.pipe(
+          rows("looking at the privileges", Right)
         )
+        const uncreatable = yield* Effect.forEach(missing, homeOf)
+        const needed = uncreatable.flat().filter(({ table }) => !table.optional)
+        const without = uncreatable.flat().filter(({ table }) => table.optional)
+        if (lacking.length + needed.length > 0) return missingRights(lacking, needed)
+        if (without.length === 0) return fine("privileges", "the role may do what applying needs")
+        return wrong("privileges", "state", saying(without), `Seeds are applied without history. ${letCreate(without)}`)
       })
-    const schemaName = Option.match(config.schema, {
-      onNone: () => sql`current_schema()`,
-      onSome: (name) => sql`${name}`
-    })
+
+    /** Where a table that is missing would be created, if it may not be there. */
+    const homeOf = (table: PgTable) =>
+      Effect.map(
+        sql`SELECT coalesce(n.nspname, ${table.schema ?? "none of the search path"}) AS name,
+            CASE WHEN n.oid IS NULL THEN 'there is no such schema' ELSE 'CREATE is not granted' END AS right
+          FROM (SELECT ${table.schema === undefined ? sql`current_schema()` : sql`${table.schema}::name`} AS name) AS s
+            LEFT JOIN pg_namespace n ON n.nspname = s.name
+          WHERE n.oid IS NULL OR NOT has_schema_privilege(n.oid, 'CREATE')`.pipe(rows("looking at the schemas", Right)),
+        (found) => found.map(({ name, right }): Uncreatable => ({ table, schema: name, reason: right }))
+      )
 
     const lock = Effect.map(
       holderOf(sql, config.lockKey),
@@ -175,6 +177,28 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
     })
   })
 )
+
+/** A table that is missing and that this role may not create. */
+interface Uncreatable {
+  readonly table: PgTable
+  readonly schema: string
+  readonly reason: string
+}
+
+const saying = (list: ReadonlyArray<Uncreatable>): string =>
+  list.map(({ reason, schema, table }) => `${table.name} is missing, and on schema ${schema}: ${reason}`).join("\n")
+
+const letCreate = (list: ReadonlyArray<Uncreatable>): string =>
+  list.length === 0
+    ? ""
+    : `Let an administrator run what es-ops schema prints${list[0]?.table.schema === undefined ? "" : ", which creates the schema as well"}.`
+
+const missingRights = (lacking: ReadonlyArray<typeof Right.Type>, needed: ReadonlyArray<Uncreatable>): Finding => {
+  const missing = lacking.map(({ name, right }) => `${right} on ${name} is not granted`)
+  const grants = lacking.map(({ name, right }) => `GRANT ${right} ON ${name} TO <role>;`)
+  const detail = [...missing, ...(needed.length === 0 ? [] : [saying(needed)])].join("\n")
+  return wrong("privileges", "database", detail, [letCreate(needed), ...grants].filter((part) => part !== "").join(" "))
+}
 
 const events = '"kumiko_events"'
 

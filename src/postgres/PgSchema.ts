@@ -80,19 +80,22 @@ const tablesOf = (
   config: OperationConfig["Type"],
   options: TableOptions
 ): readonly [PgTable, PgTable, ...ReadonlyArray<PgTable>] => {
-  const qualified = (name: string) =>
-    Tables.quote(Option.match(config.schema, { onNone: () => name, onSome: (schema) => `${schema}.${name}` }))
+  const schema = Option.getOrUndefined(config.schema)
   return [
-    Tables.markers(qualified(config.table), config.table),
-    Tables.attempts(qualified(config.attemptsTable), config.attemptsTable),
+    Tables.markers(config.table, schema),
+    Tables.attempts(config.attemptsTable, schema),
     ...(options.eventStore ? Tables.eventStore : []),
     ...options.tables.map(Tables.owned)
   ]
 }
 
-/** The statements that create all tables, for an administrator. */
-export const ddl = (config: OperationConfig["Type"], options: TableOptions): ReadonlyArray<string> =>
-  tablesOf(config, options).flatMap(({ statements }) => statements)
+/** The statements that create whatever is missing, for an administrator: they can be run again. */
+export const ddl = (config: OperationConfig["Type"], options: TableOptions): ReadonlyArray<string> => [
+  ...Option.toArray(Option.map(config.schema, (schema) => `CREATE SCHEMA IF NOT EXISTS ${Tables.quote(schema)}`)),
+  ...tablesOf(config, options).flatMap(({ statements }) =>
+    statements.map((statement) => statement.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) /, "CREATE $1 IF NOT EXISTS "))
+  )
+]
 
 const ColumnRow = Schema.Struct({
   table_name: Schema.String,

@@ -13,6 +13,8 @@ export interface Column {
 /** A table by its quoted name, with what it must have and the statements that create it. */
 export interface PgTable {
   readonly name: string
+  /** The schema that the settings name; where they do not, the search path decides. */
+  readonly schema: string | undefined
   readonly columns: ReadonlyArray<Column>
   readonly statements: ReadonlyArray<string>
   /** Whether we can do without it where it may not be created. */
@@ -35,17 +37,24 @@ const create = (quoted: string, defined: ReadonlyArray<Defined>): string =>
   `CREATE TABLE ${quoted} (\n${defined.map(([name, , ddl]) => `  ${name} ${ddl}`).join(",\n")}\n)`
 
 /** The marker table of the system that we are drop-in for: never altered, never given another column. */
-export const markers = (quoted: string, table: string): PgTable => ({
-  name: quoted,
-  columns: columns(markerColumns),
-  statements: [
-    create(quoted, markerColumns),
-    `CREATE INDEX ${quote(indexName(table, "type_idx"))} ON ${quoted} (operation_type)`
-  ],
-  optional: false,
-  closed: true,
-  writes: ["INSERT"]
-})
+export const markers = (table: string, schema: string | undefined): PgTable => {
+  const quoted = qualified(table, schema)
+  return {
+    name: quoted,
+    schema,
+    columns: columns(markerColumns),
+    statements: [
+      create(quoted, markerColumns),
+      `CREATE INDEX ${quote(indexName(table, "type_idx"))} ON ${quoted} (operation_type)`
+    ],
+    optional: false,
+    closed: true,
+    writes: ["INSERT"]
+  }
+}
+
+const qualified = (name: string, schema: string | undefined): string =>
+  quote(schema === undefined ? name : `${schema}.${name}`)
 
 const markerColumns: ReadonlyArray<Defined> = [
   ["id", "text", "text PRIMARY KEY"],
@@ -57,17 +66,21 @@ const markerColumns: ReadonlyArray<Defined> = [
 ]
 
 /** Our own table: every attempt at every operation. */
-export const attempts = (quoted: string, table: string): PgTable => ({
-  name: quoted,
-  columns: columns(attemptColumns),
-  statements: [
-    create(quoted, attemptColumns),
-    `CREATE INDEX ${quote(indexName(table, "operation_idx"))} ON ${quoted} (operation_id, id)`
-  ],
-  optional: true,
-  closed: true,
-  writes: ["INSERT"]
-})
+export const attempts = (table: string, schema: string | undefined): PgTable => {
+  const quoted = qualified(table, schema)
+  return {
+    name: quoted,
+    schema,
+    columns: columns(attemptColumns),
+    statements: [
+      create(quoted, attemptColumns),
+      `CREATE INDEX ${quote(indexName(table, "operation_idx"))} ON ${quoted} (operation_id, id)`
+    ],
+    optional: true,
+    closed: true,
+    writes: ["INSERT"]
+  }
+}
 
 const attemptColumns: ReadonlyArray<Defined> = [
   ["id", "bigint", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"],
@@ -117,6 +130,7 @@ const archivedColumns: ReadonlyArray<Defined> = [
 export const eventStore: ReadonlyArray<PgTable> = [
   {
     name: quote("kumiko_events"),
+    schema: undefined,
     columns: columns(eventColumns),
     statements: [
       create("kumiko_events", eventColumns),
@@ -132,6 +146,7 @@ export const eventStore: ReadonlyArray<PgTable> = [
   },
   {
     name: quote("kumiko_archived_streams"),
+    schema: undefined,
     columns: columns(archivedColumns),
     statements: [
       create("kumiko_archived_streams", archivedColumns),
@@ -152,10 +167,14 @@ export const owned = (table: Feature.Table): PgTable => {
   const body = [...table.columns.map(columnDdl), primary, ...unique].join(",\n  ")
   return {
     name,
+    schema: undefined,
     columns: table.columns.map((column) => ({ name: column.name, type: column.type })),
     statements: [
       `CREATE TABLE ${name} (\n  ${body}\n)`,
-      ...(table.indexes ?? []).map((names) => `CREATE INDEX ON ${name} (${list(names)})`)
+      ...(table.indexes ?? []).map(
+        (names) =>
+          `CREATE INDEX ${quote(indexName([table.name, ...names].join("_"), "idx"))} ON ${name} (${list(names)})`
+      )
     ],
     optional: false,
     closed: false,

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { chmod, mkdir, writeFile } from "node:fs/promises"
+import { chmod, mkdir, readdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe } from "../operation/Attempt.js"
 import { DatabaseError } from "../operation/OperationError.js"
@@ -43,9 +43,15 @@ export const layer = (options: {
     })
   ).pipe(abandonable)
 
+/** What the folder of an embedded database holds: anything else is somebody's own, and the folder is not ours to close and hide from git. */
+const ours = /^(\.gitignore|data|\.draft-.*|(?:claim|lock)-.*\.json)$/
+
 const prepareFolder = (folder: string): Effect.Effect<void, DatabaseError> =>
   attempt(folder, async () => {
     await mkdir(folder, { recursive: true, mode: 0o700 })
+    const others = (await readdir(folder)).filter((name) => !ours.test(name))
+    if (others.length > 0)
+      throw new Error(`the folder has other files in it (${others[0] ?? ""}): name an empty or a new one`)
     await chmod(folder, 0o700)
     await writeFile(join(folder, ".gitignore"), "*\n")
   })

@@ -24,18 +24,33 @@ export const examine: Effect.Effect<
 > = Effect.gen(function* () {
   const health = yield* DatabaseHealth
   const database = yield* health.examine
-  const seeds = yield* Effect.catchTag(
-    Effect.suspend(() => examineSeeds),
-    "SeedsInconsistent",
-    () =>
-      // The tables cannot be read as they are, which the findings on the database say.
-      Effect.map(
-        Effect.suspend(() => flags),
-        (found) => [found]
-      )
+  const seeds = yield* Effect.suspend(() => examineSeeds).pipe(
+    Effect.catchTags({
+      // The tables cannot be read as they are, or not by this role, which the findings on the database say.
+      SeedsInconsistent: () =>
+        Effect.map(
+          Effect.suspend(() => flags),
+          (found) => [found]
+        ),
+      DatabaseError: (error) =>
+        error.connectionLost
+          ? error
+          : Effect.map(
+              Effect.suspend(() => flags),
+              (found) => [unread(error), found]
+            )
+    })
   )
   return [...database, ...seeds]
 }).pipe(Effect.withSpan("SeedDoctor.examine"))
+
+const unread = ({ message }: DatabaseError): Finding =>
+  wrong(
+    "seeds",
+    "database",
+    `their record cannot be read: ${message}`,
+    "Grant the role SELECT on the marker and attempts tables."
+  )
 
 /** The findings on the seeds alone. */
 export const examineSeeds: Effect.Effect<

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import { OperationId, seedMigration } from "../operation/Operation.js"
+import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
 import type {
   AlreadyApplied,
@@ -24,6 +25,7 @@ import type { Replica } from "../operation/Replica.js"
 import type { StepError } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedAttempt from "./SeedAttempt.js"
+import * as SeedCheck from "./SeedCheck.js"
 import * as SeedPlan from "./SeedPlan.js"
 import { SeedsInconsistent } from "./SeedProblem.js"
 import { NotApplied, UnknownSeed } from "./SeedReport.js"
@@ -47,7 +49,7 @@ export const mark = (
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
   UnknownSeed | SeedsInconsistent | LedgerError,
-  SeedSource | OperationLock | OperationLog | OperationConfig | Transactor | Replica
+  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
@@ -86,13 +88,14 @@ export const unmark = (
   options: MarkOptions
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
-  NotApplied | LedgerError,
-  OperationLock | OperationLog | OperationConfig | Transactor | Replica
+  NotApplied | SeedsInconsistent | LedgerError,
+  OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
     const { appliedBy, id, reason } = options
+    yield* refuseTables
     const [known] = (yield* log.markers).filter((marker) => marker.id === id && marker.operationType === seedMigration)
     if (known === undefined) return yield* new NotApplied({ id })
     const marker = { id: known.id, operationType: seedMigration }
@@ -114,13 +117,19 @@ export const unmark = (
 /** Attempts, newest first: of one seed, or of all operations. An id that no seed, marker or attempt bears is `UnknownSeed`. */
 export const history = (
   id?: string
-): Effect.Effect<ReadonlyArray<Attempt>, UnknownSeed | DatabaseError, SeedSource | OperationLog> =>
+): Effect.Effect<
+  ReadonlyArray<Attempt>,
+  UnknownSeed | SeedsInconsistent | DatabaseError,
+  SeedSource | OperationLog | DatabaseHealth
+> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    if (id === undefined) return yield* log.attempts({})
-    const attempts = id === "" ? [] : yield* log.attempts({ id: OperationId.make(id) })
-    if (attempts.length > 0 || (yield* log.applied).has(id)) return attempts
-    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    if (id === undefined) return yield* SeedCheck.blamingTables(log.attempts({}))
+    const attempts = id === "" ? [] : yield* SeedCheck.blamingTables(log.attempts({ id: OperationId.make(id) }))
+    if (attempts.length > 0 || (yield* SeedCheck.blamingTables(log.applied)).has(id)) return attempts
+    const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
+    if (unreadable !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable] })
     const known = entries.map((entry): string => entry.id)
     return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
   }).pipe(Effect.withSpan("SeedLedger.history"))
@@ -155,15 +164,29 @@ const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | Transact
     cause
   })
 
+/** Tables of another shape are refused before anything is written to them. */
+const refuseTables: Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> = Effect.flatMap(
+  SeedCheck.tables,
+  ([problem, ...others]) =>
+    problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
+)
+
 /** The seed of this id, if the source can be read and no other operation bears its id. */
 const entryOf = (
   id: string
-): Effect.Effect<SeedEntry, UnknownSeed | SeedsInconsistent | DatabaseError, SeedSource | OperationLog> =>
+): Effect.Effect<
+  SeedEntry,
+  UnknownSeed | SeedsInconsistent | DatabaseError,
+  SeedSource | OperationLog | DatabaseHealth
+> =>
   Effect.gen(function* () {
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const applied = yield* Effect.flatMap(OperationLog, (log) => log.applied)
+    const applied = yield* SeedCheck.blamingTables(Effect.flatMap(OperationLog, (log) => log.applied))
+    const tables = yield* SeedCheck.tables
     const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
-    const [problem, ...others] = [...problems, ...taken]
+    // What is wrong with other seeds is no reason not to mend the record of this one.
+    const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
+    const [problem, ...others] = [...own, ...tables, ...taken]
     if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))

@@ -21,6 +21,7 @@ import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedProblem } from "./SeedProblem.js"
 import type { SeedEntry } from "./SeedSource.js"
 import { hashOf, SeedSource } from "./SeedSource.js"
+import * as SkipFlag from "./SkipFlag.js"
 
 /** One seed with its state and everything that is known of it. */
 export interface SeedStatusEntry {
@@ -62,13 +63,14 @@ export const status: Effect.Effect<
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { entries, problems, warnings } = yield* source.discover
-  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
   const markers = new Map(
     (yield* SeedCheck.blamingTables(log.markers)).map((marker): [string, Marker] => [marker.id, marker])
   )
   const attempts = yield* SeedCheck.blamingTables(log.attempts({}))
   const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
   const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
+  yield* Effect.forEach([...warnings, ...checked.warnings], (warning) => Effect.logWarning(warning), { discard: true })
+  if ((yield* SkipFlag.read(SkipFlag.all)) === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
   const lastAttempts = new Map(
     attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt])

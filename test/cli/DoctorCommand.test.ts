@@ -84,8 +84,50 @@ describe("the doctor", () => {
     assert.include(found["privileges"], "USAGE on SEQUENCE public.kumiko_events_id_seq is not granted")
     await query(`DROP TABLE es_ops_attempts`)
     const uncreated = await wrongs(run, { DATABASE_URL: Database.url(name, role, "pw") }, 6)
-    assert.include(uncreated["privileges"], "CREATE on SCHEMA public is not granted")
-    assert.include(uncreated["privileges"], "es-ops schema")
+    assert.include(uncreated["privileges"], 'INSERT on "kumiko_es_operations" is not granted')
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+
+  it("finds that the record cannot be read, and says all that it found besides", async () => {
+    const { name, query, run } = await applied()
+    const role = `blind_${name}`
+    await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON SCHEMA public TO ${role}`)
+    const found = await wrongs(run, { DATABASE_URL: Database.url(name, role, "pw") }, 6)
+    assert.deepStrictEqual(Object.keys(found), ["privileges", "seeds"])
+    assert.include(found["privileges"], 'SELECT on "kumiko_es_operations" is not granted')
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+
+  it("finds a schema of the settings that is not there, or not open to the role", async () => {
+    const { env, name, query } = await database()
+    const { run } = await project({
+      "es-ops.config.mjs": `export default { schema: "ops" }`,
+      "seeds/1.ts": tenant("one")
+    })
+    const absent = await wrongs(run, env, 6)
+    assert.include(absent["privileges"], "is missing, and on schema ops: there is no such schema")
+    assert.include(absent["privileges"], "es-ops schema prints, which creates the schema as well")
+    const role = `ops_${name}`
+    await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw'; CREATE SCHEMA ops AUTHORIZATION ${role}`)
+    const closed = await wrongs(run, { DATABASE_URL: Database.url(name, role, "pw") }, 6)
+    assert.include(closed["privileges"], '"kumiko_events" is missing, and on schema public: CREATE is not granted')
+    assert.notInclude(closed["privileges"], '"es_ops_attempts"')
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}; DROP SCHEMA IF EXISTS ops`)
+    const { stdout } = await run(["schema"])
+    await query(stdout)
+    await query(stdout)
+    assert.deepStrictEqual(await wrongs(run, env, 0), {})
+    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+  })
+
+  it("finds that there is no history and can be none, with exit 4: seeds are applied without", async () => {
+    const { name, query, run } = await applied()
+    const role = `plain_${name}`
+    await query(`DROP TABLE es_ops_attempts; CREATE ROLE ${role} LOGIN PASSWORD 'pw';
+      GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+    const found = await wrongs(run, { DATABASE_URL: Database.url(name, role, "pw") }, 4)
+    assert.include(found["privileges"], '"es_ops_attempts" is missing')
+    assert.include(found["privileges"], "Seeds are applied without history.")
     await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 
@@ -102,6 +144,11 @@ describe("the doctor", () => {
     const refused = await run(["seed:apply", "--json"], env)
     assert.strictEqual(refused.code, 4, refused.stderr)
     assert.include(refused.stdout, '"_tag": "TableMismatch"')
+    for (const words of [["seed:status"], ["seed:mark", "1", "--reason", "x"], ["seed:unmark", "1", "--reason", "x"]]) {
+      const other = await run([...words, "--json"], env)
+      assert.deepStrictEqual([other.code, decodeError(other.stdout).error._tag], [4, "SeedsInconsistent"])
+      assert.include(other.stderr, "kumiko_es_operations")
+    }
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(es_ops|kumiko_e)'"), [
       { relname: "kumiko_es_operations" },
       { relname: "kumiko_es_operations_pkey" }

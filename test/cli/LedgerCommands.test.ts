@@ -163,13 +163,16 @@ describe("schema", () => {
     await admin((client) => client.query(text.stdout), url)
     const role = `schema_${name}`
     await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw';
-      GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+      GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role};
+      GRANT UPDATE ON read_tenants, read_users, read_tenant_memberships TO ${role}; GRANT DELETE ON kumiko_es_operations TO ${role}`)
     const before = await query("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1")
     const asRole = { DATABASE_URL: Database.url(name, role, "pw") }
     const applied = await run(["seed:apply"], asRole)
     assert.strictEqual(applied.code, 0, applied.stderr)
     assert.include(applied.stdout, "1 applied")
     assert.strictEqual((await run(["doctor"], asRole)).code, 0)
+    assert.strictEqual((await run(["seed:unmark", "1", "--reason", "x"], asRole)).code, 0)
+    assert.strictEqual((await run(["seed:mark", "1", "--reason", "x"], asRole)).code, 0)
     const after = await query("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1")
     assert.deepStrictEqual(after, before)
     assert.deepStrictEqual(decodeStatus((await run(["seed:status", "--json"], env)).stdout).counts.applied, 1)
@@ -219,6 +222,20 @@ describe("seed:new, then seed:check, then seed:apply", () => {
     assert.strictEqual((await readdir(join(folder, "seeds"))).length, 2)
     const file = await run(["seed:new", "now", "--seeds", "package.json", "--json"])
     assert.deepStrictEqual([file.code, decodeError(file.stdout).error._tag], [4, "SeedsInconsistent"])
+  })
+})
+
+describe("flags", () => {
+  it("that skip nothing are warned about, by seed:check and seed:status as by seed:apply", async () => {
+    const { env } = await database()
+    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const flags = { KUMIKO_SKIP_ES_OPS: "true", KUMIKO_SKIP_ES_OPS_1: "1" }
+    for (const words of [["seed:check"], ["seed:status"], ["seed:apply"]]) {
+      const { code, stderr } = await run(words, { ...env, ...flags })
+      assert.strictEqual(code, 0)
+      assert.include(stderr, "KUMIKO_SKIP_ES_OPS is set, but to something other than 1")
+      assert.include(stderr, 'KUMIKO_SKIP_ES_OPS_1 is set, but the seed "1" is not skippable')
+    }
   })
 })
 

@@ -223,7 +223,7 @@ describe("seed:apply and seed:status", () => {
       const { code, stderr, stdout } = await running.result
       assert.strictEqual(code, expected, stderr)
       assert.include(stderr, "rolled back")
-      assert.deepStrictEqual(decodeApply(stdout).notAttempted, ["1", "2"])
+      assert.deepStrictEqual(decodeApply(stdout).notAttempted, ["2"])
     }
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
     assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts ORDER BY id"), [
@@ -268,7 +268,7 @@ describe("seed:apply and seed:status", () => {
     const rejects = await run(["seed:apply", "--seeds", "rejects", "--json"], env)
     assert.strictEqual(rejects.code, 1, rejects.stderr)
     assert.include(rejects.stderr, "nobody awaits this")
-    assert.deepStrictEqual(decodeApply(rejects.stdout).notAttempted, ["3"])
+    assert.strictEqual(decodeApply(rejects.stdout).failed?.id, "3")
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
   })
 
@@ -506,7 +506,13 @@ describe("wrong input", () => {
       ["seed:aply"],
       ["seed:status", "--nope"],
       ["seed:status", "--late", "never"],
-      ["seed:status", "--lock-timeout", "soon"]
+      ["seed:status", "--lock-timeout", "soon"],
+      ["seed:status", "--lock-timeout", "-5 seconds"],
+      ["seed:status", "--embedded-dir", ""],
+      ["seed:status", "--seeds", ""],
+      ["seed:aply", "--help"],
+      ["seed:status", "--wizard"],
+      ["--completions", "powershell"]
     ]) {
       const { code, stderr, stdout } = await shared.run([...args, "--json"], {
         DATABASE_URL: "postgres://u@127.0.0.1:1/d"
