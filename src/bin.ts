@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import process from "node:process"
+import * as LastWords from "./cli/LastWords.js"
 import * as Main from "./cli/Main.js"
 import * as Terminal from "./cli/Terminal.js"
 
@@ -36,6 +37,7 @@ const unhandled = (reason: unknown): void => {
     `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
   )
   if (ending !== undefined) return
+  LastWords.blame(reason)
   end(1)
   interrupt()
 }
@@ -43,9 +45,12 @@ process.on("unhandledRejection", unhandled)
 process.on("uncaughtException", unhandled)
 
 process.on("exit", () => {
-  if (finished || ending !== undefined) return
-  process.stderr.write("error: a seed ended the process; what was under way was rolled back\n")
-  process.exitCode = 1
+  if (finished) return
+  if (ending === undefined) {
+    process.exitCode = 1
+    process.stderr.write("error: a seed ended the process; what was under way was rolled back\n")
+    LastWords.write("a seed ended the process")
+  } else LastWords.write("it was ended at once")
 })
 
 let interrupt = (): void => undefined

@@ -16,6 +16,7 @@ import type { Observer } from "../seed/SeedSequence.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
 import { exitCode } from "./Failure.js"
+import * as LastWords from "./LastWords.js"
 import * as Layout from "./Layout.js"
 import type { LiveLine } from "./LiveLine.js"
 import * as Live from "./LiveLine.js"
@@ -57,6 +58,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     const terminal = yield* Terminal
     const live = yield* Live.make
     const seen = yield* Ref.make(unseen)
+    if (given.json) LastWords.set((reason) => Option.some(lastDocument(given, Effect.runSync(Ref.get(seen)), reason)))
     const applying = Effect.gen(function* () {
       const settings = yield* Settings.resolveAll(given)
       const options = {
@@ -72,9 +74,31 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
         Effect.flatMap(Ref.get(seen), (before) => end(terminal, given, before, exit))
       )
     return yield* Report.stoppable(applying, (inTime) =>
-      Effect.flatMap(Ref.get(seen), (before) => ended(Exit.fail(interrupted(before, given.dryRun, inTime))))
+      Effect.flatMap(Ref.get(seen), (before) =>
+        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime))))
+      )
     ).pipe(Effect.sandbox, Effect.mapError(Report.failureOf), Effect.exit, Effect.flatMap(ended))
   }).pipe(Effect.scoped)
+
+/** The document of a run whose process ends now. */
+const lastDocument = ({ dryRun }: Given, seen: Seen, reason: string): string => {
+  const { running } = seen
+  const failure: RunFailure = Option.match(running, {
+    onNone: () => ({ _tag: "ProcessEnded", message: reason }),
+    onSome: (id) => ({ _tag: "SeedFailed", id, cause: new Error(reason), message: `seed "${id}" failed: ${reason}` })
+  })
+  const report = { outcomes: seen.outcomes, notAttempted: leftOf(seen, running), skippedAll: Option.none(), dryRun }
+  return documentOf(report, Option.some(failure))
+}
+
+const documentOf = (report: SeedReport, failure: Option.Option<RunFailure>): string =>
+  DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure))
+
+/** What was planned, without what was done and the seed that ended the run. */
+const leftOf = ({ outcomes, planned }: Seen, failed: Option.Option<string>): ReadonlyArray<string> => {
+  const done = new Set(outcomes.map(({ id }) => id))
+  return planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
+}
 
 /** The document of a `seed:apply` that ended before it began. */
 export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, Terminal> =>
@@ -137,14 +161,13 @@ const end = (
 ): Effect.Effect<number> =>
   Effect.gen(function* () {
     const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
-    const done = new Set(seen.outcomes.map(({ id }) => id))
     const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
-    const left = seen.planned.filter((id) => !done.has(id) && !Option.contains(failed, id))
     const report: SeedReport = Exit.isSuccess(exit)
       ? exit.value
-      : { outcomes: seen.outcomes, notAttempted: left, skippedAll: Option.none(), dryRun }
+      : { outcomes: seen.outcomes, notAttempted: leftOf(seen, failed), skippedAll: Option.none(), dryRun }
+    LastWords.unset()
     yield* json
-      ? terminal.out(DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure)))
+      ? terminal.out(documentOf(report, failure))
       : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
     yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => Report.explain(terminal, error) })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })

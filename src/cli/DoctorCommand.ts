@@ -26,7 +26,7 @@ export const run = (given: Settings.DatabaseGiven): Effect.Effect<number, never,
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
       const without = (error: DatabaseError | EsOps.EmbeddedInUse) =>
-        Effect.map(withoutDatabase(settings, SeedDoctor.examineSeeds), (seeds) => [unreachable(error), ...seeds])
+        Effect.map(withoutDatabase(settings, SeedDoctor.examineSource), (seeds) => [unreachable(error), ...seeds])
       const found = yield* withDatabase(settings, SeedDoctor.examine).pipe(
         Effect.catchTags({ DatabaseError: without, EmbeddedInUse: without })
       )

@@ -31,7 +31,7 @@ const next: { readonly [tag: string]: string } = {
   SeedFailed: "Mend the seed, then run es-ops seed:apply again; what was applied before it stays applied.",
   SeedFailedElsewhere: "Mend the seed, then run es-ops seed:apply again.",
   SeedsPending: "Run es-ops seed:apply.",
-  SeedsInconsistent: "Mend what is listed; es-ops seed:check looks again, without a database.",
+  SeedsInconsistent: "Mend what is listed, then run the command again.",
   CommitUnknown: "Run es-ops seed:status.",
   DatabaseError: "es-ops doctor looks for the reason.",
   UsageError: "See es-ops --help."

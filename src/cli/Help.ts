@@ -34,7 +34,7 @@ const overview = (version: string, commands: ReadonlyArray<CommandWord>, width: 
     width
   ),
   "",
-  "The database is the one that DATABASE_URL names, or say --embedded for a local one.",
+  ...Layout.wrapped("The database is the one that DATABASE_URL names, or say --embedded for a local one.", width),
   "es-ops <command> --help shows the options of a command.",
   "es-ops --completions bash|zsh|fish prints completions for a shell.",
   "",

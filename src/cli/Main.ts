@@ -26,7 +26,7 @@ import * as SchemaCommand from "./SchemaCommand.js"
 import * as Settings from "./Settings.js"
 import * as StatusCommands from "./StatusCommands.js"
 import { keepStdoutForResults, Terminal, withoutColour } from "./Terminal.js"
-import type { CommandWord } from "./Words.js"
+import type { CommandWord, OptionWord } from "./Words.js"
 import * as Words from "./Words.js"
 
 /** What a command line asks for: done after its words are understood. */
@@ -69,10 +69,8 @@ export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, R
     }
     const help = Help.requested(argv.slice(2), words)
     if (Option.isSome(help)) return yield* Effect.as(out(Help.page(version, words, help.value, width)), 0)
-    const hidden = argv.find((word) => /^--(wizard|log-level)(=|$)/.test(word))
-    if (hidden !== undefined) {
-      return yield* reportUsageError(argv, new UsageError({ reason: `Received unknown argument: '${hidden}'` }))
-    }
+    const wrong = misunderstood(argv.slice(2), words)
+    if (wrong !== undefined) return yield* reportUsageError(argv, new UsageError({ reason: wrong }))
     const failure = yield* Command.run(command, { name: "es-ops", version })(
       argv.filter((word) => !Help.isHelp(word))
     ).pipe(
@@ -140,6 +138,26 @@ const reportUsage = (
   return reportUsageError(argv, usage)
 }
 
+/** What the library takes for something else: a word that is no command, an option for the value of another one, options of its own. */
+const misunderstood = (words: ReadonlyArray<string>, commands: ReadonlyArray<CommandWord>): string | undefined => {
+  const [first = ""] = words
+  const command = commands.find(({ name }) => name === first)
+  if (command === undefined)
+    return first === "--version" ? undefined : `"${first}" is no command; there are: ${names.join(", ")}`
+  const isOption = (word = "") => command.options.some(({ name }) => word.split("=")[0] === `--${name}`)
+  const foreign = words.find((word) => /^--(wizard|log-level|completions|version)(=|$)/.test(word))
+  if (foreign !== undefined) return `${command.name} has no option ${foreign}`
+  const bare = command.options.find(({ name, value }) =>
+    words.some(
+      (word, at) => word === `--${name}` && Option.isSome(value) && (at + 1 === words.length || isOption(words[at + 1]))
+    )
+  )
+  return bare === undefined ? undefined : givenOnce(bare)
+}
+
+const givenOnce = ({ name, value }: OptionWord): string =>
+  `--${name} must be given once${Option.match(value, { onNone: () => "", onSome: (of) => ` and with a value: --${name} ${of.name}` })}`
+
 const reportUsageError = (argv: ReadonlyArray<string>, usage: UsageError) => {
   const json = argv.some((word) => /^--json(=|$)/.test(word))
   return json && argv[2] === "seed:apply" ? ApplyCommand.reportUnrun(usage) : Report.failed(json, usage)
@@ -154,13 +172,7 @@ const betterReason = (
   const options = words.find(({ name }) => argv.includes(name))?.options ?? []
   const [, unknown] = /^Received unknown argument: '--(.+)'$/.exec(text) ?? []
   const known = options.find(({ name }) => name === unknown)
-  if (known !== undefined) {
-    const value = Option.match(known.value, {
-      onNone: () => "",
-      onSome: ({ name }) => ` and with a value: --${known.name} ${name}`
-    })
-    return `--${known.name} must be given once${value}`
-  }
+  if (known !== undefined) return givenOnce(known)
   if (!text.startsWith("Expected one of the following cases")) return undefined
   const misfit = options.find(({ name, value }) =>
     argv.some((word, at) => {

@@ -10,6 +10,7 @@ import * as SeedDocument from "../seed/SeedDocument.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
 import { exitCode, nextStep, UsageError } from "./Failure.js"
+import * as LastWords from "./LastWords.js"
 import { Terminal } from "./Terminal.js"
 
 /** What was and was not done when a command is interrupted that changes nothing. */
@@ -21,10 +22,29 @@ export const command = <R>(
   work: Effect.Effect<number, RunFailure, R>,
   left: string = untouched
 ): Effect.Effect<number, never, R | Terminal> =>
-  stoppable(work, () => failed(json, { _tag: "Interrupted", message: left })).pipe(
+  Effect.sync(() => {
+    LastWords.set((reason) => (json ? Option.some(document({ _tag: "ProcessEnded", message: reason })) : Option.none()))
+  }).pipe(
+    Effect.zipRight(stoppable(work, () => failed(json, endedBy({ _tag: "Interrupted", message: left })))),
     Effect.sandbox,
-    Effect.catchAll((cause) => failed(json, failureOf(cause)))
+    Effect.catchAll((cause) => failed(json, failureOf(cause))),
+    Effect.tap(() => Effect.sync(LastWords.unset))
   )
+
+const document = ({ _tag, message }: RunFailure): string =>
+  DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
+
+/** What was thrown where nobody could catch it is the reason why a command was interrupted, if that happened. */
+export const endedBy = (interrupted: RunFailure): RunFailure =>
+  Option.match(LastWords.blamedFor(), {
+    onNone: () => interrupted,
+    onSome: (cause) => ({
+      _tag: "SeedFailed",
+      id: interrupted.id,
+      cause,
+      message: `unhandled in a seed: ${describe(cause).message}; ${interrupted.message}`
+    })
+  })
 
 /** How long work that is interrupted may take to end in order. */
 const patience = "1500 millis"
@@ -50,10 +70,10 @@ export const stoppable = <A, E, R, R2>(
 export const failed = (json: boolean, failure: RunFailure): Effect.Effect<number, never, Terminal> =>
   Effect.gen(function* () {
     const terminal = yield* Terminal
-    const { _tag, message } = failure
-    if (json) yield* terminal.out(DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } }))
+    LastWords.unset()
+    if (json) yield* terminal.out(document(failure))
     yield* explain(terminal, failure)
-    return exitCode(_tag)
+    return exitCode(failure._tag)
   })
 
 /** What happened, and the next step, for people. */

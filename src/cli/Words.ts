@@ -120,7 +120,10 @@ const wordOf = (name: string, sections: ReadonlyArray<Section>): CommandWord => 
 const isOptional = "This setting is optional."
 
 /** The first paragraph names the library's type, the last one says whether it may be left out. */
-const aboutOf = ([, about = ""]: ReadonlyArray<string>): string => (about === isOptional ? "" : about)
+const aboutOf = ([, about = "", ...rest]: ReadonlyArray<string>): string => {
+  if (about === isOptional) return ""
+  return rest.includes(isOptional) ? about : `${about} (required)`
+}
 
 const kinds: { readonly [name: string]: "folder" | "file" } = { dir: "folder", folder: "folder", file: "file" }
 

@@ -97,8 +97,20 @@ const messageOf = (cause: unknown): string => {
   const message = read(cause, "message")
   if (Predicate.isString(message) && message !== "") return message
   if (Predicate.isString(cause)) return cause
-  return readOr(() => String(cause), "an error that cannot be read")
+  const fields = fieldsOf(cause)
+  return fields === "{}" ? readOr(() => String(cause), unreadable) : `${tagOf(cause)} ${fields}`
 }
+
+const unreadable = "an error that cannot be read"
+
+/** What an error that has no message says by its fields. */
+const fieldsOf = (cause: unknown): string => {
+  if (!Predicate.isRecord(cause)) return "{}"
+  const said = readOr(() => Object.entries(cause).filter(([key]) => !unsaid.has(key)), [])
+  return readOr(() => JSON.stringify(Object.fromEntries(said)) ?? "{}", "{}")
+}
+
+const unsaid = new Set(["_tag", "name", "message", "stack", "cause"])
 
 /** A property of anything; a getter that throws reads as absent. */
 const read = (value: unknown, key: string): unknown =>

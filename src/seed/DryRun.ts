@@ -53,10 +53,6 @@ export const run = (
     }
     const everything = Effect.gen(function* () {
       const applied = yield* log.applied
-      yield* observer.planned(
-        seeds.map(({ entry }) => entry.id),
-        rest
-      )
       yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied, observer))
       return yield* new RolledBack()
     })

@@ -52,6 +52,11 @@ const unread = ({ message }: DatabaseError): Finding =>
     "Grant the role SELECT on the marker and attempts tables."
   )
 
+/** What can be found of the seeds without a database: those that do not load, and flags. */
+export const examineSource: typeof examineSeeds = Effect.suspend(() =>
+  Effect.all([SeedStatus.status, flags]).pipe(Effect.map(([status, set]) => [...unloadable(status), set]))
+)
+
 /** The findings on the seeds alone. */
 export const examineSeeds: Effect.Effect<
   ReadonlyArray<Finding>,

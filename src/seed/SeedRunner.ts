@@ -136,8 +136,15 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
     if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
     const seeds = yield* prepare
     const { rest, selected } = yield* upTo(seeds, options.to)
-    if (selected.length > 0) yield* checkWriter(true)
-    const outcomes = yield* DryRun.run(selected, rest, options.observer ?? logging)
+    const observer = options.observer ?? logging
+    if (selected.length > 0) {
+      yield* checkWriter(true)
+      yield* observer.planned(
+        selected.map(({ entry }) => entry.id),
+        rest
+      )
+    }
+    const outcomes = yield* DryRun.run(selected, rest, observer)
     return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
 

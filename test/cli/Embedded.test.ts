@@ -62,6 +62,18 @@ describe("--embedded", () => {
     assert.strictEqual((await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])).code, 0)
   })
 
+  it("leaves a folder alone that has anything else in it", async () => {
+    const made = await Projects.make({ ".gitignore": "node_modules\n" })
+    projects.push(made)
+    const before = (await stat(made.folder)).mode
+    const refused = await made.run(["seed:status", "--embedded-dir", ".", "--json"])
+    assert.strictEqual(refused.code, 6)
+    assert.include(refused.stderr, "the folder has other files in it")
+    assert.strictEqual(await readFile(join(made.folder, ".gitignore"), "utf8"), "node_modules\n")
+    assert.strictEqual((await stat(made.folder)).mode, before)
+    assert.notInclude(await readdir(made.folder), "data")
+  })
+
   it("lets one of two processes in that come at the same moment, and takes a stale lock over once", async () => {
     const made = await Projects.make({})
     projects.push(made)

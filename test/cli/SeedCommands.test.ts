@@ -265,11 +265,31 @@ describe("seed:apply and seed:status", () => {
     const exits = await run(["seed:apply", "--seeds", "exits"], env)
     assert.strictEqual(exits.code, 1)
     assert.include(exits.stderr, "a seed ended the process")
+    const exitsJson = await run(["seed:apply", "--seeds", "exits", "--json"], env)
+    assert.deepInclude(decodeApply(exitsJson.stdout).failed, { id: "2" })
+    assert.include(exitsJson.stdout, 'seed \\"2\\" failed: a seed ended the process')
     const rejects = await run(["seed:apply", "--seeds", "rejects", "--json"], env)
     assert.strictEqual(rejects.code, 1, rejects.stderr)
     assert.include(rejects.stderr, "nobody awaits this")
-    assert.strictEqual(decodeApply(rejects.stdout).failed?.id, "3")
+    assert.deepInclude(decodeApply(rejects.stdout).failed, { id: "3" })
+    assert.deepInclude(decodeApply(rejects.stdout).failed?.error.cause, {
+      _tag: "Error",
+      message: "nobody awaits this"
+    })
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
+  })
+
+  it("write a document also when a module ends the process while it is loaded", async () => {
+    const { env } = await database()
+    const { run } = await project({ "seeds/1.ts": "process.exit(0)" })
+    for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
+      const { code, stdout } = await run([...words, "--json"], env)
+      assert.deepStrictEqual([code, decodeError(stdout).error._tag], [1, "ProcessEnded"])
+    }
+    assert.strictEqual(
+      decodeApply((await run(["seed:apply", "--json"], env)).stdout).failed?.error._tag,
+      "ProcessEnded"
+    )
   })
 
   it("do not mind a reader that has seen enough", async () => {
@@ -512,6 +532,8 @@ describe("wrong input", () => {
       ["seed:status", "--seeds", ""],
       ["seed:aply", "--help"],
       ["seed:status", "--wizard"],
+      ["seed:mark", "1", "--reason"],
+      ["seed:status", "--seeds"],
       ["--completions", "powershell"]
     ]) {
       const { code, stderr, stdout } = await shared.run([...args, "--json"], {

@@ -117,15 +117,18 @@ describe("a signal", () => {
     yield* Effect.onInterrupt(Effect.never, () => Effect.zipRight(Effect.log("ending"), Effect.never))`
       )
     })
-    const running = start(["seed:apply"], env)
-    await running.says("inside")
-    running.process.kill("SIGINT")
-    await running.says("ending")
-    running.process.kill("SIGINT")
-    const { code, stdout } = await running.result
-    assert.strictEqual(code, 130)
-    // Nothing was waited for, not even the closing lines.
-    assert.strictEqual(stdout, "")
+    for (const json of [false, true]) {
+      const running = start(["seed:apply", ...(json ? ["--json"] : [])], env)
+      await running.says("inside")
+      running.process.kill("SIGINT")
+      await running.says("ending")
+      running.process.kill("SIGINT")
+      const { code, stdout } = await running.result
+      assert.strictEqual(code, 130)
+      // Nothing was waited for, not even the closing lines.
+      if (json) assert.include(decodeApply(stdout).failed?.error.message, "it was ended at once")
+      else assert.strictEqual(stdout, "")
+    }
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
   })
 })
