@@ -100,12 +100,14 @@ describe("the package", () => {
       else await rm(join(folder, "tsconfig.json"), { force: true })
       const { id } = decodeChange(await esOps(["seed:new", "First thing", "--json"]))
       // Without "type": "module" a .js file is CommonJS, which cannot import a package of modules.
-      const byHand = `0-by-hand.${project.type === "module" ? "js" : "mjs"}`
+      const javascript = project.type === "module" ? "js" : "mjs"
+      const typed = project.language === "TypeScript"
       await writeFile(
-        join(seeds, byHand),
+        join(seeds, `0-by-hand.${typed ? "ts" : javascript}`),
         `import { Effect } from "effect"
 import { Seed } from "effect-es-ops"
-export default Seed.make({ description: "", run: Effect.void })
+const description${typed ? ": string" : ""} = "by hand"
+export default Seed.make({ description, run: Effect.void })
 `
       )
       assert.match(await esOps(["seed:check"]), /^2 seeds checked, no problems\.\n$/)

@@ -1,6 +1,7 @@
 /**
  * Modules by their paths, TypeScript included.
  */
+import * as Module from "node:module"
 import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 
@@ -47,4 +48,16 @@ const readTypeScript = (): Promise<void> =>
       ? Promise.resolve()
       : import("tsx/esm/api").then(({ register }) => {
           register()
+          Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
         }))
+
+/**
+ * A hook of Node's loader, before tsx's: TypeScript is modules, whatever the project's package.json says. In a project that is not
+ * "type": "module" tsx leaves `.ts` to the loader of CommonJS, which it has not been told of, and which could not import this package.
+ */
+const asModules = `export const resolve = async (specifier, context, next) => {
+  const resolved = await next(specifier, context)
+  return /\\.ts(\\?|$)/.test(resolved.url) && !resolved.url.includes("/node_modules/")
+    ? { ...resolved, format: "module" }
+    : resolved
+}`

@@ -32,7 +32,7 @@ const parse = ({ parseSync, Visitor }: typeof import("oxc-parser"), path: string
   const handlers: Array<HandlerLiteral> = []
   new Visitor({
     CallExpression: ({ arguments: [first], callee }) => {
-      if (!writes.has(calledName(callee)) || first === undefined) return
+      if (!writes.has(calledName(callee) ?? "") || first === undefined) return
       const name = literalText(first)
       if (name !== undefined) handlers.push({ name, line: lineOf(first.start) })
     }
@@ -46,14 +46,37 @@ const parse = ({ parseSync, Visitor }: typeof import("oxc-parser"), path: string
   }
 }
 
-const calledName = (callee: Expression): string => {
-  if (callee.type === "Identifier") return callee.name
-  return callee.type === "MemberExpression" && callee.property.type === "Identifier" ? callee.property.name : ""
+/** The expression inside parentheses and what TypeScript adds around one. */
+const bare = (expression: Expression): Expression => {
+  switch (expression.type) {
+    case "ParenthesizedExpression":
+    case "TSAsExpression":
+    case "TSNonNullExpression":
+    case "TSSatisfiesExpression":
+    case "TSTypeAssertion":
+      return bare(expression.expression)
+    default:
+      return expression
+  }
+}
+
+const calledName = (callee: Expression): string | undefined => {
+  const called = bare(callee)
+  if (called.type === "Identifier") return called.name
+  if (called.type !== "MemberExpression") return undefined
+  if (called.property.type === "PrivateIdentifier") return undefined
+  return called.computed
+    ? literalText(called.property)
+    : called.property.type === "Identifier"
+      ? called.property.name
+      : undefined
 }
 
 const literalText = (argument: Argument): string | undefined => {
-  if (argument.type === "Literal" && typeof argument.value === "string") return argument.value
-  return argument.type === "TemplateLiteral" && argument.expressions.length === 0
-    ? argument.quasis.map(({ value }) => value.cooked ?? value.raw).join("")
+  if (argument.type === "SpreadElement") return undefined
+  const literal = bare(argument)
+  if (literal.type === "Literal" && typeof literal.value === "string") return literal.value
+  return literal.type === "TemplateLiteral" && literal.expressions.length === 0
+    ? literal.quasis.map(({ value }) => value.cooked ?? value.raw).join("")
     : undefined
 }

@@ -80,7 +80,7 @@ const seed = Projects.seedSource(`yield* SeedContext.systemWriteAs("orders:write
 describe("es-ops.config.ts", () => {
   it("names seeds, features, services and the database; options and the environment win", async () => {
     await query(`CREATE DATABASE ${name}`, Database.url("postgres"))
-    const made = await Projects.make({ "es-ops.config.ts": config(url), "migrations/1.ts": seed, "other/.keep": "" })
+    const made = await Projects.make({ "es-ops.config.ts": config(url), "migrations/1.mjs": seed, "other/.keep": "" })
     projects.push(made)
     const elsewhere = await made.run(["seed:apply", "--seeds", "other"])
     assert.deepStrictEqual([elsewhere.code, elsewhere.stdout], [0, "Nothing to do.\n"])

@@ -32,7 +32,7 @@ const wrongs = async (run: Run, env: Readonly<Record<string, string>>, code: num
 /** A database with one applied seed, and the project that it came from. */
 const applied = async () => {
   const base = await database()
-  const made = await project({ "seeds/1.ts": tenant("one") })
+  const made = await project({ "seeds/1.mjs": tenant("one") })
   const { code, stderr } = await made.run(["seed:apply"], base.env)
   assert.strictEqual(code, 0, stderr)
   return { ...base, ...made }
@@ -41,7 +41,7 @@ const applied = async () => {
 describe("the doctor", () => {
   it("finds nothing on an empty database, nor where everything is applied", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     assert.deepStrictEqual(await wrongs(run, env, 0), {})
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
     await run(["seed:apply"], env)
@@ -65,7 +65,7 @@ describe("the doctor", () => {
     await query(`CREATE FUNCTION public.current_setting(text) RETURNS text LANGUAGE sql AS $$
         SELECT CASE $1 WHEN 'server_version_num' THEN '130023' WHEN 'server_version' THEN '13.23' ELSE pg_catalog.current_setting($1) END $$;
       ALTER DATABASE ${name} SET search_path = public, pg_catalog`)
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     const found = await wrongs(run, env, 6)
     assert.match(found["server version"] ?? "", /PostgreSQL 13\.23; 14 or later is needed\nUpgrade/)
     const refused = await run(["seed:apply"], env)
@@ -102,7 +102,7 @@ describe("the doctor", () => {
     const { env, name, query } = await database()
     const { run } = await project({
       "es-ops.config.mjs": `export default { schema: "ops" }`,
-      "seeds/1.ts": tenant("one")
+      "seeds/1.mjs": tenant("one")
     })
     const absent = await wrongs(run, env, 6)
     assert.include(absent["privileges"], "is missing, and on schema ops: there is no such schema")
@@ -135,7 +135,7 @@ describe("the doctor", () => {
     const { env, query } = await database()
     await query(`CREATE TABLE kumiko_es_operations (id integer PRIMARY KEY, operation_type text NOT NULL,
       applied_at timestamptz, duration_ms integer, applied_by text, region text NOT NULL)`)
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     const { tables = "" } = await wrongs(run, env, 4)
     assert.include(tables, 'kumiko_es_operations": column "id" is integer, not text')
     assert.include(tables, 'column "notes" (text) is missing')
@@ -168,7 +168,7 @@ describe("the doctor", () => {
 
   it("finds an attempt that never ended", async () => {
     const { env, query, run, write } = await applied()
-    await write("seeds/2.ts", tenant("two"))
+    await write("seeds/2.mjs", tenant("two"))
     await query(`INSERT INTO es_ops_attempts (operation_id, operation_type, attempt, outcome, started_at, applied_by, host, pid)
       VALUES ('2', 'seed-migration', 1, 'running', now(), 'cli', 'gone', 1)`)
     const { interrupted = "" } = await wrongs(run, env, 4)
@@ -186,7 +186,7 @@ describe("the doctor", () => {
 
   it("finds seeds that were edited since they were applied", async () => {
     const { env, run, write } = await applied()
-    await write("seeds/1.ts", `${tenant("one")}// edited`)
+    await write("seeds/1.mjs", `${tenant("one")}// edited`)
     const { changed = "" } = await wrongs(run, env, 4)
     assert.include(changed, "edited since it was applied: 1")
     assert.include(changed, "new seed")
@@ -246,7 +246,7 @@ describe("the doctor", () => {
   )
 
   it("looks at an embedded database as well", async () => {
-    const { run } = await project({ "seeds/1.ts": Projects.seedSource("") })
+    const { run } = await project({ "seeds/1.mjs": Projects.seedSource("") })
     const { code, stdout } = await run(["doctor", "--embedded", "--json"])
     assert.strictEqual(code, 0, stdout)
     assert.deepStrictEqual(

@@ -22,7 +22,7 @@ import * as Database from "../support/TestDatabase.js"
 describe("seed:mark", () => {
   it("records a seed as applied without running it, with its description and duration 0; a second time says so", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     const first = await run(["seed:mark", "1", "--reason", "done by hand", "--json"], env)
     assert.strictEqual(first.code, 0, first.stderr)
     assert.deepStrictEqual(decodeChange(first.stdout), { id: "1", changed: true })
@@ -49,7 +49,7 @@ describe("seed:mark", () => {
 
   it("is refused with exit 2 for an id that no seed has, and for an empty reason; nothing is created", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     const unknown = await run(["seed:mark", "nope", "--reason", "x", "--json"], env)
     assert.deepStrictEqual([unknown.code, decodeError(unknown.stdout).error._tag], [2, "UsageError"])
     assert.include(unknown.stderr, "there are: 1")
@@ -63,7 +63,7 @@ describe("seed:mark", () => {
 describe("seed:unmark", () => {
   it("forgets a marker, so that the seed runs again; the history has both", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": Projects.seedSource("yield* Effect.void") })
+    const { run } = await project({ "seeds/1.mjs": Projects.seedSource("yield* Effect.void") })
     await run(["seed:apply"], env)
     const forgotten = await run(["seed:unmark", "1", "--reason", "restored from a backup", "--json"], env)
     assert.strictEqual(forgotten.code, 0, forgotten.stderr)
@@ -91,7 +91,7 @@ describe("seed:unmark", () => {
 
   it("is refused with exit 2 where there is no marker, or it is another operation's", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": Projects.seedSource("yield* Effect.void") })
+    const { run } = await project({ "seeds/1.mjs": Projects.seedSource("yield* Effect.void") })
     const none = await run(["seed:unmark", "1", "--reason", "x", "--json"], env)
     assert.deepStrictEqual([none.code, decodeError(none.stdout).error._tag], [2, "UsageError"])
     await run(["seed:apply"], env)
@@ -104,7 +104,7 @@ describe("seed:unmark", () => {
 
   it("and seed:mark wait for the lock, and end with exit 5 naming its holder", async () => {
     const { env, url } = await database()
-    const { run, start } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const { run, start } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     await run(["seed:apply", "--to", "1"], env)
     await admin(async (holder) => {
       await holder.query("SET application_name = 'a deploy'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
@@ -128,7 +128,7 @@ describe("seed:unmark", () => {
 describe("history", () => {
   it("is empty on a database where nothing ever happened, and exit 2 for an id that nothing bears", async () => {
     const { env } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     assert.deepStrictEqual((await run(["history"], env)).stdout, "No attempts.\n")
     assert.deepStrictEqual(decodeHistory((await run(["history", "1", "--json"], env)).stdout), [])
     const unknown = await run(["history", "nope", "--json"], env)
@@ -138,8 +138,8 @@ describe("history", () => {
   it("shows a failure with its error, below each other in columns", async () => {
     const { env } = await database()
     const { run } = await project({
-      "seeds/1-a-long-name.ts": tenant("one"),
-      "seeds/2.ts": Projects.seedSource(`return yield* Effect.fail(new RangeError("too\\n far"))`)
+      "seeds/1-a-long-name.mjs": tenant("one"),
+      "seeds/2.mjs": Projects.seedSource(`return yield* Effect.fail(new RangeError("too\\n far"))`)
     })
     await run(["seed:apply"], env)
     const { stdout } = await run(["history"], env)
@@ -155,7 +155,7 @@ describe("history", () => {
 describe("schema", () => {
   it("prints, without a database, what an administrator runs for a role that may not create tables", async () => {
     const { env, name, query, url } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     const text = await run(["schema"])
     assert.strictEqual(text.code, 0, text.stderr)
     const { statements } = decodeSchema((await run(["schema", "--json"])).stdout)
@@ -184,8 +184,8 @@ describe("schema", () => {
       "es-ops.config.js": `export default { table: "my_markers", schema: "ops", features: [] }`
     })
     const { stdout } = await run(["schema"])
-    assert.include(stdout, 'CREATE TABLE "ops"."my_markers"')
-    assert.include(stdout, 'CREATE TABLE "ops"."es_ops_attempts"')
+    assert.include(stdout, 'CREATE TABLE IF NOT EXISTS "ops"."my_markers"')
+    assert.include(stdout, 'CREATE TABLE IF NOT EXISTS "ops"."es_ops_attempts"')
     assert.notInclude(stdout, "read_tenants")
   })
 })
@@ -228,7 +228,7 @@ describe("seed:new, then seed:check, then seed:apply", () => {
 describe("flags", () => {
   it("that skip nothing are warned about, by seed:check and seed:status as by seed:apply", async () => {
     const { env } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     const flags = { KUMIKO_SKIP_ES_OPS: "true", KUMIKO_SKIP_ES_OPS_1: "1" }
     for (const words of [["seed:check"], ["seed:status"], ["seed:apply"]]) {
       const { code, stderr } = await run(words, { ...env, ...flags })
@@ -308,15 +308,15 @@ describe("seed:check", () => {
         }))
       })`
     const seeds = {
-      "seeds/1.ts": Projects.seedSource(`yield* SeedContext.systemWriteAs("app:write:known", {})`),
-      "seeds/2.ts": Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", {})`)
+      "seeds/1.mjs": Projects.seedSource(`yield* SeedContext.systemWriteAs("app:write:known", {})`),
+      "seeds/2.mjs": Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", {})`)
     }
     const named = await project({ ...seeds, "es-ops.config.mjs": dispatcher("") })
     const { code, stdout } = await named.run(["seed:check"])
     assert.strictEqual(code, 4)
     assert.match(
       stdout,
-      /^problem.*2\.ts, line 10: no write handler is named "tenant:write:create"; registered are: app:write:known\n2 seeds checked, 1 problem\.\n$/
+      /^problem.*2\.mjs, line 10: no write handler is named "tenant:write:create"; registered are: app:write:known\n2 seeds checked, 1 problem\.\n$/
     )
     const asks = await project({ ...seeds, "es-ops.config.mjs": dispatcher("yield* sql`SELECT 1`") })
     const unnamed = await asks.run(["seed:check"])

@@ -24,7 +24,7 @@ describe("seed:apply and seed:status", () => {
   it("apply once, say so, and find nothing to do the second time", async () => {
     const { env, query } = await database()
     const { run } = await project({
-      "seeds/1-one.ts": tenant("one"),
+      "seeds/1-one.mjs": tenant("one"),
       "seeds/2-two.mjs": tenant("two").replace("Option, ", "")
     })
     const first = await run(["seed:apply"], env)
@@ -44,7 +44,11 @@ describe("seed:apply and seed:status", () => {
 
   it("stop at the first failure with exit 1, and say what was done, what failed and why, and what was not attempted", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
+    const { run } = await project({
+      "seeds/1.mjs": tenant("one"),
+      "seeds/2.mjs": failing,
+      "seeds/3.mjs": tenant("three")
+    })
     const text = await run(["seed:apply"], env)
     assert.strictEqual(text.code, 1)
     assert.include(text.stdout, "failed      2\nnot run     3\n1 applied, 1 failed, 1 not attempted.\n")
@@ -106,10 +110,10 @@ describe("seed:apply and seed:status", () => {
 
   it("show an edited seed as changed, one without a file as an orphan, and go on", async () => {
     const { env } = await database()
-    const made = await project({ "seeds/1.ts": tenant("one"), "seeds/3.ts": tenant("three") })
+    const made = await project({ "seeds/1.mjs": tenant("one"), "seeds/3.mjs": tenant("three") })
     await made.run(["seed:apply"], env)
-    await made.write("seeds/1.ts", `${tenant("one")}\n// edited`)
-    const other = await project({ "seeds/1.ts": `${tenant("one")}\r\n// edited`, "seeds/2.ts": tenant("two") })
+    await made.write("seeds/1.mjs", `${tenant("one")}\n// edited`)
+    const other = await project({ "seeds/1.mjs": `${tenant("one")}\r\n// edited`, "seeds/2.mjs": tenant("two") })
     const { seeds } = decodeStatus((await other.run(["seed:status", "--json"], env)).stdout)
     assert.deepStrictEqual(
       seeds.map(({ changed, id, state }) => [id, state, changed]),
@@ -132,7 +136,11 @@ describe("seed:apply and seed:status", () => {
 
   it("show with --dry-run what would happen, and leave nothing", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": failing, "seeds/3.ts": tenant("three") })
+    const { run } = await project({
+      "seeds/1.mjs": tenant("one"),
+      "seeds/2.mjs": failing,
+      "seeds/3.mjs": tenant("three")
+    })
     const text = await run(["seed:apply", "--dry-run", "--to", "1"], env)
     assert.strictEqual(text.code, 0, text.stderr)
     assert.match(text.stdout, /^would apply 1 +\d+ ms {2}1 event\n +tenant\.created v1 of [0-9a-f-]+ \{.*"key":"one"/)
@@ -174,7 +182,7 @@ describe("seed:apply and seed:status", () => {
 
   it("keep nothing of a process that is killed between body and marker, and apply the seed once afterwards", async () => {
     const { env, query, url } = await database()
-    const { run, start } = await project({ "seeds/0.ts": tenant("zero"), "seeds/1.ts": tenant("one") })
+    const { run, start } = await project({ "seeds/0.mjs": tenant("zero"), "seeds/1.mjs": tenant("one") })
     await run(["seed:apply", "--to", "0"], env)
     await admin(async (blocker) => {
       // The marker's INSERT waits for this row; everything before it is done then.
@@ -208,9 +216,9 @@ describe("seed:apply and seed:status", () => {
     yield* Effect.log("inside")
     yield* Effect.never`
     const { run, start } = await project({
-      "seeds/0.ts": tenant("zero"),
-      "seeds/1.ts": Projects.seedSource(body),
-      "seeds/2.ts": tenant("two")
+      "seeds/0.mjs": tenant("zero"),
+      "seeds/1.mjs": Projects.seedSource(body),
+      "seeds/2.mjs": tenant("two")
     })
     await run(["seed:apply", "--to", "0"], env)
     for (const [signal, expected] of [
@@ -236,7 +244,7 @@ describe("seed:apply and seed:status", () => {
 
   it("name who holds the lock at once while they wait, and exit 5 when it takes too long", async () => {
     const { env, url } = await database()
-    const { run, start } = await project({ "seeds/1.ts": tenant("one") })
+    const { run, start } = await project({ "seeds/1.mjs": tenant("one") })
     await admin(async (holder) => {
       await holder.query("SET application_name = 'slow deploy'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const late = await run(["seed:apply", "--lock-timeout", "0s", "--json"], env)
@@ -253,9 +261,9 @@ describe("seed:apply and seed:status", () => {
   it("end when they are done, whatever a seed leaves running, and first of all when it ends the process", async () => {
     const { env, query } = await database()
     const seeds = {
-      "seeds/1.ts": Projects.seedSource(`yield* Effect.forkDaemon(Effect.forever(Effect.sleep("50 millis")))`),
-      "exits/2.ts": `${tenant("exit")}`.replace("yield*", "process.exit(0)\n    yield*"),
-      "rejects/3.ts": tenant("reject").replace(
+      "seeds/1.mjs": Projects.seedSource(`yield* Effect.forkDaemon(Effect.forever(Effect.sleep("50 millis")))`),
+      "exits/2.mjs": `${tenant("exit")}`.replace("yield*", "process.exit(0)\n    yield*"),
+      "rejects/3.mjs": tenant("reject").replace(
         "yield*",
         `void Promise.reject(new Error("nobody awaits this"))\n    yield* Effect.sleep("30 seconds")\n    yield*`
       )
@@ -281,7 +289,7 @@ describe("seed:apply and seed:status", () => {
 
   it("write a document also when a module ends the process while it is loaded", async () => {
     const { env } = await database()
-    const { run } = await project({ "seeds/1.ts": "process.exit(0)" })
+    const { run } = await project({ "seeds/1.mjs": "process.exit(0)" })
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
       assert.deepStrictEqual([code, decodeError(stdout).error._tag], [1, "ProcessEnded"])
@@ -294,7 +302,7 @@ describe("seed:apply and seed:status", () => {
 
   it("do not mind a reader that has seen enough", async () => {
     const { env } = await database()
-    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    const { start } = await project({ "seeds/1.mjs": tenant("one") })
     const running = start(["seed:status", "--json"], env)
     running.process.stdout?.destroy()
     const { code, stderr } = await running.result
@@ -338,7 +346,7 @@ describe("seed:apply and seed:status", () => {
 describe("wrong input", () => {
   let shared: Project
   beforeAll(async () => {
-    shared = await project({ "seeds/1.ts": tenant("one"), "a-file": "" })
+    shared = await project({ "seeds/1.mjs": tenant("one"), "a-file": "" })
   })
 
   /** Runs with and without --json, and gives the text of both after checking that they agree. */
@@ -424,7 +432,7 @@ describe("wrong input", () => {
     const role = `writer_${name}`
     await query(`DROP TABLE es_ops_attempts; CREATE ROLE ${role} LOGIN PASSWORD 'pw';
       GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
-    const two = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const two = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     const { code, stderr } = await two.run(["seed:apply"], { DATABASE_URL: Database.url(name, role, "pw") })
     assert.strictEqual(code, 0, stderr)
     assert.include(stderr, '"es_ops_attempts" is missing and this role may not create it')
@@ -462,7 +470,7 @@ describe("wrong input", () => {
       "seeds/06-twice.ts": tenant("a"),
       "seeds/06-twice.js": "export default 1",
       "seeds/07 flag.ts": Projects.seedSource("", "\n  skippable: true,"),
-      "seeds/07-flag.ts": Projects.seedSource("", "\n  skippable: true,"),
+      "seeds/07-flag.mjs": Projects.seedSource("", "\n  skippable: true,"),
       "seeds/08-missing.ts": "import 'not-installed'\nexport default 1"
     })
     const { error, id } = await refused(wrong, [], env, 4)
@@ -503,7 +511,7 @@ describe("wrong input", () => {
     const { env, query } = await database()
     await shared.run(["seed:apply"], env)
     await query("INSERT INTO kumiko_es_operations VALUES ('2', 'projection-rebuild', now(), 0, 'cli', null)")
-    const made = await project({ "seeds/1.ts": tenant("one"), "seeds/2.ts": tenant("two") })
+    const made = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     const { error } = await refused(made, [], env, 4)
     assert.deepStrictEqual(
       error.problems?.map(({ _tag, id }) => [_tag, id]),
@@ -553,7 +561,7 @@ describe("wrong input", () => {
 
   it("a seed that is skipped, and all seeds skipped, are no failure", async () => {
     const { env } = await database()
-    const made = await project({ "seeds/1.ts": Projects.seedSource("yield* Effect.void", "\n  skippable: true,") })
+    const made = await project({ "seeds/1.mjs": Projects.seedSource("yield* Effect.void", "\n  skippable: true,") })
     const skipped = await made.run(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS_1: "1" })
     assert.deepStrictEqual(
       [skipped.code, decodeApply(skipped.stdout).skipped],

@@ -19,9 +19,9 @@ describe("a signal", () => {
     async (signal, expected) => {
       const { env, query } = await database()
       const { run, start } = await project({
-        "seeds/1.ts": endless,
-        "seeds/0.ts": tenant("zero"),
-        "seeds/2.ts": tenant("two")
+        "seeds/1.mjs": endless,
+        "seeds/0.mjs": tenant("zero"),
+        "seeds/2.mjs": tenant("two")
       })
       const running = start(["seed:apply"], env)
       await running.says("inside")
@@ -51,7 +51,7 @@ describe("a signal", () => {
 
   it.each(signals)("%s in the wait for the lock: nothing applied, nothing left", async (signal, expected) => {
     const { env, query, url } = await database()
-    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    const { start } = await project({ "seeds/1.mjs": tenant("one") })
     await admin(async (holder) => {
       await holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       for (const words of [["seed:apply"], ["seed:apply", "--dry-run"], ["seed:mark", "1", "--reason", "x"]]) {
@@ -73,7 +73,7 @@ describe("a signal", () => {
     const address = silent.address()
     const port = address !== null && typeof address === "object" ? address.port : 0
     const env = { DATABASE_URL: `postgres://u@127.0.0.1:${port}/d` }
-    const { start } = await project({ "seeds/1.ts": tenant("one") })
+    const { start } = await project({ "seeds/1.mjs": tenant("one") })
     for (const words of [["seed:apply"], ["seed:status", "--json"], ["doctor"], ["history"]]) {
       const connected = once(silent, "connection")
       const connecting = start(words, env)
@@ -90,7 +90,7 @@ describe("a signal", () => {
   it("to a seed that cannot be stopped: the server rolls it back, and a document is written all the same", async () => {
     const { env, query } = await database()
     const { start } = await project({
-      "seeds/1.ts": Projects.seedSource(
+      "seeds/1.mjs": Projects.seedSource(
         `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     yield* Effect.log("inside")
     yield* Effect.uninterruptible(Effect.never)`
@@ -112,7 +112,7 @@ describe("a signal", () => {
     const { env, query } = await database()
     const { start } = await project({
       // Work in the process itself, which no signal interrupts, and an end that takes its time.
-      "seeds/1.ts": Projects.seedSource(
+      "seeds/1.mjs": Projects.seedSource(
         `yield* Effect.log("inside")
     yield* Effect.onInterrupt(Effect.never, () => Effect.zipRight(Effect.log("ending"), Effect.never))`
       )

@@ -8,8 +8,8 @@ import * as Reference from "../support/Reference.js"
 import * as Database from "../support/TestDatabase.js"
 
 const seeds = {
-  "seeds/1-theirs.ts": tenant("theirs"),
-  "seeds/2-ours.ts": Projects.seedSource(`
+  "seeds/1-theirs.mjs": tenant("theirs"),
+  "seeds/2-ours.mjs": Projects.seedSource(`
     const acme = yield* SeedContext.systemWriteAs("tenant:write:create", { key: "acme", name: "Acme" })
     const user = yield* SeedContext.systemWriteAs("user:write:create", { email: "a@example.com", tenantId: acme.id })
     const membership = { userId: user.id, tenantId: acme.id, roles: ["Member"] }
@@ -77,7 +77,7 @@ describe("a database of the reference", () => {
   it("gets markers as the reference writes and reads them", async () => {
     const { env, query } = await database()
     await query(`${Reference.tables}; ${Reference.readTables}`)
-    const { run } = await project({ "seeds/1.ts": tenant("one") })
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
     await run(["seed:apply"], { ...env, ES_OPS_APPLIED_BY: "ci-pipeline" })
     const [marker] = await query("SELECT * FROM kumiko_es_operations")
     assert.deepInclude(marker, {
@@ -112,7 +112,7 @@ describe("a database of the reference", () => {
     "is waited for while a session holds %s, whose holder is named",
     async (lock) => {
       const { env, url } = await database()
-      const { start } = await project({ "seeds/1.ts": tenant("one") })
+      const { start } = await project({ "seeds/1.mjs": tenant("one") })
       await admin(async (holder) => {
         await holder.query(`SET application_name = 'the reference'; BEGIN; SELECT ${lock}(1702063984)`)
         const waiting = start(["seed:apply"], env)
@@ -127,7 +127,7 @@ describe("a database of the reference", () => {
   it("makes a session of the reference wait while a seed runs, until its marker is there", async () => {
     const { env, query, url } = await database()
     const { start } = await project({
-      "seeds/1.ts": Projects.seedSource(`yield* Effect.log("inside")
+      "seeds/1.mjs": Projects.seedSource(`yield* Effect.log("inside")
     yield* Effect.repeat(sql\`SELECT 1 FROM go\`, { until: (rows) => rows.length > 0 })`)
     })
     await query("CREATE TABLE go (n integer)")
