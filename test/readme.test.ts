@@ -59,7 +59,7 @@ describe("the README", () => {
     const said = pages.map(({ stdout }) => stdout).join("\n")
     const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
     assert.isAbove(options.size, 10)
-    const own = new Set(["--to", "--dry-run", "--check", "--reason"])
+    const own = new Set(["--to", "--retry", "--dry-run", "--check", "--reason"])
     for (const option of options) {
       const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
       assert.match(readme, row, option)

@@ -31,6 +31,11 @@ export const options = {
     Options.withDescription("Apply up to and including this seed"),
     Options.optional
   ),
+  retry: Options.text("retry").pipe(
+    Options.withPseudoName("id"),
+    Options.withDescription("Run this seed again, which was interrupted half-way outside any transaction"),
+    Options.optional
+  ),
   dryRun: Options.boolean("dry-run").pipe(
     Options.withDescription("Run the pending seeds for real in one transaction, show their events, and roll it back")
   ),
@@ -39,6 +44,7 @@ export const options = {
 
 interface Given extends Settings.DatabaseGiven {
   readonly to: Option.Option<string>
+  readonly retry: Option.Option<string>
   readonly dryRun: boolean
 }
 
@@ -64,6 +70,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const options = {
         appliedBy: settings.appliedBy,
         to: Option.getOrUndefined(given.to),
+        retry: Option.getOrUndefined(given.retry),
         observer: watching(terminal, live, seen, given.json)
       }
       return yield* withDatabase(settings, given.dryRun ? SeedRunner.dryRun(options) : SeedRunner.apply(options))

@@ -51,6 +51,13 @@ export interface Attempt {
   readonly error: Option.Option<AttemptError>
 }
 
+/** The reason that an attempt outside any transaction carries: what was interrupted then is half done, and not run again by itself. */
+export const outsideTransaction = 'transaction: "none"'
+
+/** Whether an attempt was begun outside any transaction and did not end. */
+export const isHalfDone = ({ outcome, reason }: Pick<Attempt, "outcome" | "reason">): boolean =>
+  outcome === "running" || (outcome === "interrupted" && Option.contains(reason, outsideTransaction))
+
 /** An attempt to be recorded; the log gives it its id and its number. */
 export type NewAttempt = Omit<Attempt, "id" | "attempt">
 

@@ -48,6 +48,8 @@ export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
   {
     /** Tables that exist, and cannot be used as they are. */
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
+    /** Whether what belongs to a session can be relied on: not behind a pooler that gives each transaction another one. */
+    readonly hasSessions: Effect.Effect<boolean, DatabaseError>
     /** Looks at everything, writes nothing. A database that answers has findings; one that does not is a `DatabaseError`. */
     readonly examine: Effect.Effect<ReadonlyArray<Finding>, DatabaseError>
   }
@@ -56,5 +58,6 @@ export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
 /** A database in memory has what it needs. */
 export const layerMemory: Layer.Layer<DatabaseHealth> = Layer.succeed(DatabaseHealth, {
   mismatches: Effect.succeed([]),
+  hasSessions: Effect.succeed(true),
   examine: Effect.succeed([fine("connection", "in memory")])
 })

@@ -19,10 +19,12 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
   OperationLock,
   {
     /**
-     * One attempt at the lock and the re-read of the marker, inside `Transactor.run`. From here on the step can be undone to this point.
-     * The lock is released when the transaction ends.
+     * One attempt at the lock and the re-read of the marker, inside `Transactor.run` or `Transactor.session`. From here on a step that is a
+     * transaction can be undone to this point. The lock is released when the transaction, or the session, ends.
      */
     readonly claim: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
+    /** Who holds the lock at the moment. */
+    readonly holder: Effect.Effect<Option.Option<LockHolder>, DatabaseError>
     /** Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock. */
     readonly ready: Effect.Effect<boolean, DatabaseError>
   }
@@ -38,6 +40,7 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
     const self = new LockHolder({ pid: replica.pid, applicationName: "es-ops", since: Option.none() })
     return OperationLock.of({
       ready: Effect.succeed(true),
+      holder: Ref.get(database.lock),
       claim: Effect.fn("OperationLock.claim")(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
         if (Option.isNone(step)) return yield* outsideStep("claiming the lock")

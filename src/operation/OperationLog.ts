@@ -43,6 +43,14 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
       marker: { readonly id: OperationId; readonly operationType: string },
       attempt: NewAttempt
     ) => Effect.Effect<boolean, DatabaseError>
+    /** Records an attempt that begins, at once; answers with its id. Inside `Transactor.session`, after `claim`. */
+    readonly begin: (attempt: NewAttempt) => Effect.Effect<number, DatabaseError>
+    /** Ends an attempt that was begun, together with the marker if there is one. */
+    readonly finish: (
+      id: number,
+      attempt: NewAttempt,
+      marker: Option.Option<NewMarker>
+    ) => Effect.Effect<void, AlreadyApplied | DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
     /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */
@@ -90,6 +98,22 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
           yield* log.update((state) => ({ ...state, markers: rest }))
           yield* record(attempt)
           return true
+        }),
+      begin: (attempt) =>
+        Effect.zipRight(
+          record(attempt),
+          Effect.map(log.get, (state) => state.attempts.length)
+        ),
+      finish: (id, attempt, marker) =>
+        Effect.gen(function* () {
+          const { markers } = yield* log.get
+          const taken = Option.filter(marker, (given) => markers.some((other) => other.id === given.id))
+          if (Option.isSome(taken)) return yield* new AlreadyApplied({ id: taken.value.id })
+          const appliedAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
+          yield* log.update((state) => ({
+            markers: [...state.markers, ...Option.toArray(marker).map((given) => ({ ...given, appliedAt }))],
+            attempts: state.attempts.map((other) => (other.id === id ? { ...other, ...attempt } : other))
+          }))
         }),
       record,
       recordOnce: (attempt) =>

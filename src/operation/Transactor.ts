@@ -73,6 +73,11 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
       options: StepOptions<NoInfer<E> | StepError>
     ) => Effect.Effect<A, E | StepError, R>
     /**
+     * Runs `step` outside any transaction, on one connection that it has for itself: nothing of it is undone. What it asks of a `SqlClient`
+     * goes over that connection.
+     */
+    readonly session: <A, E, R>(step: Effect.Effect<A, E, R>, name: string) => Effect.Effect<A, E | DatabaseError, R>
+    /**
      * Runs `part` alone among the statements of its step, in a savepoint that is undone when it fails. Outside a step it is a transaction
      * of its own.
      */
@@ -135,6 +140,16 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
             }
             yield* memory.release
             return yield* exit
+          })
+        ),
+      session: (step) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const memory = yield* makeMemoryStep(database, undoable)
+            return yield* restore(step).pipe(
+              Effect.provideService(MemoryStep, memory.step),
+              Effect.ensuring(Effect.zipRight(memory.seal, memory.release))
+            )
           })
         ),
       turn: (part) =>

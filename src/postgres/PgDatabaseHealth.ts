@@ -54,10 +54,8 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
         })
       )
 
-    const pooler = Effect.mapBoth(PgPooler.detect(sql), {
-      onFailure: databaseError("looking for a connection pooler"),
-      onSuccess: (pooling) => poolerFinding[pooling]
-    })
+    const pooling = Effect.mapError(PgPooler.detect(sql), databaseError("looking for a connection pooler"))
+    const pooler = Effect.map(pooling, (found) => poolerFinding[found])
 
     const tables = Effect.gen(function* () {
       const missing = yield* schema.missing
@@ -173,6 +171,7 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
 
     return DatabaseHealth.of({
       mismatches: schema.mismatches,
+      hasSessions: Effect.map(pooling, (found) => found === "none" || found === "session"),
       examine: Effect.withSpan(examine, "DatabaseHealth.examine")
     })
   })

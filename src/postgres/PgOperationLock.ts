@@ -15,6 +15,7 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { databaseError } from "./PgError.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, over, PgSql, rows } from "./PgSql.js"
+import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 import type { PgTable } from "./PgTable.js"
 
@@ -96,6 +97,28 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
         yield* Effect.mapError(step.open, databaseError("opening the step"))
       }).pipe(over(step.raw))
 
+    /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
+    const claimFor = (session: PgSession["Type"], id: OperationId) =>
+      Effect.gen(function* () {
+        const [tried] =
+          yield* sql`SELECT CASE WHEN pg_try_advisory_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked,
+            (SELECT coalesce(max(id), 0)::text FROM ${sql.literal(schema.attempts)}) AS latest`.pipe(
+            rows(
+              "trying the operations lock",
+              Schema.Struct({ locked: Tried.fields.locked, latest: Tried.fields.latest })
+            )
+          )
+        if (tried?.locked === "t") session.locked(config.lockKey)
+        if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
+        if (tried?.locked !== "t") {
+          return yield* new LockHeld({
+            id,
+            holder: yield* holderOf(sql, config.lockKey),
+            latestAttempt: tried?.latest ?? 0
+          })
+        }
+      })
+
     return OperationLock.of({
       ready: Effect.gen(function* () {
         if (yield* Ref.get(complete)) return true
@@ -104,10 +127,14 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
         )
         return yield* Ref.get(complete)
       }),
+      holder: holderOf(sql, config.lockKey),
       claim: (id) =>
         Effect.flatMap(
-          Effect.serviceOption(PgStep),
-          Option.match({ onNone: () => outsideStep("claiming the lock"), onSome: (step) => claimIn(step, id) })
+          Effect.all([Effect.serviceOption(PgStep), Effect.serviceOption(PgSession)]),
+          ([step, session]) => {
+            if (Option.isSome(step)) return claimIn(step.value, id)
+            return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
+          }
         ).pipe(Effect.withSpan("OperationLock.claim", { attributes: { operation: id } }))
     })
   })

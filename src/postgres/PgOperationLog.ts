@@ -136,9 +136,13 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
       )
     const record = (attempt: NewAttempt) => recordBy(insertAttempt(attempt))
 
+    const markerInsert = (
+      marker: NewMarker
+    ) => sql`INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes)
+      VALUES (${marker.id}, ${marker.operationType}, ${marker.durationMs}, ${marker.appliedBy}, ${Option.getOrNull(marker.notes)})`
+
     const insertMarker = (marker: NewMarker) =>
-      session(sql`INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes)
-        VALUES (${marker.id}, ${marker.operationType}, ${marker.durationMs}, ${marker.appliedBy}, ${Option.getOrNull(marker.notes)})`).pipe(
+      session(markerInsert(marker)).pipe(
         Effect.catchAll((error) =>
           isSeedsOwn(error) ? refusedMarker(marker, error) : databaseError("writing the marker")(error)
         )
@@ -212,6 +216,30 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
           yield* record(attempt)
           return true
         }),
+      begin: (attempt) =>
+        sql`${insertAttempt(attempt)} RETURNING id::text`.pipe(
+          rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
+          Effect.map(([recorded]) => recorded?.id ?? 0)
+        ),
+      finish: (id, attempt, marker) => {
+        const error = Option.match(attempt.error, { onNone: () => null, onSome: (e) => JSON.stringify(e) })
+        const ended = Option.getOrNull(Option.map(attempt.endedAt, DateTime.formatIso))
+        return sql
+          .withTransaction(
+            Effect.zipRight(
+              Option.match(marker, { onNone: () => Effect.succeed([]), onSome: markerInsert }),
+              sql`UPDATE ${attempts} SET outcome = ${attempt.outcome}, ended_at = ${ended}::timestamptz,
+                duration_ms = ${Option.getOrNull(attempt.durationMs)}::integer, error = ${error}::jsonb WHERE id = ${id}::bigint`
+            )
+          )
+          .pipe(
+            Effect.mapError((failed) =>
+              Option.contains(sqlState(failed), "23505")
+                ? new AlreadyApplied({ id: attempt.operationId })
+                : databaseError("writing the marker")(failed)
+            )
+          )
+      },
       record,
       recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt)))
     })

@@ -17,6 +17,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DatabaseError } from "../operation/OperationError.js"
 import { databaseError } from "./PgError.js"
+import { PgSession } from "./PgSession.js"
 
 export class PgSql extends Context.Tag("effect-es-ops/PgSql")<PgSql, SqlClient.SqlClient>() {}
 
@@ -24,10 +25,16 @@ export class PgSql extends Context.Tag("effect-es-ops/PgSql")<PgSql, SqlClient.S
 const reserveTimeout = "30 seconds"
 
 /**
- * A connection of the application's client. The wait can be interrupted: `reserve` of the client, interrupted while it waits, would lose the
+ * A connection of the application's client, or the one of the session that the fiber is in. The wait can be interrupted: `reserve` of the client, interrupted while it waits, would lose the
  * connection for ever, so it goes on in a fiber of its own, which gives the connection back if nobody waits any more.
  */
 const reserve = (client: SqlClient.SqlClient): Effect.Effect<Connection, SqlError, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.serviceOption(PgSession),
+    Option.match({ onNone: () => reserveOf(client), onSome: (session) => session.reserve })
+  )
+
+const reserveOf = (client: SqlClient.SqlClient): Effect.Effect<Connection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const outer = yield* Effect.scope

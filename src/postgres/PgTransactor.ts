@@ -1,6 +1,7 @@
 /**
  * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
  */
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,7 @@ import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
 import { leaving } from "./PgGate.js"
 import * as PgQuery from "./PgQuery.js"
+import * as PgSession from "./PgSession.js"
 import { PgSql, rows } from "./PgSql.js"
 import * as PgStep from "./PgStep.js"
 import * as PgUndo from "./PgUndo.js"
@@ -59,13 +61,46 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
         })
       )
 
+    const session = <A, E, R>(step: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const exit = yield* Effect.gen(function* () {
+            const raw = leaving(yield* restore(Scope.extend(connect, scope)))
+            const begun = yield* Effect.mapError(
+              PgSession.make(raw, settingsOf(config, `${replica.host} ${name}`)),
+              databaseError("beginning a session")
+            )
+            const done = yield* Effect.exit(restore(begun.provide(step)))
+            // A session whose end is not known is closed: it may hold the lock.
+            if (!(yield* begun.end)) yield* PgUndo.disconnect(raw)
+            return done
+          }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
+          return yield* exit
+        })
+      )
+
+    /** Inside a transaction that a seed began in its session it is a savepoint. */
+    const alone = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R> =>
+      Effect.flatMap(
+        Effect.all([Effect.serviceOption(PgSession.PgSession), Effect.serviceOption(SqlClient.TransactionConnection)]),
+        ([inSession, transaction]) =>
+          Option.isSome(inSession) && Option.isSome(transaction)
+            ? Effect.mapError(
+                sql.withTransaction(Effect.mapError(part, (error) => ({ _tag: "Part" as const, error }))),
+                (failed) => (failed._tag === "Part" ? failed.error : databaseError("writing")(failed))
+              )
+            : onItsOwn(run, part)
+      )
+
     return Transactor.of({
       run,
+      session,
       turn: (part) =>
         Effect.flatMap(
           Effect.serviceOption(PgStep.PgStep),
           Option.match({
-            onNone: () => onItsOwn(run, part),
+            onNone: () => alone(part),
             onSome: (step) => step.turn(part)
           })
         ),
@@ -81,20 +116,27 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
 /** The server's timeouts are 32-bit milliseconds; a longer one is none. */
 const longestTimeout = 2_147_483_647
 
-/** The timeouts of the role and the database are not ours: only `seedTimeout` bounds a step. Set where the server knows the setting. */
-const beginText = (config: OperationConfig["Type"], name: string): string => {
+/** The timeouts of the role and the database are not ours: only `seedTimeout` bounds a step. */
+const settingsOf = (config: OperationConfig["Type"], name: string): Readonly<Record<string, string>> => {
   const timeout = Option.match(config.seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
-  const milliseconds = timeout > longestTimeout ? 0 : Math.ceil(timeout)
-  const settings = {
-    application_name: `es-ops ${name}`.slice(0, 63),
-    statement_timeout: `${milliseconds}`,
+  return {
+    application_name: plain(`es-ops ${name}`.slice(0, 63)),
+    statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
     lock_timeout: "0",
-    idle_in_transaction_session_timeout: "0",
-    transaction_timeout: "0",
+    idle_session_timeout: "0",
     // The server notices within this many ms that a client was killed in the middle of a statement, and frees the lock.
     client_connection_check_interval: "500"
   }
-  const values = Object.entries(settings).map(([setting, value]) => `('${setting}', '${plain(value)}')`)
+}
+
+/** Settings of a transaction are set where the server knows them. */
+const beginText = (config: OperationConfig["Type"], name: string): string => {
+  const settings = {
+    ...settingsOf(config, name),
+    idle_in_transaction_session_timeout: "0",
+    transaction_timeout: "0"
+  }
+  const values = Object.entries(settings).map(([setting, value]) => `('${setting}', '${value}')`)
   return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${noticesClosedConnections})`
 }
 

@@ -87,7 +87,7 @@ export const undo = <E>(
  * Closes the driver's socket and waits until it is: the pool drops the connection then, and the server ends its transaction. A connection
  * whose end nobody has seen must not be used again: its transaction may be open, and the lock held.
  */
-const disconnect = (connection: Connection): Effect.Effect<void> =>
+export const disconnect = (connection: Connection): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     const socket = ["pg", "connection", "stream"].reduce<unknown>(
       (from, key) => (Predicate.hasProperty(from, key) ? from[key] : undefined),

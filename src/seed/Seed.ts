@@ -20,6 +20,10 @@ export interface Seed<out E = unknown, out R = never> {
   readonly description: string
   /** Whether `KUMIKO_SKIP_ES_OPS_<ID>=1` may skip it. */
   readonly skippable: boolean
+  /** `one`: all of it in one transaction. `none`: outside any, for what PostgreSQL refuses in one; nothing of it is undone. */
+  readonly transaction: "one" | "none"
+  /** Whether a seed outside any transaction may be run again after it was interrupted half-way. */
+  readonly idempotent: boolean
   readonly run: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>
   /** `run` as it was declared, so that its shape can be checked without running it. */
   readonly declared: unknown
@@ -31,10 +35,16 @@ export type Services<S> = S extends Seed<infer _E, infer R> ? R : never
 /**
  * Makes a seed. `run` is an Effect, or a function from the context to an Effect; it may require `SeedContext`, `SqlClient` (whose statements
  * join the seed's transaction), and services of the application. If it fails or dies, nothing of it remains.
+ *
+ * With `transaction: "none"` it runs outside any transaction, under the lock, on one connection that its `SqlClient` goes over: for
+ * `CREATE INDEX CONCURRENTLY` and the like. Nothing of it is undone then. When its process dies half-way, it is not run again unless it is
+ * `idempotent`, or somebody says so (`seed:apply --retry <id>`).
  */
 export const make = <E = never, R = never>(options: {
   readonly description: string
   readonly skippable?: boolean | undefined
+  readonly transaction?: "none" | undefined
+  readonly idempotent?: boolean | undefined
   readonly run: Effect.Effect<unknown, E, R> | ((context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>)
 }): Seed<E, Exclude<R, SeedContext>> => {
   const { run } = options
@@ -42,6 +52,8 @@ export const make = <E = never, R = never>(options: {
     [TypeId]: TypeId,
     description: options.description,
     skippable: options.skippable ?? false,
+    transaction: options.transaction ?? "one",
+    idempotent: options.idempotent ?? false,
     declared: run,
     run: (context) =>
       Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))).pipe(
@@ -64,6 +76,8 @@ export const fromPromise = (options: {
     [TypeId]: TypeId,
     description: options.description,
     skippable: options.skippable ?? false,
+    transaction: "one",
+    idempotent: false,
     declared: (context: PromiseContext) => run(context),
     run: (context) => PromiseSeed.run(run, context)
   }
@@ -90,11 +104,15 @@ export const fromModule = (module: unknown): Either.Either<Seed, string> => {
 /** A default export as a seed, or what is wrong with it. */
 export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   if (!isSeed(value)) return fromPlain(value)
-  const { declared, description, skippable } = value
+  const { declared, description, idempotent, skippable, transaction } = value
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
   if (description.includes("\u0000"))
     return Either.left("its description has a NUL character, which PostgreSQL does not store")
   if (!Predicate.isBoolean(skippable)) return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
+  if (transaction !== "one" && transaction !== "none") {
+    return Either.left(`its transaction is ${JSON.stringify(transaction) ?? "undefined"}: leave it out, or say "none"`)
+  }
+  if (!Predicate.isBoolean(idempotent)) return Either.left(`its idempotent is ${kindOf(idempotent)}, not a boolean`)
   if (declared instanceof AsyncFunction) {
     return Either.left("its run is an async function: return an Effect, such as Effect.promise(async () => …)")
   }
@@ -111,7 +129,12 @@ const fromPlain = (value: unknown): Either.Either<Seed, string> => {
       `its default export is ${kindOf(value)}, not a seed made by Seed.make or an object with description and run`
     )
   }
-  const { description, run, skippable } = value
+  const { description, run, skippable, transaction } = value
+  if (transaction !== undefined) {
+    return Either.left(
+      "transaction is for seeds made by Seed.make: an async function has no SqlClient to use outside one"
+    )
+  }
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
   if (Effect.isEffect(run)) return Either.left("its run is an Effect: make the seed with Seed.make")
   if (!Predicate.isFunction(run)) return Either.left(`its run is ${kindOf(run)}, not a function`)

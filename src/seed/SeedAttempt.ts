@@ -41,8 +41,9 @@ export const make = (ended: Ended): Effect.Effect<NewAttempt, never, OperationCo
       operationType: seedMigration,
       outcome: ended.outcome,
       startedAt: DateTime.unsafeMake(claimedAt),
-      endedAt: Option.some(DateTime.unsafeMake(now)),
-      durationMs: Option.some(ended.durationMs ?? Math.round(now - claimedAt)),
+      endedAt: ended.outcome === "running" ? Option.none() : Option.some(DateTime.unsafeMake(now)),
+      durationMs:
+        ended.outcome === "running" ? Option.none() : Option.some(ended.durationMs ?? Math.round(now - claimedAt)),
       waitedMs: Option.some(Math.round(claimedAt - beganAt)),
       appliedBy: ended.appliedBy,
       host,

@@ -9,6 +9,7 @@ import type { Finding } from "../operation/DatabaseHealth.js"
 import { DatabaseHealth, fine, wrong } from "../operation/DatabaseHealth.js"
 import type { ConfigError, OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
+import type { OperationLock } from "../operation/OperationLock.js"
 import type { OperationLog } from "../operation/OperationLog.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedSource } from "./SeedSource.js"
@@ -20,7 +21,7 @@ import * as SkipFlag from "./SkipFlag.js"
 export const examine: Effect.Effect<
   ReadonlyArray<Finding>,
   DatabaseError | ConfigError,
-  DatabaseHealth | SeedSource | OperationLog | OperationConfig | WriteDispatcher
+  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const health = yield* DatabaseHealth
   const database = yield* health.examine
@@ -61,7 +62,7 @@ export const examineSource: typeof examineSeeds = Effect.suspend(() =>
 export const examineSeeds: Effect.Effect<
   ReadonlyArray<Finding>,
   SeedsInconsistent | DatabaseError | ConfigError,
-  DatabaseHealth | SeedSource | OperationLog | OperationConfig | WriteDispatcher
+  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
   return [...unloadable(status), interrupted(status), changed(status), yield* flags]
@@ -78,7 +79,8 @@ const unloadable = ({ problems, seeds }: Status): ReadonlyArray<Finding> =>
 const interrupted = ({ seeds }: Status): Finding => {
   const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
   if (found.length === 0) return fine("interrupted", "no attempt is without an end")
-  const fix = "Look at what it left behind, then run it again, or es-ops seed:mark it."
+  const fix =
+    "Look at what it left behind; then es-ops seed:apply --retry <id> runs it again, and es-ops seed:mark <id> does not."
   return wrong("interrupted", "state", `an attempt began and never ended: ${found.join(", ")}`, fix)
 }
 

@@ -3,6 +3,7 @@
  */
 import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
+import { isHalfDone } from "../operation/Attempt.js"
 import { order, seedMigration } from "../operation/Operation.js"
 import { SeedProblem } from "./SeedProblem.js"
 
@@ -31,6 +32,8 @@ export interface PlanInput {
   /** Whether a seed's skip flag is in force. */
   readonly skipped: (id: string) => boolean
   readonly late: "run" | "fail"
+  /** Whether somebody holds the lock: then an attempt that has not ended may be under way. */
+  readonly lockHeld?: boolean | undefined
 }
 
 /** The seeds that have no marker. */
@@ -46,8 +49,10 @@ export const make = (input: PlanInput): SeedPlan => {
   const last = marked.reduce((highest, id) => (order(highest, id) < 0 ? id : highest), "")
   const state = (id: string): SeedState => {
     if (input.applied.get(id) === seedMigration) return "applied"
-    const outcome = input.lastAttempts.get(id)?.outcome
-    if (outcome === "running") return "interrupted"
+    const attempt = input.lastAttempts.get(id)
+    const outcome = attempt?.outcome
+    if (attempt !== undefined && isHalfDone(attempt))
+      return outcome === "running" && input.lockHeld === true ? "pending" : "interrupted"
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)
     return late ? "late" : "pending"
   }

@@ -72,6 +72,19 @@ export class SeedFailedElsewhere extends Schema.TaggedError<SeedFailedElsewhere>
   }
 }
 
+/** A seed outside any transaction was interrupted half-way, and is not run again by itself. */
+export class SeedInterrupted extends Schema.TaggedError<SeedInterrupted>()("SeedInterrupted", {
+  id: Schema.String,
+  host: Schema.String,
+  pid: Schema.Number,
+  /** When the attempt began, ISO 8601. */
+  at: Schema.String
+}) {
+  override get message(): string {
+    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then es-ops seed:apply --retry ${this.id} runs it again, and es-ops seed:mark ${this.id} does not`
+  }
+}
+
 /** There is no marker of a seed of this id. */
 export class NotApplied extends Schema.TaggedError<NotApplied>()("NotApplied", { id: Schema.String }) {
   override get message(): string {

@@ -5,8 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Directory } from "../identity/Directory.js"
-import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
+import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { AppliedBy } from "../operation/Operation.js"
+import { order } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { CommitUnknown, LockTimeout } from "../operation/OperationError.js"
@@ -19,8 +20,8 @@ import * as DryRun from "./DryRun.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
-import { SeedsInconsistent } from "./SeedProblem.js"
-import type { SeedFailedElsewhere, SeedReport } from "./SeedReport.js"
+import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
+import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "./SeedReport.js"
 import type { SeedFailed } from "./SeedReport.js"
 import { SeedOutcome, UnknownSeed } from "./SeedReport.js"
 import type { Observer } from "./SeedSequence.js"
@@ -47,6 +48,7 @@ export type ApplyError =
   | SeedsInconsistent
   | SeedFailed
   | SeedFailedElsewhere
+  | SeedInterrupted
   | UnknownSeed
   | LockTimeout
   | CommitUnknown
@@ -58,6 +60,8 @@ export interface ApplyOptions {
   readonly appliedBy: AppliedBy
   /** Up to and including this id. Default: all. */
   readonly to?: string | undefined
+  /** The id of a seed that was interrupted half-way outside any transaction, and is to be run again. */
+  readonly retry?: string | undefined
   /** Default: outcomes are logged. */
   readonly observer?: Observer | undefined
 }
@@ -73,15 +77,17 @@ export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | C
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
-    const seeds = yield* prepare
+    if (options.retry !== undefined) yield* known(options.retry)
+    const { halfDone, seeds } = yield* prepare
     const { rest, selected } = yield* upTo(seeds, options.to)
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
-    return yield* applyAll(selected, rest, options)
+    yield* refusePoolers(selected)
+    return yield* applyAll(selected, rest, halfDone, options)
   }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
 
 /**
- * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction; tried again while the
- * lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
+ * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction (or outside any, where the
+ * seed says so); tried again while the lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
  */
 const applyOne = (step: SeedStep.SeedStep) =>
   Effect.gen(function* () {
@@ -89,14 +95,15 @@ const applyOne = (step: SeedStep.SeedStep) =>
     const log = yield* OperationLog
     const transactor = yield* Transactor
     const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
-    const once = transactor.run(
-      step.claim.pipe(
-        Effect.zipRight(step.refuse),
-        Effect.zipRight(step.body),
-        Effect.tap((done) => log.mark(done.marker, done.attempt))
-      ),
-      { name: step.id, trace: step.trace }
+    const inTransaction = step.claim.pipe(
+      Effect.zipRight(step.refuse),
+      Effect.zipRight(step.body),
+      Effect.tap((done) => log.mark(done.marker, done.attempt))
     )
+    const outside = step.claim.pipe(Effect.zipRight(step.refuse), Effect.zipRight(step.outside))
+    const once = step.isTransactional
+      ? transactor.run(inTransaction, { name: step.id, trace: step.trace })
+      : transactor.session(outside, step.id)
     return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(Effect.zipRight(tables, once))).pipe(
       Effect.map((done) => done.outcome),
       Effect.catchTag("CommitLost", step.settle),
@@ -111,12 +118,14 @@ const applyOne = (step: SeedStep.SeedStep) =>
 const applyAll = (
   selected: ReadonlyArray<SeedCheck.LoadedSeed>,
   rest: ReadonlyArray<string>,
+  halfDone: ReadonlySet<string>,
   options: ApplyOptions
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     const observer = options.observer ?? logging
     const atomic = yield* checkWriter(false)
-    const run = yield* SeedStep.startRun({ appliedBy: options.appliedBy, observer, atomic })
+    const { appliedBy, retry } = options
+    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, halfDone, retry })
     yield* observer.planned(
       selected.map(({ entry }) => entry.id),
       rest
@@ -134,8 +143,14 @@ const applyAll = (
 export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
-    const seeds = yield* prepare
-    const { rest, selected } = yield* upTo(seeds, options.to)
+    const { seeds } = yield* prepare
+    const upToThere = yield* upTo(seeds, options.to)
+    // What is outside any transaction cannot be rolled back.
+    const selected = upToThere.selected.filter(({ seed }) => seed.transaction === "one")
+    const outside = upToThere.selected
+      .filter(({ seed }) => seed.transaction === "none")
+      .map(({ entry }): string => entry.id)
+    const rest = [...outside, ...upToThere.rest].toSorted(order)
     const observer = options.observer ?? logging
     if (selected.length > 0) {
       yield* checkWriter(true)
@@ -189,17 +204,18 @@ const look = Effect.gen(function* () {
   })
   const tables = open.length === 0 ? [] : yield* SeedCheck.tables
   const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
-  return { plan: all, seeds: checked.seeds }
+  const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
+  return { plan: all, seeds: checked.seeds, halfDone }
 })
 
 /** What there is to do, if nothing forbids it. */
 const prepare = Effect.gen(function* () {
-  const { plan, seeds } = yield* look
+  const { halfDone, plan, seeds } = yield* look
   const [problem, ...others] = plan.problems
   if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
-  return seeds
+  return { halfDone, seeds }
 })
 
 const lateWarning = (id: string): string =>
@@ -211,6 +227,30 @@ const skipsAll = Effect.gen(function* () {
   if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)
   return flag === "set"
 })
+
+/** What runs outside any transaction holds the lock for its session, which a pooler may take from it. */
+const refusePoolers = (selected: ReadonlyArray<SeedCheck.LoadedSeed>) =>
+  Effect.gen(function* () {
+    const outside = selected.filter(({ seed }) => seed.transaction === "none")
+    if (outside.length === 0) return
+    const health = yield* DatabaseHealth
+    if (yield* health.hasSessions) return
+    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+      const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
+      return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
+    })
+    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+  })
+
+/** Fails with `UnknownSeed` unless there is a seed of this id. */
+const known = (id: string) =>
+  Effect.flatMap(
+    Effect.flatMap(SeedSource, ({ discover }) => discover),
+    ({ entries }) => {
+      const ids = entries.map((entry): string => entry.id)
+      return ids.includes(id) ? Effect.void : new UnknownSeed({ id, known: ids })
+    }
+  )
 
 /** The seeds up to and including `to`, and the ids after it. */
 const upTo = (seeds: ReadonlyArray<SeedCheck.LoadedSeed>, to: string | undefined) =>

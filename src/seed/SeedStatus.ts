@@ -12,6 +12,7 @@ import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
+import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import * as SeedCheck from "./SeedCheck.js"
@@ -57,10 +58,11 @@ export interface Status {
 export const status: Effect.Effect<
   Status,
   DatabaseError | ConfigError | SeedsInconsistent,
-  SeedSource | OperationLog | DatabaseHealth | OperationConfig | WriteDispatcher
+  SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
+  const lock = yield* OperationLock
   const config = yield* OperationConfig
   const { entries, problems, warnings } = yield* source.discover
   const markers = new Map(
@@ -80,7 +82,9 @@ export const status: Effect.Effect<
     applied,
     lastAttempts,
     skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
-    late: config.late
+    late: config.late,
+    lockHeld:
+      [...lastAttempts.values()].some(({ outcome }) => outcome === "running") && Option.isSome(yield* lock.holder)
   })
   const all = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
   const byId = new Map(entries.map((entry): [string, SeedEntry] => [entry.id, entry]))

@@ -6,10 +6,12 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
+import { isHalfDone, outsideTransaction } from "../operation/Attempt.js"
 import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
@@ -36,7 +38,7 @@ import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
-import { SeedFailedElsewhere, SeedOutcome } from "./SeedReport.js"
+import { SeedFailedElsewhere, SeedInterrupted, SeedOutcome } from "./SeedReport.js"
 import { notAtomic } from "./WriterCheck.js"
 import type { Observer } from "./SeedSequence.js"
 import { SeedStepFailed } from "./SeedSequence.js"
@@ -53,6 +55,10 @@ export interface Run {
   readonly observer: Observer
   /** Whether writes are in the seed's transaction. */
   readonly atomic: boolean
+  /** Seeds whose last attempt did not end, when the run was planned. */
+  readonly halfDone: ReadonlySet<string>
+  /** The one that is to be run again all the same. */
+  readonly retry: string | undefined
   /** The newest attempt that was there when this run first had to wait; a failure after it is another replica's of this moment. */
   readonly waitingSince: Ref.Ref<Option.Option<number>>
 }
@@ -73,10 +79,11 @@ type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefu
 
 /** Every way in which a step can end without its work done. */
 export type StepFailure =
-  SeedsOwn | DatabaseError | LockTimeout | SeedFailedElsewhere | SeedsInconsistent | CommitUnknown
+  SeedsOwn | DatabaseError | LockTimeout | SeedFailedElsewhere | SeedInterrupted | SeedsInconsistent | CommitUnknown
 
 /** Every way in which the transaction of a step can end without its work done. */
-type Unfinished = SeedFailedElsewhere | SeedsInconsistent | BodyFailed | AlreadyApplied | LockHeld | StepError
+type Unfinished =
+  SeedFailedElsewhere | SeedInterrupted | SeedsInconsistent | BodyFailed | AlreadyApplied | LockHeld | StepError
 
 /** The parts of a seed's step. */
 export type SeedStep = Effect.Effect.Success<ReturnType<typeof make>>
@@ -92,6 +99,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     const { entry, flag, seed, sourceHash } = loaded
     const { id } = entry
     const beganAt = yield* Clock.currentTimeMillis
+    const isTransactional = seed.transaction === "one"
     const claimedAt = yield* Ref.make(Option.none<number>())
     const ran = yield* Ref.make<Ran>({ durationMs: 0, events: 0 })
     const services = Context.make(OperationConfig, config).pipe(
@@ -110,7 +118,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
           beganAt,
           appliedBy: run.appliedBy,
           claimedAt: Option.getOrUndefined(claimed),
-          reason: run.atomic ? undefined : notAtomic,
+          reason: isTransactional ? (run.atomic ? undefined : notAtomic) : outsideTransaction,
           ...more
         })
       ).pipe(Effect.provide(services))
@@ -148,6 +156,14 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       })
     })
 
+    /** Under the lock nobody runs it: an attempt that has not ended is one whose process is gone. */
+    const refuseHalfDone = Effect.gen(function* () {
+      if (seed.idempotent || run.retry === id || (isTransactional && !run.halfDone.has(id))) return
+      const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
+      if (last === undefined || !isHalfDone(last)) return
+      return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: DateTime.formatIso(last.startedAt) })
+    })
+
     const body = SeedBody.run(loaded).pipe(
       Effect.tap((done) => Ref.set(ran, done)),
       Effect.flatMap(({ durationMs, events }) =>
@@ -164,6 +180,28 @@ export const make = (loaded: LoadedSeed, run: Run) =>
         }))
       )
     )
+
+    /** Outside any transaction: the attempt is there before the body, and ended with the marker, or without. */
+    const outside = Effect.gen(function* () {
+      const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
+      const unfinished = (cause: Cause.Cause<BodyFailed>) =>
+        Effect.flatMap(
+          attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", {
+            error: Option.map(Cause.failureOption(cause), (failed) => failed.cause)
+          }),
+          (ended) => log.finish(attemptId, ended, Option.none())
+        ).pipe(
+          Effect.interruptible,
+          Effect.disconnect,
+          Effect.timeout("1 second"),
+          Effect.catchAll((error) => Effect.logWarning(`The end of the attempt was not recorded: ${error.message}`))
+        )
+      const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
+        Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
+      )
+      yield* log.finish(attemptId, done.attempt, Option.some(done.marker))
+      return done
+    })
 
     const trace = (cause: Cause.Cause<Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
       const failure = Cause.failureOption(cause)
@@ -212,8 +250,10 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       id,
       unlessSkipped,
       claim,
-      refuse: refuseFailedElsewhere,
+      isTransactional,
+      refuse: Effect.zipRight(refuseFailedElsewhere, refuseHalfDone),
       body,
+      outside,
       trace,
       whileLockHeld,
       settle,
@@ -240,6 +280,12 @@ export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Excl
   }
 }
 
-const withoutTrace = new Set(["LockHeld", "AlreadyApplied", "SeedFailedElsewhere", "SeedsInconsistent"])
+const withoutTrace = new Set([
+  "LockHeld",
+  "AlreadyApplied",
+  "SeedFailedElsewhere",
+  "SeedInterrupted",
+  "SeedsInconsistent"
+])
 
 const leavesNoTrace = (error: Unfinished): boolean => withoutTrace.has(error._tag)
