@@ -1,0 +1,71 @@
+/**
+ * The long form of the fault suite: rounds of faults until so many processes were killed, on a PostgreSQL 18 of its own.
+ *
+ * npm run test:faults -- [--kills 200] [--seed <number>] [--lanes 2]
+ */
+import { parseArgs } from "node:util"
+import { Client } from "pg"
+import * as FaultProxies from "../support/FaultProxy.js"
+import * as TestServer from "../support/TestServer.js"
+import * as Faults from "./Faults.js"
+
+const { values } = parseArgs({
+  options: { kills: { type: "string" }, seed: { type: "string" }, lanes: { type: "string" } }
+})
+const kills = Number(values.kills ?? "200")
+const seed = Number(values.seed ?? `${Date.now() % 1_000_000_000}`)
+const lanes = Number(values.lanes ?? "2")
+if (![kills, seed, lanes].every((n) => Number.isSafeInteger(n) && n >= 0))
+  throw new Error("--kills, --seed and --lanes are whole numbers")
+
+const server = await TestServer.start({ fsync: "on" })
+const { host, password, port, user } = server.address
+const urlOf = (database: string) => `postgres://${user}:${password}@${host}:${port}/${database}`
+
+const tallies: Array<Faults.Tally> = []
+const total = () =>
+  tallies.reduce((sum, tally) => ({
+    rounds: sum.rounds + tally.rounds,
+    kills: sum.kills + tally.kills,
+    faults: sum.faults + tally.faults,
+    doubled: sum.doubled + tally.doubled,
+    lost: sum.lost + tally.lost
+  }))
+const say = () => console.log(`seed ${seed}: ${JSON.stringify(total())}`)
+
+/** Rounds one after another, on a database and a wire of their own. */
+const lane = async (number: number): Promise<void> => {
+  const admin = new Client({ connectionString: urlOf("postgres") })
+  await admin.connect()
+  await admin.query(`CREATE DATABASE lane_${number}`)
+  await admin.end()
+  const proxy = await FaultProxies.start({ host, port })
+  const arena = await Faults.open(urlOf(`lane_${number}`), proxy)
+  tallies.push(arena.tally)
+  const next = Faults.random(seed + number)
+  const pick = <A>(from: ReadonlyArray<A>): A => {
+    const picked = from[Math.floor(next() * from.length)]
+    if (picked === undefined) throw new Error("there is nothing to pick from")
+    return picked
+  }
+  for (let n = 0; total().kills < kills; n++) {
+    const name = `l${number}r${n}`
+    if (next() < 0.6)
+      await Faults.crowd(
+        arena,
+        name,
+        Array.from({ length: 4 }, () => 400 + next() * 1400)
+      )
+    else await Faults.atPoint(arena, name, pick(FaultProxies.pointNames), pick(Faults.faults), Math.floor(next() * 3))
+    if (n % 25 === 24) say()
+  }
+  await arena.close()
+  await proxy.close()
+}
+
+try {
+  await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)))
+} finally {
+  say()
+  await server.stop()
+}
