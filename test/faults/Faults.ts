@@ -184,6 +184,17 @@ export const crowd = (arena: Arena, name: string, delays: ReadonlyArray<number>)
     return running
   })
 
+/** So many processes at once, none of which is disturbed: nobody fails. */
+export const undisturbed = (arena: Arena, name: string, size: number): Promise<void> =>
+  round(arena, name, async (seeds) => {
+    const running = Array.from({ length: size }, () => start(arena, seeds, arena.url))
+    for (const { result } of running) {
+      const { code, stderr } = await result
+      if (code !== 0) throw new Error(`one of ${size} ended with ${code}:\n${stderr}`)
+    }
+    return running
+  })
+
 /** Numbers from 0 to 1 that follow from a seed (mulberry32), so that a run can be repeated. */
 export const random = (seed: number): (() => number) => {
   let state = seed >>> 0

