@@ -62,6 +62,33 @@ describe("--embedded", () => {
     assert.strictEqual((await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])).code, 0)
   })
 
+  it("has every effect once after twenty kills in the middle of a seed", { timeout: 240_000 }, async () => {
+    const count =
+      Projects.seedSource(`const [row] = yield* SeedContext.query("SELECT count(*)::int AS events, (SELECT count(*)::int FROM read_tenants) AS rows FROM kumiko_events")
+    yield* Effect.log("counted " + row.events + " " + row.rows)`)
+    // Its body is over when the process is killed, or half-way, or not begun: the instants go through all of it.
+    const many = Projects.seedSource(`yield* Effect.log("inside")
+    for (let n = 0; n < 20; n++) {
+      yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k" + n, name: "n" })
+      yield* Effect.sleep("1 millis")
+    }
+    if (process.env.STAY === "1") yield* Effect.never`)
+    const made = await Projects.make({ "seeds/1.mjs": many })
+    projects.push(made)
+    for (let kill = 0; kill < 20; kill++) {
+      const running = made.start(["seed:apply", "--embedded"], { STAY: "1" })
+      await running.says("inside")
+      await new Promise((resolve) => setTimeout(resolve, kill * 5))
+      running.process.kill("SIGKILL")
+      await running.result
+    }
+    const applied = await made.run(["seed:apply", "--embedded"])
+    assert.strictEqual(applied.code, 0, applied.stderr)
+    await made.write("seeds/2.mjs", count)
+    const { stderr } = await made.run(["seed:apply", "--embedded"])
+    assert.include(stderr, "counted 20 20")
+  })
+
   it("leaves a folder alone that has anything else in it", async () => {
     const made = await Projects.make({ ".gitignore": "node_modules\n" })
     projects.push(made)

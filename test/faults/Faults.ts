@@ -161,6 +161,20 @@ export const atPoint = (arena: Arena, name: string, point: Point, fault: Fault, 
     return [running]
   })
 
+/** One process waits for a lock that somebody else holds, and is ended there. */
+export const whileWaiting = (arena: Arena, name: string, signal: "SIGKILL" | "SIGTERM" | "SIGINT"): Promise<void> =>
+  round(arena, name, async (seeds) => {
+    const { query, tally, url } = arena
+    await query("SELECT pg_advisory_lock(1702063984)")
+    const running = start(arena, seeds, url)
+    await running.says("waits, 0 s so far")
+    tally.kills++
+    running.process.kill(signal)
+    await running.result
+    await query("SELECT pg_advisory_unlock(1702063984)")
+    return [running]
+  })
+
 /** A crowd of processes, each of which is killed at an instant of its own. */
 export const crowd = (arena: Arena, name: string, delays: ReadonlyArray<number>): Promise<void> =>
   round(arena, name, async (seeds) => {

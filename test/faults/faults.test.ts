@@ -36,6 +36,10 @@ describe("exactly once", () => {
     )
   })
 
+  it.each(["SIGKILL", "SIGTERM", "SIGINT"] as const)("%s while waiting for the lock", async (signal) => {
+    await Faults.whileWaiting(arena, `w${signal.toLowerCase()}`, signal)
+  })
+
   it("crowds that are killed at random instants", { timeout: 120_000 }, async () => {
     const next = Faults.random(20_261_124)
     for (let n = 0; n < 4; n++) {

