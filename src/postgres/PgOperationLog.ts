@@ -9,48 +9,16 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Attempt, NewAttempt } from "../operation/Attempt.js"
-import { AttemptError, AttemptOutcome } from "../operation/Attempt.js"
-import type { Marker, NewMarker } from "../operation/Operation.js"
-import { OperationId } from "../operation/Operation.js"
+import type { NewAttempt } from "../operation/Attempt.js"
+import type { NewMarker } from "../operation/Operation.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { AlreadyApplied, CommitRefused, outsideStep } from "../operation/OperationError.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
+import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, over, PgSql, rows } from "./PgSql.js"
 import { PgStep } from "./PgStep.js"
-
-const Epoch = Schema.NumberFromString
-const Count = Schema.NullOr(Schema.NumberFromString)
-
-const MarkerRow = Schema.Struct({
-  id: OperationId,
-  operation_type: Schema.String,
-  applied_at: Epoch,
-  duration_ms: Schema.NumberFromString,
-  applied_by: Schema.String,
-  notes: Schema.NullOr(Schema.String)
-})
-
-const AttemptRow = Schema.Struct({
-  id: Schema.NumberFromString,
-  operation_id: OperationId,
-  operation_type: Schema.String,
-  attempt: Schema.NumberFromString,
-  outcome: AttemptOutcome,
-  started_at: Epoch,
-  ended_at: Count,
-  duration_ms: Count,
-  waited_ms: Count,
-  applied_by: Schema.String,
-  host: Schema.String,
-  pid: Schema.NumberFromString,
-  version: Schema.NullOr(Schema.String),
-  source_hash: Schema.NullOr(Schema.String),
-  reason: Schema.NullOr(Schema.String),
-  error: Schema.NullOr(Schema.parseJson(AttemptError))
-})
 
 /** Markers and attempts, in the tables that the search path finds. */
 export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(
@@ -249,33 +217,3 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
 /** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
 const isSeedsOwn = (error: SqlError): boolean =>
   Option.exists(sqlState(error), (state) => state === "23505" || state === "25006" || state === "42P01")
-
-const utc = (millis: number): DateTime.Utc => DateTime.unsafeMake(millis)
-
-const toMarker = (row: typeof MarkerRow.Type): Marker => ({
-  id: row.id,
-  operationType: row.operation_type,
-  appliedAt: utc(row.applied_at),
-  durationMs: row.duration_ms,
-  appliedBy: row.applied_by,
-  notes: Option.fromNullable(row.notes)
-})
-
-const toAttempt = (row: typeof AttemptRow.Type): Attempt => ({
-  id: row.id,
-  operationId: row.operation_id,
-  operationType: row.operation_type,
-  attempt: row.attempt,
-  outcome: row.outcome,
-  startedAt: utc(row.started_at),
-  endedAt: Option.map(Option.fromNullable(row.ended_at), utc),
-  durationMs: Option.fromNullable(row.duration_ms),
-  waitedMs: Option.fromNullable(row.waited_ms),
-  appliedBy: row.applied_by,
-  host: row.host,
-  pid: row.pid,
-  version: Option.fromNullable(row.version),
-  sourceHash: Option.fromNullable(row.source_hash),
-  reason: Option.fromNullable(row.reason),
-  error: Option.fromNullable(row.error)
-})

@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Directory } from "../identity/Directory.js"
-import { DatabaseHealth } from "../operation/DatabaseHealth.js"
+import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import { order } from "../operation/Operation.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
-import { OperationConfig } from "../operation/OperationConfig.js"
+import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { CommitUnknown, LockTimeout } from "../operation/OperationError.js"
 import { DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
@@ -17,16 +17,16 @@ import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import * as DryRun from "./DryRun.js"
-import * as SeedCheck from "./SeedCheck.js"
+import type { LoadedSeed } from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
-import * as Plan from "./SeedPlan.js"
-import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
+import type { SeedsInconsistent } from "./SeedProblem.js"
 import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "./SeedReport.js"
-import type { SeedFailed } from "./SeedReport.js"
-import { SeedOutcome, UnknownSeed } from "./SeedReport.js"
+import type { SeedFailed, UnknownSeed } from "./SeedReport.js"
+import { SeedOutcome } from "./SeedReport.js"
 import type { Observer } from "./SeedSequence.js"
 import * as SeedSequence from "./SeedSequence.js"
-import { SeedSource } from "./SeedSource.js"
+import * as SeedSelection from "./SeedSelection.js"
+import type { SeedSource } from "./SeedSource.js"
 import * as SeedStep from "./SeedStep.js"
 import * as SkipFlag from "./SkipFlag.js"
 import * as WriterCheck from "./WriterCheck.js"
@@ -68,7 +68,7 @@ export interface ApplyOptions {
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
 export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
-  Effect.suspend(() => look).pipe(
+  Effect.suspend(() => SeedSelection.look).pipe(
     Effect.map(({ plan }) => plan),
     Effect.withSpan("SeedRunner.plan")
   )
@@ -76,12 +76,12 @@ export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | C
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
-    if (yield* skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
-    if (options.retry !== undefined) yield* known(options.retry)
-    const { halfDone, seeds } = yield* prepare
-    const { rest, selected } = yield* upTo(seeds, options.to)
+    if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
+    if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
+    const { halfDone, seeds } = yield* SeedSelection.prepare
+    const { rest, selected } = yield* SeedSelection.upTo(seeds, options.to)
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
-    yield* refusePoolers(selected)
+    yield* SeedSelection.refusePoolers(selected)
     return yield* applyAll(selected, rest, halfDone, options)
   }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
 
@@ -116,7 +116,7 @@ const applyOne = (step: SeedStep.SeedStep) =>
   }).pipe(Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: step.id } }))
 
 const applyAll = (
-  selected: ReadonlyArray<SeedCheck.LoadedSeed>,
+  selected: ReadonlyArray<LoadedSeed>,
   rest: ReadonlyArray<string>,
   halfDone: ReadonlySet<string>,
   options: ApplyOptions
@@ -142,9 +142,9 @@ const applyAll = (
  */
 export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
-    if (yield* skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
-    const { seeds } = yield* prepare
-    const upToThere = yield* upTo(seeds, options.to)
+    if (yield* SeedSelection.skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
+    const { seeds } = yield* SeedSelection.prepare
+    const upToThere = yield* SeedSelection.upTo(seeds, options.to)
     // What is outside any transaction cannot be rolled back.
     const selected = upToThere.selected.filter(({ seed }) => seed.transaction === "one")
     const outside = upToThere.selected
@@ -180,88 +180,6 @@ const writerUnknown = (cause: Error): DatabaseError =>
     reason: cause.message,
     connectionLost: false,
     cause
-  })
-
-/** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
-const look = Effect.gen(function* () {
-  const source = yield* SeedSource
-  const log = yield* OperationLog
-  const config = yield* OperationConfig
-  const { entries, problems, warnings } = yield* source.discover
-  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const applied = yield* SeedCheck.blamingTables(log.applied)
-  const open = Plan.pending(entries, applied)
-  const checked = yield* open.length === 0
-    ? Effect.succeed<SeedCheck.Checked>({ seeds: [], problems: [], warnings: [] })
-    : SeedCheck.check(open)
-  yield* Effect.forEach(checked.warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const plan = Plan.make({
-    seeds: entries,
-    applied,
-    lastAttempts: open.length === 0 ? new Map() : yield* SeedCheck.blamingTables(log.lastAttempts),
-    skipped: (id) => checked.seeds.some((loaded) => loaded.entry.id === id && SeedCheck.isSkipped(loaded)),
-    late: config.late
-  })
-  const tables = open.length === 0 ? [] : yield* SeedCheck.tables
-  const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
-  const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
-  return { plan: all, seeds: checked.seeds, halfDone }
-})
-
-/** What there is to do, if nothing forbids it. */
-const prepare = Effect.gen(function* () {
-  const { halfDone, plan, seeds } = yield* look
-  const [problem, ...others] = plan.problems
-  if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
-  const late = plan.seeds.filter(({ state }) => state === "late")
-  yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
-  return { halfDone, seeds }
-})
-
-const lateWarning = (id: string): string =>
-  `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
-
-const skipsAll = Effect.gen(function* () {
-  const flag = yield* SkipFlag.read(SkipFlag.all)
-  if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
-  if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)
-  return flag === "set"
-})
-
-/** What runs outside any transaction holds the lock for its session, which a pooler may take from it. */
-const refusePoolers = (selected: ReadonlyArray<SeedCheck.LoadedSeed>) =>
-  Effect.gen(function* () {
-    const outside = selected.filter(({ seed }) => seed.transaction === "none")
-    if (outside.length === 0) return
-    const health = yield* DatabaseHealth
-    if (yield* health.hasSessions) return
-    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
-      const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
-      return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
-    })
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
-  })
-
-/** Fails with `UnknownSeed` unless there is a seed of this id. */
-const known = (id: string) =>
-  Effect.flatMap(
-    Effect.flatMap(SeedSource, ({ discover }) => discover),
-    ({ entries }) => {
-      const ids = entries.map((entry): string => entry.id)
-      return ids.includes(id) ? Effect.void : new UnknownSeed({ id, known: ids })
-    }
-  )
-
-/** The seeds up to and including `to`, and the ids after it. */
-const upTo = (seeds: ReadonlyArray<SeedCheck.LoadedSeed>, to: string | undefined) =>
-  Effect.gen(function* () {
-    if (to === undefined) return { selected: seeds, rest: [] }
-    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const known = entries.map(({ id }): string => id)
-    const end = known.indexOf(to)
-    if (end === -1) return yield* new UnknownSeed({ id: to, known })
-    const selected = seeds.filter(({ entry }) => known.indexOf(entry.id) <= end)
-    return { selected, rest: seeds.slice(selected.length).map(({ entry }): string => entry.id) }
   })
 
 const nothing: SeedReport = { outcomes: [], notAttempted: [], skippedAll: Option.none(), dryRun: false }

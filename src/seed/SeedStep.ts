@@ -16,20 +16,10 @@ import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import type {
-  AlreadyApplied,
-  CommitLost,
-  CommitRefused,
-  LockHeld,
-  LockTimeout,
-  SwallowedSqlError,
-  TransactionControl
-} from "../operation/OperationError.js"
-import { CommitUnknown, DatabaseError } from "../operation/OperationError.js"
+import type { CommitLost, DatabaseError, LockHeld } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
-import type { StepError } from "../operation/Transactor.js"
 import { Transactor } from "../operation/Transactor.js"
 import * as LostCommit from "./LostCommit.js"
 import * as SeedAttempt from "./SeedAttempt.js"
@@ -37,11 +27,10 @@ import type { BodyFailed, Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
-import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedFailedElsewhere, SeedInterrupted, SeedOutcome } from "./SeedReport.js"
+import * as StepFailure from "./StepFailure.js"
 import { notAtomic } from "./WriterCheck.js"
 import type { Observer } from "./SeedSequence.js"
-import { SeedStepFailed } from "./SeedSequence.js"
 
 /** The seed's flag is in force. */
 export class SeedSkipped extends Schema.TaggedError<SeedSkipped>()("SeedSkipped", {
@@ -73,17 +62,6 @@ export interface Done {
   readonly marker: NewMarker
   readonly attempt: NewAttempt
 }
-
-/** Failures that the seed itself brought about. */
-type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefused
-
-/** Every way in which a step can end without its work done. */
-export type StepFailure =
-  SeedsOwn | DatabaseError | LockTimeout | SeedFailedElsewhere | SeedInterrupted | SeedsInconsistent | CommitUnknown
-
-/** Every way in which the transaction of a step can end without its work done. */
-type Unfinished =
-  SeedFailedElsewhere | SeedInterrupted | SeedsInconsistent | BodyFailed | AlreadyApplied | LockHeld | StepError
 
 /** The parts of a seed's step. */
 export type SeedStep = Effect.Effect.Success<ReturnType<typeof make>>
@@ -203,9 +181,9 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       return done
     })
 
-    const trace = (cause: Cause.Cause<Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
+    const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
       const failure = Cause.failureOption(cause)
-      if (Option.exists(failure, leavesNoTrace)) return Option.none()
+      if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
       const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
       const error = Option.match(failure, {
         onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
@@ -257,35 +235,6 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       trace,
       whileLockHeld,
       settle,
-      failure: (error: StepFailure) => failureOf(id, error)
+      failure: (error: StepFailure.StepFailure) => StepFailure.failureOf(id, error)
     }
   })
-
-/** What a step's end means for the run: the seed's own failure, or one of the world around it. */
-export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Exclude<StepFailure, SeedsOwn> => {
-  switch (error._tag) {
-    case "BodyFailed":
-      // insufficient_privilege for a statement of ours is no fault of the seed.
-      return error.cause instanceof DatabaseError && Option.contains(error.cause.code, "42501")
-        ? error.cause.during(id)
-        : new SeedStepFailed({ id, cause: error.cause })
-    case "TransactionControl":
-    case "SwallowedSqlError":
-    case "CommitRefused":
-      return new SeedStepFailed({ id, cause: error })
-    case "DatabaseError":
-      return error.during(id)
-    default:
-      return error
-  }
-}
-
-const withoutTrace = new Set([
-  "LockHeld",
-  "AlreadyApplied",
-  "SeedFailedElsewhere",
-  "SeedInterrupted",
-  "SeedsInconsistent"
-])
-
-const leavesNoTrace = (error: Unfinished): boolean => withoutTrace.has(error._tag)

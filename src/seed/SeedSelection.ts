@@ -1,0 +1,122 @@
+/**
+ * What there is to do: what is there and what is recorded, loaded, checked and planned; and which of it a run is asked for.
+ */
+import * as Effect from "effect/Effect"
+import type { WriteDispatcher } from "../event/WriteDispatcher.js"
+import { DatabaseHealth } from "../operation/DatabaseHealth.js"
+import type { ConfigError } from "../operation/OperationConfig.js"
+import { OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import * as SeedCheck from "./SeedCheck.js"
+import type { SeedPlan } from "./SeedPlan.js"
+import * as Plan from "./SeedPlan.js"
+import { SeedProblem, SeedsInconsistent } from "./SeedProblem.js"
+import { UnknownSeed } from "./SeedReport.js"
+import { SeedSource } from "./SeedSource.js"
+import * as SkipFlag from "./SkipFlag.js"
+
+/** What was looked at. */
+interface Looked {
+  readonly plan: SeedPlan
+  /** The seeds that are not applied and load. */
+  readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
+  /** Those whose last attempt did not end. */
+  readonly halfDone: ReadonlySet<string>
+}
+
+type LookError = SeedsInconsistent | DatabaseError | ConfigError
+
+type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
+
+/** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
+export const look: Effect.Effect<Looked, LookError, Looks> = Effect.gen(function* () {
+  const source = yield* SeedSource
+  const log = yield* OperationLog
+  const config = yield* OperationConfig
+  const { entries, problems, warnings } = yield* source.discover
+  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const applied = yield* SeedCheck.blamingTables(log.applied)
+  const open = Plan.pending(entries, applied)
+  const checked = yield* open.length === 0
+    ? Effect.succeed<SeedCheck.Checked>({ seeds: [], problems: [], warnings: [] })
+    : SeedCheck.check(open)
+  yield* Effect.forEach(checked.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const plan = Plan.make({
+    seeds: entries,
+    applied,
+    lastAttempts: open.length === 0 ? new Map() : yield* SeedCheck.blamingTables(log.lastAttempts),
+    skipped: (id) => checked.seeds.some((loaded) => loaded.entry.id === id && SeedCheck.isSkipped(loaded)),
+    late: config.late
+  })
+  const tables = open.length === 0 ? [] : yield* SeedCheck.tables
+  const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
+  const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
+  return { plan: all, seeds: checked.seeds, halfDone }
+})
+
+/** What there is to do, if nothing forbids it. */
+export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
+  const { halfDone, plan, seeds } = yield* look
+  const [problem, ...others] = plan.problems
+  if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+  const late = plan.seeds.filter(({ state }) => state === "late")
+  yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
+  return { halfDone, seeds }
+})
+
+const lateWarning = (id: string): string =>
+  `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
+
+/** Whether a flag skips everything, which is said once. */
+export const skipsAll: Effect.Effect<boolean, ConfigError> = Effect.gen(function* () {
+  const flag = yield* SkipFlag.read(SkipFlag.all)
+  if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
+  if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)
+  return flag === "set"
+})
+
+/** What runs outside any transaction holds the lock for its session, which a pooler may take from it. */
+export const refusePoolers = (
+  selected: ReadonlyArray<SeedCheck.LoadedSeed>
+): Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> =>
+  Effect.gen(function* () {
+    const outside = selected.filter(({ seed }) => seed.transaction === "none")
+    if (outside.length === 0) return
+    const health = yield* DatabaseHealth
+    if (yield* health.hasSessions) return
+    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+      const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
+      return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
+    })
+    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+  })
+
+/** Fails with `UnknownSeed` unless there is a seed of this id. */
+export const known = (id: string): Effect.Effect<void, UnknownSeed, SeedSource> =>
+  Effect.flatMap(
+    Effect.flatMap(SeedSource, ({ discover }) => discover),
+    ({ entries }) => {
+      const ids = entries.map((entry): string => entry.id)
+      return ids.includes(id) ? Effect.void : new UnknownSeed({ id, known: ids })
+    }
+  )
+
+/** The seeds up to and including `to`, and the ids after it. */
+export const upTo = (
+  seeds: ReadonlyArray<SeedCheck.LoadedSeed>,
+  to: string | undefined
+): Effect.Effect<
+  { readonly selected: ReadonlyArray<SeedCheck.LoadedSeed>; readonly rest: ReadonlyArray<string> },
+  UnknownSeed,
+  SeedSource
+> =>
+  Effect.gen(function* () {
+    if (to === undefined) return { selected: seeds, rest: [] }
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const known = entries.map(({ id }): string => id)
+    const end = known.indexOf(to)
+    if (end === -1) return yield* new UnknownSeed({ id: to, known })
+    const selected = seeds.filter(({ entry }) => known.indexOf(entry.id) <= end)
+    return { selected, rest: seeds.slice(selected.length).map(({ entry }): string => entry.id) }
+  })
