@@ -29,13 +29,9 @@ export interface Session {
   readonly end: Effect.Effect<boolean>
 }
 
-const settings = [
-  "application_name",
-  "statement_timeout",
-  "lock_timeout",
-  "idle_session_timeout",
-  "client_connection_check_interval"
-]
+/** Where the system cannot tell a server that a connection was closed, the setting is refused (22023). */
+export const noticesClosedConnections =
+  "version() ~* 'linux|emscripten' OR (current_setting('server_version_num')::integer >= 150000 AND version() !~* 'mingw|visual c|windows')"
 
 /** Begins a session: `values` are settings for as long as it lasts. */
 export const make = (raw: Connection, values: Readonly<Record<string, string>>): Effect.Effect<Session, SqlError> =>
@@ -54,10 +50,13 @@ export const make = (raw: Connection, values: Readonly<Record<string, string>>):
       compiler: PgClient.makeCompiler(),
       spanAttributes: []
     }).pipe(Effect.provide(Reactivity.layer))
-    const list = settings.map((name) => `'${name}'`).join(", ")
+    const list = Object.keys(values)
+      .map((name) => `'${name}'`)
+      .join(", ")
     const wanted = Object.entries(values).map(([name, value]) => `('${name}', '${value}')`)
     yield* raw.executeRaw(
-      `SELECT set_config(s.name, v.value, false) FROM pg_settings s JOIN (VALUES ${wanted.join(", ")}) AS v (name, value) USING (name)`,
+      `SELECT set_config(s.name, v.value, false) FROM pg_settings s JOIN (VALUES ${wanted.join(", ")}) AS v (name, value) USING (name)
+        WHERE name <> 'client_connection_check_interval' OR ${noticesClosedConnections}`,
       []
     )
     const end = Effect.gen(function* () {

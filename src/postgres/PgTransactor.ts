@@ -124,25 +124,18 @@ const settingsOf = (config: OperationConfig["Type"], name: string): Readonly<Rec
     statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
     lock_timeout: "0",
     idle_session_timeout: "0",
+    idle_in_transaction_session_timeout: "0",
+    transaction_timeout: "0",
     // The server notices within this many ms that a client was killed in the middle of a statement, and frees the lock.
     client_connection_check_interval: "500"
   }
 }
 
-/** Settings of a transaction are set where the server knows them. */
+/** Settings are set where the server knows them. */
 const beginText = (config: OperationConfig["Type"], name: string): string => {
-  const settings = {
-    ...settingsOf(config, name),
-    idle_in_transaction_session_timeout: "0",
-    transaction_timeout: "0"
-  }
-  const values = Object.entries(settings).map(([setting, value]) => `('${setting}', '${value}')`)
-  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${noticesClosedConnections})`
+  const values = Object.entries(settingsOf(config, name)).map(([setting, value]) => `('${setting}', '${value}')`)
+  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${PgSession.noticesClosedConnections})`
 }
-
-/** Where the system cannot tell a server that a connection was closed, the setting is refused (22023). */
-const noticesClosedConnections =
-  "version() ~* 'linux|emscripten' OR (current_setting('server_version_num')::integer >= 150000 AND version() !~* 'mingw|visual c|windows')"
 
 /** Text that needs no quoting in a literal; PostgreSQL keeps printable ASCII of an `application_name` only. */
 const plain = (text: string): string => text.replaceAll(/[^\x20-\x7E]|['\\]/g, "?")

@@ -53,7 +53,7 @@ for (const major of asked.length === 0 ? Object.keys(versions) : asked) {
     "run",
     "--config",
     "test/vitest.config.ts",
-    "--silent"
+    "--silent=true"
   ]
   const binaries = { ES_OPS_TEST_POSTGRES: join(folder, "node_modules", name, "native") }
   if (installed !== 0 || (await run(execPath, [...vitest, ...core], binaries)) !== 0) failed.push(major)
