@@ -117,7 +117,7 @@ describe("a server", () => {
 })
 
 describe("a wire", () => {
-  const through = async (point: FaultProxies.Point) => {
+  const through = async (point: FaultProxies.Point, passes = 1) => {
     const { query, url } = await database()
     const proxy = await FaultProxies.start(inject("postgres"))
     const proxied = new URL(url)
@@ -127,7 +127,7 @@ describe("a wire", () => {
         "yield* SeedContext.systemWriteAs('tenant:write:create', { key: 'one', name: 'n' })\n    yield* sql`SELECT 'INSERT INTO ledger'`"
       )
     })
-    const stop = proxy.stopAt(point, 1)
+    const stop = proxy.stopAt(point, passes)
     const running = made.start(["seed:apply", "--json"], { DATABASE_URL: proxied.href })
     return { made, proxy, query, running, stopped: await stop, url }
   }
@@ -153,6 +153,29 @@ describe("a wire", () => {
     assert.deepInclude(decodeApply(stdout).failed, { id: "1" })
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
     assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "failed" }])
+    await proxy.close()
+  })
+
+  it("that is reset between two writes: an error with the seed's id, nothing kept, and the attempt", async () => {
+    const { proxy, query, running, stopped } = await through("between its writes", 0)
+    stopped.reset()
+    const { code, stdout } = await running.result
+    assert.strictEqual(code, 6)
+    assert.deepInclude(decodeApply(stdout).failed, { id: "1" })
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
+    assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "failed" }])
+    await proxy.close()
+  })
+
+  it("that stalls in a seed holds up whoever waits for the lock, and nothing else", async () => {
+    const { made, proxy, query, running, stopped, url } = await through("between its writes", 0)
+    const waiting = made.start(["seed:apply", "--json"], { DATABASE_URL: url })
+    await waiting.says("waits, 0 s so far")
+    stopped.resume()
+    const [first, second] = [await running.result, await waiting.result]
+    assert.deepStrictEqual([first.code, second.code], [0, 0], first.stderr + second.stderr)
+    assert.deepStrictEqual([decodeApply(first.stdout).applied.length, decodeApply(second.stdout).raced], [1, ["1"]])
+    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
     await proxy.close()
   })
 

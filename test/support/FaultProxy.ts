@@ -36,6 +36,8 @@ export interface Stopped {
   readonly resume: () => void
   /** Ends the wire on both sides, with what was held lost. */
   readonly cut: () => void
+  /** The same, but as a machine on the way does it that has forgotten the connection (RST). */
+  readonly reset: () => void
 }
 
 export interface FaultProxy {
@@ -56,6 +58,10 @@ export const start = async (server: { readonly host: string; readonly port: numb
       client.destroy()
       upstream.destroy()
     }
+    const reset = () => {
+      client.resetAndDestroy()
+      upstream.resetAndDestroy()
+    }
     for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket.on("error", () => undefined)
@@ -65,7 +71,7 @@ export const start = async (server: { readonly host: string; readonly port: numb
       })
     }
     const hold = (to: Socket, chunk: Buffer, hit: (stopped: Stopped) => void) =>
-      hit({ backend, cut, resume: () => void (to.destroyed || to.write(chunk)) })
+      hit({ backend, cut, reset, resume: () => void (to.destroyed || to.write(chunk)) })
     client.on("data", (chunk: Buffer) => {
       if (armed !== undefined && chunk.includes(points[armed.point].sent) && armed.passes-- === 0) {
         const { hit, point } = armed
