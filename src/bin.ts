@@ -48,7 +48,7 @@ process.on("exit", () => {
   if (finished) return
   if (ending === undefined) {
     process.exitCode = 1
-    process.stderr.write("error: a seed ended the process; what was under way was rolled back\n")
+    process.stderr.write("error: a seed ended the process; a transaction that was under way is rolled back\n")
     LastWords.write("a seed ended the process")
   } else LastWords.write("it was ended at once")
 })

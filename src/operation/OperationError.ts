@@ -21,7 +21,7 @@ export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHold
 export class LockHeld extends Schema.TaggedError<LockHeld>()("LockHeld", {
   id: Schema.String,
   holder: Schema.OptionFromSelf(LockHolder),
-  /** The highest attempt id that was visible when the lock was tried; 0 where there is none. */
+  /** The highest id of an attempt that had ended when the lock was tried; 0 where there is none. */
   latestAttempt: Schema.Number
 }) {
   override get message(): string {

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import type { Attempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import type { OperationId } from "./Operation.js"
 import type { DatabaseError } from "./OperationError.js"
@@ -51,8 +52,12 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
         const { attempts, markers } = yield* log.get
         if (Option.isNone(holder)) yield* step.value.claimed
         if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
-        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder, latestAttempt: attempts.length })
+        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder, latestAttempt: latestOf(attempts) })
       })
     })
   })
 )
+
+/** An attempt that has not ended keeps its id when it does: it is none to compare with. */
+const latestOf = (attempts: ReadonlyArray<Attempt>): number =>
+  attempts.reduce((latest, { id, outcome }) => (outcome === "running" ? latest : Math.max(latest, id)), 0)

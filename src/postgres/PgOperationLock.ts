@@ -61,7 +61,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
 
     const tryLock = (lookUpAttempts: boolean) => {
       const latest = lookUpAttempts
-        ? sql`(SELECT coalesce(max(id), 0)::text FROM ${sql.literal(schema.attempts)})`
+        ? sql`(SELECT coalesce(max(id) FILTER (WHERE outcome <> 'running'), 0)::text FROM ${sql.literal(schema.attempts)})`
         : sql`'0'`
       return sql`SELECT CASE WHEN pg_try_advisory_xact_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked,
         current_setting('server_version_num') AS server, current_setting('server_version') AS server_text, ${latest} AS latest`.pipe(
@@ -102,13 +102,13 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       Effect.gen(function* () {
         const [tried] =
           yield* sql`SELECT CASE WHEN pg_try_advisory_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked,
-            (SELECT coalesce(max(id), 0)::text FROM ${sql.literal(schema.attempts)}) AS latest`.pipe(
+            (SELECT coalesce(max(id) FILTER (WHERE outcome <> 'running'), 0)::text FROM ${sql.literal(schema.attempts)}) AS latest`.pipe(
             rows(
               "trying the operations lock",
               Schema.Struct({ locked: Tried.fields.locked, latest: Tried.fields.latest })
             )
           )
-        if (tried?.locked === "t") session.locked(config.lockKey)
+        if (tried?.locked === "f") session.mayHold(undefined)
         if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
         if (tried?.locked !== "t") {
           return yield* new LockHeld({

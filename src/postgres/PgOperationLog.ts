@@ -18,6 +18,7 @@ import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, over, PgSql, rows } from "./PgSql.js"
+import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 
 /** Markers and attempts, in the tables that the search path finds. */
@@ -189,25 +190,29 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
           rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
           Effect.map(([recorded]) => recorded?.id ?? 0)
         ),
-      finish: (id, attempt, marker) => {
-        const error = Option.match(attempt.error, { onNone: () => null, onSome: (e) => JSON.stringify(e) })
-        const ended = Option.getOrNull(Option.map(attempt.endedAt, DateTime.formatIso))
-        return sql
-          .withTransaction(
-            Effect.zipRight(
-              Option.match(marker, { onNone: () => Effect.succeed([]), onSome: markerInsert }),
-              sql`UPDATE ${attempts} SET outcome = ${attempt.outcome}, ended_at = ${ended}::timestamptz,
-                duration_ms = ${Option.getOrNull(attempt.durationMs)}::integer, error = ${error}::jsonb WHERE id = ${id}::bigint`
-            )
-          )
-          .pipe(
+      finish: (id, attempt, marker) =>
+        Effect.flatMap(Effect.serviceOption(PgSession), (inSession) => {
+          const error = Option.match(attempt.error, { onNone: () => null, onSome: (e) => JSON.stringify(e) })
+          const ended = Option.getOrNull(Option.map(attempt.endedAt, DateTime.formatIso))
+          const update = sql`UPDATE ${attempts} SET outcome = ${attempt.outcome}, ended_at = ${ended}::timestamptz,
+            duration_ms = ${Option.getOrNull(attempt.durationMs)}::integer, error = ${error}::jsonb WHERE id = ${id}::bigint`
+          // One statement: all of it, or a failure that says why.
+          const write = Option.match(marker, {
+            onNone: () => update,
+            onSome: (given) => sql`WITH marked AS (${markerInsert(given)}) ${update}`
+          })
+          return Effect.zipRight(
+            Option.match(inSession, { onNone: () => Effect.void, onSome: ({ settle }) => settle }),
+            write
+          ).pipe(
             Effect.mapError((failed) =>
               Option.contains(sqlState(failed), "23505")
                 ? new AlreadyApplied({ id: attempt.operationId })
                 : databaseError("writing the marker")(failed)
-            )
+            ),
+            Effect.asVoid
           )
-      },
+        }),
       record,
       recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt)))
     })

@@ -1,7 +1,7 @@
 /**
  * Reading for seeds: a statement that the server does not let write.
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -11,6 +11,7 @@ import type { QueryError, Row } from "../operation/Transactor.js"
 import { QueryFailed, ReadOnlyViolation } from "../operation/Transactor.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { abandonable } from "./PgGate.js"
+import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 import { beginsReading } from "./PgText.js"
 
@@ -44,20 +45,38 @@ export const run = (
         })
       )
     )
+  const onItsOwn = Effect.scoped(
+    Effect.flatMap(Effect.mapError(sql.reserve, databaseError("connecting")), (connection) =>
+      Effect.acquireUseRelease(
+        Effect.mapError(connection.executeRaw("BEGIN READ ONLY", []), databaseError("querying")),
+        () => read(connection),
+        () => Effect.ignore(connection.executeRaw("ROLLBACK", []))
+      )
+    )
+  )
+  /** In a transaction that a seed began in its session: that one has the connection. */
+  const outsideStep = (transaction: Option.Option<unknown>) =>
+    Effect.flatMap(Effect.serviceOption(PgSession), (session) =>
+      Option.isSome(session) && Option.isSome(transaction) ? inSavepoint(session.value.connection, read) : onItsOwn
+    )
   return Effect.flatMap(
     Effect.serviceOption(PgStep),
     Option.match({
       onSome: (step) => step.turn(read(step.raw), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
-      onNone: () =>
-        Effect.scoped(
-          Effect.flatMap(Effect.mapError(sql.reserve, databaseError("connecting")), (connection) =>
-            Effect.acquireUseRelease(
-              Effect.mapError(connection.executeRaw("BEGIN READ ONLY", []), databaseError("querying")),
-              () => read(connection),
-              () => Effect.ignore(connection.executeRaw("ROLLBACK", []))
-            )
-          )
-        )
+      onNone: () => Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), outsideStep)
     })
   )
 }
+
+const inSavepoint = (
+  connection: Connection,
+  read: (connection: Connection) => Effect.Effect<ReadonlyArray<Row>, QueryError>
+): Effect.Effect<ReadonlyArray<Row>, QueryError> =>
+  Effect.acquireUseRelease(
+    Effect.mapError(
+      connection.executeRaw("SAVEPOINT es_ops_query; SET LOCAL transaction_read_only = on", []),
+      databaseError("querying")
+    ),
+    () => read(connection),
+    () => Effect.ignore(connection.executeRaw("ROLLBACK TO SAVEPOINT es_ops_query; RELEASE SAVEPOINT es_ops_query", []))
+  )

@@ -68,7 +68,9 @@ class PromiseFailure extends Error {
   constructor(
     /** The handler, or the name of the query. */
     readonly handler: string,
-    override readonly cause: unknown
+    override readonly cause: unknown,
+    /** The run that gave the promise. */
+    readonly run: object
   ) {
     const { _tag, code, message } = describe(cause)
     super(message.includes(handler) ? message : `${handler}: ${message}`)
@@ -118,8 +120,10 @@ const begin = (context: SeedContext["Type"]) =>
     const started: Array<Started> = []
     const forgotten: Array<NotAwaited> = []
     let closed = false
+    const self = {}
+    Rejections.answerFor((reason) => reason instanceof PromiseFailure)
     const rejections = Rejections.watch((reason) => {
-      if (!(reason instanceof PromiseFailure)) return false
+      if (!(reason instanceof PromiseFailure) || reason.run !== self) return false
       forgotten.push(new NotAwaited({ handler: reason.handler, reason: describe(reason.cause).message }))
       return true
     })
@@ -130,7 +134,7 @@ const begin = (context: SeedContext["Type"]) =>
       const done = new Promise<Exit.Exit<A, E>>((resolve) => fiber.addObserver(resolve))
       const promise = new TrackedPromise<A>((resolve, reject) => {
         void done.then((exit) =>
-          Exit.isSuccess(exit) ? resolve(exit.value) : reject(new PromiseFailure(what, Cause.squash(exit.cause)))
+          Exit.isSuccess(exit) ? resolve(exit.value) : reject(new PromiseFailure(what, Cause.squash(exit.cause), self))
         )
       })
       started.push({ what, isWrite, promise, done, stop: () => fiber.unsafeInterruptAsFork(fiber.id()) })
@@ -141,8 +145,7 @@ const begin = (context: SeedContext["Type"]) =>
     const refuse = (what: string): Promise<never> => {
       const late = new NotAwaited({ handler: what, reason: "it was started after run had returned" })
       forgotten.push(late)
-      Rejections.watchBriefly((reason) => reason instanceof PromiseFailure && reason.cause === late)
-      return TrackedPromise.rejected(new PromiseFailure(what, late))
+      return TrackedPromise.rejected(new PromiseFailure(what, late, self))
     }
 
     const close = () => {
@@ -172,6 +175,7 @@ const begin = (context: SeedContext["Type"]) =>
     const abandon = Effect.promise(async () => {
       for (const { stop } of started) stop()
       for (const { done } of started) await done
+      await Rejections.nextTurn()
       rejections.end()
     })
 

@@ -33,8 +33,10 @@ export const watch = (isOurs: IsOurs): { readonly end: () => void } => {
 /** The next turn of the event loop: rejections without a handler are told before it. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Answers for rejections of this turn of the event loop. */
-export const watchBriefly = (isOurs: IsOurs): void => {
-  const { end } = watch(isOurs)
-  void nextTurn().then(end)
+let isAnswering = false
+
+/** Answers for rejections for the life of the process: what a seed left behind may reject long after its run. */
+export const answerFor = (isOurs: IsOurs): void => {
+  if (!isAnswering) watch(isOurs)
+  isAnswering = true
 }

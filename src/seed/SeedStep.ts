@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
-import { isHalfDone, outsideTransaction } from "../operation/Attempt.js"
+import { describe, isHalfDone, outsideTransaction } from "../operation/Attempt.js"
 import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
@@ -103,9 +103,10 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 
     const unlessSkipped = isSkipped(loaded)
       ? Effect.zipRight(
-          Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce).pipe(
-            Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))
-          ),
+          // What is half done must not be hidden behind a skip.
+          Effect.unless(Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce), () =>
+            run.halfDone.has(id)
+          ).pipe(Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))),
           Effect.fail(new SeedSkipped({ id, flag: flag.name }))
         )
       : Effect.void
@@ -172,7 +173,9 @@ export const make = (loaded: LoadedSeed, run: Run) =>
           Effect.interruptible,
           Effect.disconnect,
           Effect.timeout("1 second"),
-          Effect.catchAll((error) => Effect.logWarning(`The end of the attempt was not recorded: ${error.message}`))
+          Effect.catchAllCause((failed) =>
+            Effect.logWarning(`The end of the attempt was not recorded: ${describe(Cause.squash(failed)).message}`)
+          )
         )
       const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
         Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))

@@ -298,6 +298,18 @@ console.log("end", exit._tag, exit._tag === "Failure" ? String(exit.cause) : "")
       1
     ],
     [
+      "rejects long after run has returned",
+      `const fix = async () => { const p = ${create("")}; await new Promise((resolve) => setTimeout(resolve, 60)); await p }\n    fix()`,
+      /not awaited: tenant:write:create/,
+      1
+    ],
+    [
+      "is under way when run throws",
+      `const fix = async () => { await ${create("a")}; await ${create("b")} }\n    fix()\n    throw new Error("thrown by run")`,
+      /thrown by run/,
+      1
+    ],
+    [
       "comes when all is over",
       `await ${create("a")}\n    setTimeout(async () => { await ${create("b")} }, 50)`,
       /end Success/,

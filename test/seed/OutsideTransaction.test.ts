@@ -283,6 +283,56 @@ describe("on a server", () => {
     assert.strictEqual((await run(["seed:apply"], env)).code, 1)
   })
 
+  it("reads and streams inside its own transactions, and what it sets or leaves open does not decide where the marker goes", async () => {
+    const { env, query } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource(
+        `
+    yield* sql\`CREATE TABLE mine (n integer)\`
+    yield* sql\`INSERT INTO mine SELECT generate_series(1, 3)\`
+    const rows = yield* sql.withTransaction(Effect.zipRight(sql\`INSERT INTO mine VALUES (4)\`, SeedContext.query("SELECT count(*)::int AS n FROM mine")))
+    yield* Effect.log("inside its own: " + rows[0].n)
+    const smuggled = yield* sql.withTransaction(Effect.flip(SeedContext.query("SELECT 1; INSERT INTO mine VALUES (99)")))
+    yield* Effect.log("smuggled: " + smuggled._tag)
+    yield* Stream.runForEach(sql\`SELECT n FROM mine\`.stream, ({ n }) => sql\`UPDATE mine SET n = n + 10 WHERE n = \${n}\`)
+    yield* sql\`CREATE SCHEMA elsewhere\`
+    yield* sql\`SET search_path = elsewhere\`
+    yield* sql.unsafe("BEGIN; CREATE TABLE public.half (n integer)")`,
+        none
+      ).replace("Option }", "Option, Stream }")
+    })
+    const { code, stderr } = await run(["seed:apply"], env)
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, "inside its own: 4")
+    assert.match(stderr, /smuggled: (ReadOnlyViolation|QueryFailed)/)
+    assert.deepStrictEqual(await query("SELECT n FROM mine ORDER BY n"), [{ n: 11 }, { n: 12 }, { n: 13 }, { n: 14 }])
+    assert.deepStrictEqual(await query("SELECT id FROM public.kumiko_es_operations"), [{ id: "1" }])
+    assert.deepStrictEqual(await query("SELECT to_regclass('public.half')::text AS t"), [{ t: null }])
+  })
+
+  it("that fails is not run again by those that waited", async () => {
+    const { env, query } = await database()
+    const { start } = await project({
+      "seeds/1.mjs": Projects.seedSource(
+        `yield* Effect.log("the body runs")
+    yield* Effect.repeat(sql\`SELECT 1 FROM go\`, { until: (rows) => rows.length > 0 })
+    return yield* Effect.fail(new Error("broken"))`,
+        none
+      )
+    })
+    await query("CREATE TABLE go (n integer)")
+    const first = start(["seed:apply", "--json"], env)
+    await first.says("the body runs")
+    const second = start(["seed:apply", "--json"], env)
+    await second.says("waits, 0 s so far")
+    await query("INSERT INTO go VALUES (1)")
+    assert.strictEqual(decodeApply((await first.result).stdout).failed?.error._tag, "SeedFailed")
+    const { stderr, stdout } = await second.result
+    assert.strictEqual(decodeApply(stdout).failed?.error._tag, "SeedFailedElsewhere")
+    assert.notInclude(stderr, "the body runs")
+    assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "failed" }])
+  })
+
   it("the embedded database runs it on its one connection", async () => {
     const { run } = await project({
       "seeds/1.mjs": tenant("one"),

@@ -231,12 +231,20 @@ describe("SeedContext.query", () => {
             CREATE PROCEDURE write_it_procedure() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO target VALUES (1); END $$`)
         )
         assert.isAtLeast(smuggled.length, 30)
+        // Before 16 large objects could be written in a read-only transaction (PostgreSQL 16 release notes).
+        const [server] = yield* Effect.promise(() =>
+          query("SELECT current_setting('server_version_num')::int AS version")
+        )
+        const answered =
+          Number(server?.["version"]) < 160000
+            ? /pg_notify|EXPLAIN ANALYZE CREATE|lo_from_bytea/
+            : /pg_notify|EXPLAIN ANALYZE CREATE/
         yield* asSeed(
           Effect.forEach(smuggled, (text) =>
             Effect.gen(function* () {
               const result = yield* Effect.either(SeedContext.query(text))
               // What the server does not count as a write is answered, and undone with the savepoint like everything else.
-              if (Either.isRight(result)) assert.match(text, /pg_notify|EXPLAIN ANALYZE CREATE/, `answered: ${text}`)
+              if (Either.isRight(result)) assert.match(text, answered, `answered: ${text}`)
               else assert.include(["ReadOnlyViolation", "QueryFailed"], result.left._tag, text)
               // Still in the seed's transaction, still able to write.
               yield* write("tenant:write:create", { key: randomUUID().slice(0, 8), name: text.slice(0, 20) || "-" })
