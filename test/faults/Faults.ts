@@ -90,7 +90,8 @@ const start = ({ project }: Arena, seeds: string, url: string): Running =>
 const ends = new Set([0, 1, 5, 6, 130, 143])
 
 const checkEnd = ({ code, signal, stderr, stdout }: Result): void => {
-  if (signal === "SIGKILL") return
+  // SIGKILL, or another one before the command was there to hear it.
+  if (signal !== null && (signal === "SIGKILL" || stdout === "")) return
   if (code === null || !ends.has(code)) throw new Error(`it ended with ${code ?? signal}:\n${stdout}${stderr}`)
   JSON.parse(stdout)
 }
@@ -112,14 +113,13 @@ export const round = async (
   await judge(arena, name, ids)
   await rm(join(project.folder, name), { recursive: true })
   tally.rounds++
-  const left = await query(
-    `SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'es-ops%'`
-  )
-  // A session whose client was killed a moment ago is ended by the server in its own time, and holds nothing then.
+  // A session whose client was killed a moment ago is ended by the server in its own time.
+  const ours = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'es-ops%'`
+  while ((await query(ours)).length > 0) await new Promise((resolve) => setImmediate(resolve))
   const held = await query(
     "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
   )
-  if (held.length > 0) throw new Error(`a lock is left after ${name}: ${JSON.stringify(left)}`)
+  if (held.length > 0) throw new Error(`a lock is left after ${name}`)
 }
 
 /** Each effect as often as its marker, and that once. */
@@ -175,19 +175,25 @@ export const whileWaiting = (arena: Arena, name: string, signal: "SIGKILL" | "SI
     return [running]
   })
 
-/** A crowd of processes, each of which is killed at an instant of its own. */
-export const crowd = (arena: Arena, name: string, delays: ReadonlyArray<number>): Promise<void> =>
+/** When a process of a crowd is ended, in milliseconds after its start, and how. */
+export interface End {
+  readonly after: number
+  readonly signal: "SIGKILL" | "SIGTERM" | "SIGINT"
+}
+
+/** A crowd of processes, each of which is ended at an instant of its own. */
+export const crowd = (arena: Arena, name: string, ends: ReadonlyArray<End>): Promise<void> =>
   round(arena, name, async (seeds) => {
     const { tally, url } = arena
-    const running = delays.map(() => start(arena, seeds, url))
+    const running = ends.map(() => start(arena, seeds, url))
     await Promise.all(
       running.map(
         ({ process: child, result }, n) =>
           new Promise<void>((resolve) => {
             const timer = setTimeout(() => {
-              if (child.kill("SIGKILL")) tally.kills++
+              if (child.kill(ends[n]?.signal)) tally.kills++
               resolve()
-            }, delays[n])
+            }, ends[n]?.after)
             void result.then(() => {
               clearTimeout(timer)
               resolve()

@@ -1,7 +1,7 @@
 /**
- * The long form of the fault suite: rounds of faults until so many processes were killed, on a PostgreSQL 18 of its own.
+ * The long form of the fault suite: so many rounds of faults, or until so many processes were killed, on a PostgreSQL 18 of its own.
  *
- * npm run test:faults -- [--kills 200] [--seed <number>] [--lanes 2] [--crowd 50]
+ * npm run test:faults -- [--rounds 100 | --kills 200] [--seed <number>] [--lanes 2] [--crowd 50]
  */
 import { parseArgs } from "node:util"
 import { Client } from "pg"
@@ -10,14 +10,21 @@ import * as TestServer from "../support/TestServer.js"
 import * as Faults from "./Faults.js"
 
 const { values } = parseArgs({
-  options: { kills: { type: "string" }, seed: { type: "string" }, lanes: { type: "string" }, crowd: { type: "string" } }
+  options: {
+    rounds: { type: "string" },
+    kills: { type: "string" },
+    seed: { type: "string" },
+    lanes: { type: "string" },
+    crowd: { type: "string" }
+  }
 })
-const kills = Number(values.kills ?? "200")
+const rounds = Number(values.rounds ?? (values.kills === undefined ? "100" : `${Number.MAX_SAFE_INTEGER}`))
+const kills = Number(values.kills ?? `${Number.MAX_SAFE_INTEGER}`)
 const seed = Number(values.seed ?? `${Date.now() % 1_000_000_000}`)
 const lanes = Number(values.lanes ?? "2")
 const crowd = Number(values.crowd ?? "50")
-if (![kills, seed, lanes, crowd].every((n) => Number.isSafeInteger(n) && n >= 0))
-  throw new Error("--kills, --seed, --lanes and --crowd are whole numbers")
+if (![rounds, kills, seed, lanes, crowd].every((n) => Number.isSafeInteger(n) && n >= 0))
+  throw new Error("--rounds, --kills, --seed, --lanes and --crowd are whole numbers")
 
 const server = await TestServer.start({ fsync: "on" })
 const { host, password, port, user } = server.address
@@ -51,13 +58,17 @@ const lane = async (number: number): Promise<void> => {
     if (picked === undefined) throw new Error("there is nothing to pick from")
     return picked
   }
-  for (let n = 0; total().kills < kills; n++) {
+  for (let n = 0; total().kills < kills && total().rounds < rounds; n++) {
     const name = `l${number}r${n}`
     if (next() < 0.6)
       await Faults.crowd(
         arena,
         name,
-        Array.from({ length: 4 }, () => 400 + next() * 1400)
+        // Mostly SIGKILL: a signal that can be handled leaves less to chance.
+        Array.from({ length: 4 }, () => ({
+          after: 400 + next() * 1400,
+          signal: pick(["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"] as const)
+        }))
       )
     else await Faults.atPoint(arena, name, pick(FaultProxies.pointNames), pick(Faults.faults), Math.floor(next() * 3))
     if (n % 25 === 24) say()
