@@ -54,9 +54,11 @@ interface Seen {
   readonly outcomes: ReadonlyArray<SeedOutcome>
   /** The seed whose body is under way. */
   readonly running: Option.Option<string>
+  /** Whether all of it is rolled back if it does not end. */
+  readonly undone: boolean
 }
 
-const unseen: Seen = { planned: [], outcomes: [], running: Option.none() }
+const unseen: Seen = { planned: [], outcomes: [], running: Option.none(), undone: true }
 
 /** Applies the seeds; gives the exit code. */
 export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
@@ -116,9 +118,9 @@ const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen
   planned: (planned, rest) => Ref.update(seen, (before) => ({ ...before, planned: [...planned, ...rest] })),
   // Elsewhere than on a terminal the wait is logged where it is made.
   waiting: (id, held) => (terminal.interactive ? live.begin({ id, what: waits(held) }) : Effect.void),
-  started: (id) =>
+  started: (id, undone) =>
     Effect.zipRight(
-      Ref.update(seen, (before) => ({ ...before, running: Option.some(id) })),
+      Ref.update(seen, (before) => ({ ...before, running: Option.some(id), undone })),
       live.begin({ id, what: "runs" })
     ),
   outcome: (outcome) =>
@@ -141,12 +143,13 @@ const waits = ({ holder }: LockHeld): string =>
 const widest = (ids: ReadonlyArray<string>): number => Math.max(0, ...ids.map((id) => id.length))
 
 /** What was and was not done. */
-const interrupted = ({ outcomes, planned, running }: Seen, dryRun: boolean, inTime: boolean): RunFailure => {
+const interrupted = ({ outcomes, planned, running, undone }: Seen, dryRun: boolean, inTime: boolean): RunFailure => {
   const left = planned.length - outcomes.length - (Option.isSome(running) ? 1 : 0)
   const applied = outcomes.filter(SeedOutcome.$is("Applied")).length
   const parts = [
     ...Option.toArray(running).map(
-      (id) => `"${id}" was under way and ${inTime ? "was rolled back" : "did not stop: the server rolls it back"}`
+      (id) =>
+        `"${id}" was under way and ${undone ? (inTime ? "was rolled back" : "did not stop: the server rolls it back") : "what it did is not undone"}`
     ),
     applied === 0 || dryRun
       ? "nothing was applied"

@@ -86,7 +86,7 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     if (isSkipped(seed)) return SeedOutcome.Skipped({ id, flag: seed.flag.name })
     if (applied.has(id)) return SeedOutcome.Raced({ id })
     const transactor = yield* Transactor
-    yield* observer.started(id)
+    yield* observer.started(id, true)
     const events: Array<Event> = []
     const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
       Effect.zipLeft(transactor.turn(Effect.void)),

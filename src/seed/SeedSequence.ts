@@ -21,8 +21,8 @@ export interface Observer {
   readonly planned: (ids: ReadonlyArray<string>, rest: ReadonlyArray<string>) => Effect.Effect<void>
   /** Another holds the lock; told again with each attempt that finds it taken. */
   readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
-  /** The lock is got, the body begins. */
-  readonly started: (id: string) => Effect.Effect<void>
+  /** The lock is got, the body begins; `undone` says whether all of it is rolled back if it does not end. */
+  readonly started: (id: string, undone: boolean) => Effect.Effect<void>
   readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
 }
 

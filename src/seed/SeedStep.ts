@@ -115,7 +115,7 @@ export const make = (loaded: LoadedSeed, run: Run) =>
       .claim(id)
       .pipe(
         Effect.zipRight(Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))),
-        Effect.zipRight(run.observer.started(id))
+        Effect.zipRight(run.observer.started(id, isTransactional && run.atomic))
       )
 
     /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */

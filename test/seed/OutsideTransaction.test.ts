@@ -272,6 +272,7 @@ describe("on a server", () => {
     const { code, stderr } = await running.result
     assert.strictEqual(code, 143, stderr)
     assert.include(stderr, "sessions: 1")
+    assert.include(stderr, '"1" was under way and what it did is not undone')
     assert.deepStrictEqual(await query("SELECT key FROM read_tenants ORDER BY key"), [
       { key: "a" },
       { key: "b" },
