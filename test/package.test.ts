@@ -53,10 +53,12 @@ beforeAll(async () => {
 afterAll(() => rm(top, { recursive: true, force: true }))
 
 describe("the package", () => {
-  it("holds the build with its types and source maps, README, LICENSE and nothing else", async () => {
+  it("holds the build with its types and source maps, README, the licences and nothing else", async () => {
     const others = packed.filter((path) => !/^dist\/.*\.(js|js\.map|d\.ts)$/.test(path))
-    assert.deepStrictEqual(others.toSorted(), ["LICENSE", "README.md", "package.json"])
-    const scripts = packed.filter((path) => path.endsWith(".js"))
+    assert.deepStrictEqual(others.toSorted(), ["LICENSE", "README.md", "dist/whole/LICENSES.txt", "package.json"])
+    const whole = packed.filter((path) => path.startsWith("dist/whole/"))
+    assert.deepStrictEqual(whole, ["dist/whole/LICENSES.txt", "dist/whole/Process.js"])
+    const scripts = packed.filter((path) => path.endsWith(".js") && !whole.includes(path))
     assert.isAbove(scripts.length, 60)
     for (const script of scripts) {
       assert.include(packed, `${script}.map`)

@@ -15,16 +15,15 @@ import { ConfigError } from "../operation/OperationConfig.js"
 import * as ModuleLoader from "../seed/ModuleLoader.js"
 import type { Recorded } from "../seed/SeedSource.js"
 import { UsageError } from "./Failure.js"
+import { configFiles } from "./Program.js"
 
 /** What the file says. What its layers require is known to its author only; a service that is missing shows when it is used. */
 export type FileSettings = EsOps.CommandSettings<Feature<never>, Recorded<never>, unknown, never>
 
-const names = ["es-ops.config.ts", "es-ops.config.mts", "es-ops.config.js", "es-ops.config.mjs"]
-
 /** Reads the file that `--config` names, or else the one in the working directory, if there is one. */
 export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, UsageError | ConfigError> =>
   Effect.gen(function* () {
-    const path = Option.orElse(given, () => Option.fromNullable(names.find((name) => existsSync(name))))
+    const path = Option.orElse(given, () => Option.fromNullable(configFiles.find((name) => existsSync(name))))
     if (Option.isNone(path)) return {}
     const file = resolve(path.value)
     if (!existsSync(file)) return yield* new UsageError({ reason: `--config: ${file} does not exist` })

@@ -21,6 +21,7 @@ import { UsageError } from "./Failure.js"
 import * as Help from "./Help.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as NewCommand from "./NewCommand.js"
+import { version } from "./Program.js"
 import * as Report from "./Report.js"
 import * as SchemaCommand from "./SchemaCommand.js"
 import * as Settings from "./Settings.js"
@@ -31,8 +32,6 @@ import * as Words from "./Words.js"
 
 /** What a command line asks for: done after its words are understood. */
 type Action = Effect.Effect<number, never, Terminal>
-
-const version = "0.1.0"
 
 /** The commands, in the order of help. */
 const names = [

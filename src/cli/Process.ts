@@ -1,0 +1,78 @@
+/**
+ * The command as a process: exit code out, signals to 130 and 143; and nothing that a seed leaves running or unhandled decides how it ends.
+ */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import process from "node:process"
+import * as LastWords from "./LastWords.js"
+import * as Main from "./Main.js"
+import * as Terminal from "./Terminal.js"
+
+/** How long the work may take to end in order; what has not ended by then is left to the server, which rolls back. */
+const patience = 1_800
+
+let ending: number | undefined
+let finished = false
+let code = 1
+
+/** Lets the work end in order with this exit code; who asks a second time does not want to wait for that. */
+const end = (exitCode: number): void => {
+  if (ending !== undefined) process.exit(exitCode)
+  ending = exitCode
+  setTimeout(() => process.exit(exitCode), patience).unref()
+}
+
+/** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
+const unhandled = (reason: unknown): void => {
+  if (Main.isAnsweredFor(reason)) return
+  process.stderr.write(
+    `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
+  )
+  if (ending !== undefined) return
+  LastWords.blame(reason)
+  end(1)
+  interrupt()
+}
+
+let interrupt = (): void => undefined
+
+/** Runs the command of this process, which ends with it. */
+export const start = (): void => {
+  process.on("SIGINT", () => end(130))
+  process.on("SIGTERM", () => end(143))
+  process.on("unhandledRejection", unhandled)
+  process.on("uncaughtException", unhandled)
+
+  process.on("exit", () => {
+    if (finished) return
+    if (ending === undefined) {
+      process.exitCode = 1
+      process.stderr.write("error: a seed ended the process; a transaction that was under way is rolled back\n")
+      LastWords.write("a seed ended the process")
+    } else LastWords.write("it was ended at once")
+  })
+  Effect.withFiberRuntime<number, never, Main.Requirements>((fiber) => {
+    interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
+    return Main.run(process.argv)
+  }).pipe(
+    Effect.tap((given) =>
+      Effect.sync(() => {
+        code = given
+      })
+    ),
+    Effect.provide(Layer.merge(NodeContext.layer, Terminal.layer)),
+    NodeRuntime.runMain({
+      disableErrorReporting: true,
+      disablePrettyLogger: true,
+      teardown: (exit) => {
+        if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
+        finished = true
+        process.exit(ending ?? code)
+      }
+    })
+  )
+}

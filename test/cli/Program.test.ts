@@ -1,0 +1,53 @@
+/**
+ * Which program a command line loads.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import * as Program from "../../src/cli/Program.js"
+import { project, tenant } from "../support/Command.js"
+import { repository } from "../support/Project.js"
+
+const nothing = () => false
+
+describe("the program of a command line", () => {
+  it("is the linked one where effects of the project's own are run", () => {
+    assert.strictEqual(Program.choose(["seed:apply", "--json"], nothing), "linked")
+    assert.strictEqual(Program.choose(["seed:status", "--config", "a.ts"], nothing), "linked")
+    assert.strictEqual(Program.choose(["seed:status", "--config=a.ts"], nothing), "linked")
+    for (const name of Program.configFiles)
+      assert.strictEqual(
+        Program.choose(["seed:status"], (file) => file === name),
+        "linked"
+      )
+  })
+
+  it("is the whole one for everything else, and none for the version", () => {
+    for (const words of [["seed:status", "--check"], ["history"], ["--help"], ["--version", "--json"], []])
+      assert.strictEqual(Program.choose(words, nothing), "whole")
+    assert.strictEqual(Program.choose(["--version"], nothing), "version")
+  })
+
+  it("loads effect's modules for a seed only, when it is the whole one", async () => {
+    const loaded = async (files: Readonly<Record<string, string>>) => {
+      const { folder } = await project({
+        ...files,
+        // A hook of Node's loader that says what is loaded.
+        "hook.mjs": `export const load = (url, context, next) => {
+  if (url.includes("/node_modules/effect/")) process._rawDebug("loaded effect")
+  return next(url, context)
+}`,
+        "register.mjs": `import { register } from "node:module"\nregister("./hook.mjs", import.meta.url)`
+      })
+      const command = [join(repository, "dist", "bin.js"), "seed:check"]
+      const ran = await promisify(execFile)(process.execPath, ["--import", "./register.mjs", ...command], {
+        cwd: folder
+      })
+      assert.match(ran.stdout, /no problems/)
+      return ran.stderr.includes("loaded effect")
+    }
+    assert.isFalse(await loaded({ "seeds/a.mjs": `export default { description: "a", run: async () => {} }` }))
+    assert.isTrue(await loaded({ "seeds/a.mjs": tenant("a") }))
+  })
+})
