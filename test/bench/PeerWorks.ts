@@ -1,0 +1,175 @@
+/**
+ * Beside tools that one might use instead: umzug with a transaction a migration and its record in a table, and the Migrator of Effect SQL,
+ * which runs all in one transaction. Each is up, with its pool open, and has a folder of 100 files that insert one row.
+ */
+import { NodeContext } from "@effect/platform-node"
+import * as PgMigrator from "@effect/sql-pg/PgMigrator"
+import { Layer, ManagedRuntime } from "effect"
+import { SeedRunner } from "effect-es-ops"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import type { Client } from "pg"
+import { Umzug } from "umzug"
+import type { Side, Work } from "./Rounds.js"
+import type { World } from "./World.js"
+import * as Worlds from "./World.js"
+
+const count = 100
+
+/** Inside this folder the packages that the files import are found. */
+const here = fileURLToPath(new URL(".", import.meta.url))
+
+interface Peer {
+  readonly up: () => Promise<unknown>
+  readonly forget: string
+  readonly close: () => Promise<unknown>
+}
+
+const insert = "INSERT INTO bench (n) VALUES (1)"
+
+const ours = async (url: string): Promise<Peer> => {
+  const seed = `import { SqlClient } from "@effect/sql"
+import { Effect } from "effect"
+import { Seed } from "effect-es-ops"
+export default Seed.make({
+  description: "one insert",
+  run: Effect.flatMap(SqlClient.SqlClient, (sql) => sql\`${insert}\`)
+})
+`
+  const seeds = await Worlds.filled(
+    join(here, `ours-${process.pid}`),
+    Object.fromEntries(Worlds.ids(count).map((id) => [`${id}.mjs`, seed]))
+  )
+  const app = Worlds.application(url, seeds.path)
+  return {
+    up: () => app.runPromise(SeedRunner.apply({ appliedBy: "boot" })),
+    forget: "TRUNCATE kumiko_es_operations, es_ops_attempts",
+    close: () => Promise.all([app.dispose(), seeds.remove()])
+  }
+}
+
+/** Its record of what was run, in a table. */
+const storage = (client: Client) => ({
+  executed: async () => {
+    const { rows } = await client.query<{ name: string }>("SELECT name FROM umzug ORDER BY name")
+    return rows.map(({ name }) => name)
+  },
+  logMigration: async ({ name }: { readonly name: string }) =>
+    void (await client.query("INSERT INTO umzug (name) VALUES ($1)", [name])),
+  unlogMigration: async ({ name }: { readonly name: string }) =>
+    void (await client.query("DELETE FROM umzug WHERE name = $1", [name]))
+})
+
+const umzug = async (url: string): Promise<Peer> => {
+  const client = await Worlds.connected(url)
+  await client.query("CREATE TABLE umzug (name text PRIMARY KEY)")
+  const migrations = await Worlds.filled(
+    join(here, `umzug-${process.pid}`),
+    Object.fromEntries(
+      Worlds.ids(count).map((id) => [`${id}.mjs`, `export const up = ({ context }) => context.query("${insert}")\n`])
+    )
+  )
+  const tool = new Umzug({
+    migrations: {
+      glob: ["*.mjs", { cwd: migrations.path }],
+      resolve: ({ context, name, path = "" }) => ({
+        name,
+        up: async () => {
+          const { up } = await import(pathToFileURL(path).href)
+          await context.query("BEGIN")
+          await up({ context })
+          await context.query("COMMIT")
+        }
+      })
+    },
+    context: client,
+    storage: storage(client),
+    logger: undefined
+  })
+  return {
+    up: () => tool.up(),
+    forget: "TRUNCATE umzug",
+    close: () => Promise.all([client.end(), migrations.remove()])
+  }
+}
+
+const migrator = async (url: string): Promise<Peer> => {
+  const migration = `import { SqlClient } from "@effect/sql"
+import { Effect } from "effect"
+export default Effect.flatMap(SqlClient.SqlClient, (sql) => sql\`${insert}\`)
+`
+  const migrations = await Worlds.filled(
+    join(here, `migrator-${process.pid}`),
+    Object.fromEntries(Worlds.ids(count).map((_, n) => [`${`${n + 1}`.padStart(4, "0")}_one.js`, migration]))
+  )
+  const app = ManagedRuntime.make(
+    Layer.merge(Worlds.client(url), NodeContext.layer).pipe(Layer.provideMerge(Worlds.quiet))
+  )
+  return {
+    up: () => app.runPromise(PgMigrator.run({ loader: PgMigrator.fromFileSystem(migrations.path) })),
+    forget: "TRUNCATE effect_sql_migrations",
+    close: () => Promise.all([app.dispose(), migrations.remove()])
+  }
+}
+
+/** A tool that has run everything once, hence has its tables and its modules loaded. */
+const compared = (world: World, peer: (url: string) => Promise<Peer>, idle: boolean) => async () => {
+  const url = await world.database()
+  const bare = await Worlds.connected(url)
+  await bare.query("CREATE TABLE bench (n integer)")
+  const side = async (open: (url: string) => Promise<Peer>) => {
+    const tool = await open(url)
+    await tool.up()
+    const run: Side = {
+      run: async () => {
+        await tool.up()
+        if (idle) return
+        const { rows } = await bare.query<{ n: number }>("SELECT count(*)::int AS n FROM bench")
+        if (rows[0]?.n !== count) throw new Error(`there are ${rows[0]?.n} rows`)
+      },
+      prepare: () => bare.query(idle ? "SELECT 1" : `TRUNCATE bench; ${tool.forget}`),
+      repeat: idle ? 20 : 1
+    }
+    return { run, close: tool.close }
+  }
+  const [floor, our] = [await side(peer), await side(ours)]
+  return {
+    floor: floor.run,
+    ours: our.run,
+    close: async () => {
+      await floor.close()
+      await our.close()
+      await bare.end()
+    }
+  }
+}
+
+export const works = (world: World): ReadonlyArray<Work> => [
+  {
+    name: "umzug-idle",
+    work: "100 entries, all applied",
+    floor: "umzug",
+    target: 1,
+    open: compared(world, umzug, true)
+  },
+  {
+    name: "umzug-full",
+    work: "100 entries of one insert each",
+    floor: "umzug, a transaction each",
+    target: 1.3,
+    open: compared(world, umzug, false)
+  },
+  {
+    name: "migrator-idle",
+    work: "100 entries, all applied",
+    floor: "Migrator of Effect SQL",
+    target: 1,
+    open: compared(world, migrator, true)
+  },
+  {
+    name: "migrator-full",
+    work: "100 entries of one insert each",
+    floor: "Migrator of Effect SQL, one transaction for all",
+    open: compared(world, migrator, false)
+  }
+]
