@@ -128,6 +128,7 @@ const layerUnited = <R>(
       const writeAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
         Effect.gen(function* () {
           const handler = yield* admitted(handlers, request)
+          const metadata = metadataOf(request)
           const written: Array<Written> = []
           const decided: Array<{ readonly data: WriteData; readonly events: ReadonlyArray<NewEvent> }> = []
           const flush = Effect.suspend(() => append(decided.flatMap(({ events }) => events))).pipe(
@@ -144,7 +145,10 @@ const layerUnited = <R>(
             const atOnce = isDecidedAtOnce(answer)
             if (!atOnce) yield* flush
             const decision = isDecision(answer) ? answer : yield* answer
-            decided.push({ data: decision.data, events: completed(decision, request) })
+            decided.push({
+              data: decision.data,
+              events: decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
+            })
             if (!atOnce || decided.length >= batchSize) yield* flush
           }
           yield* flush
@@ -205,14 +209,12 @@ const isDecision = <E, R>(answer: Decided<E, R>): answer is Decision => !Effect.
 
 const isDecidedAtOnce = <E, R>(answer: Decided<E, R>): boolean => isDecision(answer) || Either.isEither(answer)
 
-const completed = (decision: Decision, request: WriteRequest): ReadonlyArray<NewEvent> => {
-  const metadata: EventMetadata = {
-    userId: request.actor.id,
-    correlationId: request.correlationId,
-    headers: { operationId: request.operationId }
-  }
-  return decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
-}
+/** One for all events of a request. */
+const metadataOf = (request: WriteRequest): EventMetadata => ({
+  userId: request.actor.id,
+  correlationId: request.correlationId,
+  headers: { operationId: request.operationId }
+})
 
 const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
   VersionConflict: "version_conflict",

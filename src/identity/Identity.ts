@@ -46,7 +46,7 @@ export const createTenant = WriteHandler.make({
   name: "tenant:write:create",
   payload: NewTenant,
   access: ["system", "SystemAdmin"],
-  handle: (payload, { newId }) => created("tenant", { ...payload, id: payload.id ?? newId })
+  handle: (payload, { newId }) => created("tenant", { key: payload.key, name: payload.name, id: payload.id ?? newId })
 })
 
 /** `user:write:create`: a taken email address is rejected with `conflict`. */
@@ -54,7 +54,8 @@ export const createUser = WriteHandler.make({
   name: "user:write:create",
   payload: NewUser,
   access: ["system", "SystemAdmin"],
-  handle: (payload, { newId }) => created("user", { ...payload, id: payload.id ?? newId })
+  handle: (payload, { newId }) =>
+    created("user", { email: payload.email, tenantId: payload.tenantId, id: payload.id ?? newId })
 })
 
 /** `tenant:write:add-member`: the membership's stream is on the acting user's tenant. */
@@ -62,7 +63,13 @@ export const addMember = WriteHandler.make({
   name: "tenant:write:add-member",
   payload: MemberRoles,
   access: ["SystemAdmin"],
-  handle: (payload, { newId }) => created("tenant-membership", { ...payload, id: newId })
+  handle: (payload, { newId }) =>
+    created("tenant-membership", {
+      userId: payload.userId,
+      tenantId: payload.tenantId,
+      roles: payload.roles,
+      id: newId
+    })
 })
 
 /** `tenant:write:update-member-roles`: on another tenant than the membership's stream it is a `version_conflict`. */
@@ -102,11 +109,15 @@ const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedE
   data: row
 })
 
+const TenantPayload = Schema.Struct({ ...NewTenant.fields, id: Schema.String })
+
+const UserPayload = Schema.Struct({ ...NewUser.fields, id: Schema.String })
+
 const tenants = Projection.make({
   name: "read_tenants",
   events: ["tenant.created"],
   apply: Effect.fn("Identity.tenants")(function* (events) {
-    const rows = yield* payloads(Schema.Struct({ ...NewTenant.fields, id: Schema.String }), events)
+    const rows = yield* payloads(TenantPayload, events)
     const directory = yield* Directory
     yield* directory
       .addTenants(rows.map(({ id, key, name }) => ({ id, name, tenantKey: key })))
@@ -118,7 +129,7 @@ const users = Projection.make({
   name: "read_users",
   events: ["user.created"],
   apply: Effect.fn("Identity.users")(function* (events) {
-    const rows = yield* payloads(Schema.Struct({ ...NewUser.fields, id: Schema.String }), events)
+    const rows = yield* payloads(UserPayload, events)
     const directory = yield* Directory
     yield* directory.addUsers(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
   })

@@ -10,12 +10,18 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** Soon at first, at most half a second apart later; jittered, so that replicas do not march in step. In whole milliseconds. */
-const polling = Schedule.exponential("20 millis", 1.6).pipe(
-  Schedule.union(Schedule.spaced("500 millis")),
-  Schedule.jittered,
-  Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
-)
+/** Jittered, so that replicas do not march in step; in whole milliseconds. */
+const inWholeMillis = (schedule: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
+  schedule.pipe(
+    Schedule.jittered,
+    Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
+  )
+
+/** Half a second apart: for whoever has waited before, as somebody is at work. */
+const steady = inWholeMillis(Schedule.spaced("500 millis"))
+
+/** Soon at first. */
+const polling = inWholeMillis(Schedule.union(Schedule.exponential("20 millis", 1.6), Schedule.spaced("500 millis")))
 
 /** A wait is mentioned at once, then this often. */
 const mentionEvery = Duration.seconds(10)
@@ -24,12 +30,13 @@ const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockH
 
 /**
  * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
- * found it taken.
+ * found it taken; `waitedBefore`, whether this is not the first wait.
  */
 export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
-  onHeld: (held: LockHeld) => Effect.Effect<void>
+  onHeld: (held: LockHeld) => Effect.Effect<void>,
+  waitedBefore = false
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
@@ -46,10 +53,24 @@ export const whileHeld = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
-    const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : Schedule.upTo(polling, lockTimeout)
-    return yield* attempt.pipe(
-      Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
-      Effect.retry({ schedule, while: isLockHeld }),
+    const schedule = Duration.equals(lockTimeout, Duration.zero)
+      ? Schedule.stop
+      : Schedule.upTo(waitedBefore ? steady : polling, lockTimeout)
+    const tried = Effect.tapError(attempt, (error) =>
+      isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void
+    )
+    /** From the first attempt that found it taken on. */
+    const waited = (held: LockHeld) => {
+      let first = true
+      const again = Effect.suspend((): typeof tried => {
+        if (!first) return tried
+        first = false
+        return Effect.fail(held)
+      })
+      return Effect.retry(again, { schedule, while: isLockHeld })
+    }
+    return yield* tried.pipe(
+      Effect.catchIf(isLockHeld, waited),
       Effect.catchIf(isLockHeld, ({ holder }) =>
         Effect.flatMap(waitedMs, (waited) => Effect.fail(new LockTimeout({ id, holder, waitedMs: waited })))
       )

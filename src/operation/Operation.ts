@@ -35,14 +35,13 @@ export type NewMarker = Omit<Marker, "appliedAt">
 
 /** Byte order of ids as PostgreSQL's "C" collation has it, which UTF-16 order differs from above U+FFFF. */
 export const order = (a: string, b: string): -1 | 0 | 1 => {
-  const left = Array.from(a, codePoint)
-  const right = Array.from(b, codePoint)
-  const shared = Math.min(left.length, right.length)
-  for (let index = 0; index < shared; index++) {
-    const difference = (left[index] ?? 0) - (right[index] ?? 0)
-    if (difference !== 0) return difference < 0 ? -1 : 1
-  }
-  return left.length === right.length ? 0 : left.length < right.length ? -1 : 1
+  if (a === b) return 0
+  const shared = Math.min(a.length, b.length)
+  let at = 0
+  while (at < shared && a.charCodeAt(at) === b.charCodeAt(at)) at++
+  if (at === shared) return a.length < b.length ? -1 : 1
+  return rank(a.charCodeAt(at)) < rank(b.charCodeAt(at)) ? -1 : 1
 }
 
-const codePoint = (character: string): number => character.codePointAt(0) ?? 0
+/** Surrogates, which stand for what is above U+FFFF, come after U+E000 to U+FFFF. */
+const rank = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)

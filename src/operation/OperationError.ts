@@ -20,9 +20,7 @@ export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHold
 /** One attempt at the lock found it taken. The runner retries it by its schedule. */
 export class LockHeld extends Schema.TaggedError<LockHeld>()("LockHeld", {
   id: Schema.String,
-  holder: Schema.OptionFromSelf(LockHolder),
-  /** The highest id of an attempt that had ended when the lock was tried; 0 where there is none. */
-  latestAttempt: Schema.Number
+  holder: Schema.OptionFromSelf(LockHolder)
 }) {
   override get message(): string {
     return `the operations lock is held by ${describeHolder(this.holder)}`

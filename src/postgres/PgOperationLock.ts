@@ -3,10 +3,10 @@
  * and deadlock with `CREATE INDEX CONCURRENTLY` of the holder (40P01).
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
@@ -14,10 +14,10 @@ import { AlreadyApplied, DatabaseError, LockHeld, LockHolder, outsideStep } from
 import { OperationLock } from "../operation/OperationLock.js"
 import { databaseError } from "./PgError.js"
 import { PgSchema } from "./PgSchema.js"
-import { alone, over, PgSql, rows } from "./PgSql.js"
+import { alone, decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
-import type { PgTable } from "./PgTable.js"
+import { literal } from "./PgText.js"
 
 /** The first version that has every setting that a step needs, as `server_version_num` has it. */
 export const oldestServer = 140000
@@ -25,8 +25,7 @@ export const oldestServer = 140000
 const Tried = Schema.Struct({
   locked: Schema.Literal("t", "f"),
   server: Schema.NumberFromString,
-  server_text: Schema.String,
-  latest: Schema.NumberFromString
+  server_text: Schema.String
 })
 
 const Holder = Schema.Struct({
@@ -43,99 +42,87 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const config = yield* OperationConfig
     const schema = yield* PgSchema
     const key = config.lockKey.toString()
-    const complete = yield* Ref.make(false)
-    /** Tables that we do without, as this role may not create them. */
-    const givenUp = yield* Ref.make<ReadonlyArray<PgTable>>([])
+    const tried = `CASE WHEN pg_try_advisory_xact_lock(${key}) THEN 't' ELSE 'f' END AS locked,
+      current_setting('server_version_num') AS server, current_setting('server_version') AS server_text`
+    const marked = (id: OperationId) => `SELECT id FROM ${schema.markers} WHERE id = ${literal(id)}`
 
-    /** What is missing; not looked at again once everything was there. */
-    const missing = Effect.gen(function* () {
-      const without = yield* Ref.get(givenUp)
-      if (yield* Ref.get(complete)) return without
-      const found = yield* schema.missing
-      yield* Ref.set(
-        complete,
-        found.every((table) => without.some(({ name }) => name === table.name))
-      )
-      return found
-    })
-
-    const tryLock = (lookUpAttempts: boolean) => {
-      const latest = lookUpAttempts
-        ? sql`(SELECT coalesce(max(id) FILTER (WHERE outcome <> 'running'), 0)::text FROM ${sql.literal(schema.attempts)})`
-        : sql`'0'`
-      return sql`SELECT CASE WHEN pg_try_advisory_xact_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked,
-        current_setting('server_version_num') AS server, current_setting('server_version') AS server_text, ${latest} AS latest`.pipe(
-        rows("trying the operations lock", Tried)
-      )
-    }
-
-    /** A statement of its own, so that its snapshot is taken after the lock: the marker of whoever held it is visible. */
     const isMarked = (id: OperationId) =>
       Effect.map(
-        sql`SELECT id FROM ${sql.literal(schema.markers)} WHERE id = ${id}`.pipe(
-          rows("re-reading the marker", Schema.Struct({ id: Schema.String }))
-        ),
+        sql.unsafe(marked(id)).pipe(rows("re-reading the marker", Schema.Struct({ id: Schema.String }))),
         (found) => found.length > 0
       )
 
+    const held = (id: OperationId) =>
+      Effect.flatMap(holderOf(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
+
+    const admit = (answer: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
+      const [got] = answer
+      return got === undefined || got.server < oldestServer
+        ? tooOld(got?.server_text ?? "unknown")
+        : Effect.succeed(got.locked === "t")
+    }
+
+    /** Tables are created under the lock; where another has it and there are no markers yet, nothing can be known of this one. */
+    const createMissing = (id: OperationId) =>
+      Effect.gen(function* () {
+        if ((yield* schema.wanted).length === 0) return
+        const got = sql.unsafe(`SELECT ${tried}`).pipe(rows("trying the operations lock", Tried))
+        const locked = yield* Effect.flatMap(got, admit)
+        const still = yield* schema.wanted
+        if (locked) yield* schema.create(still)
+        if (locked) return
+        if (still.every(({ name }) => name !== schema.markers) && (yield* isMarked(id)))
+          return yield* new AlreadyApplied({ id })
+        return yield* held(id)
+      })
+
+    /**
+     * The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of whoever held it is visible. One round
+     * trip together with BEGIN, the settings, guard and savepoint, in place of five: 0.4 ms of a seed that costs 0.9.
+     */
     const claimIn = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {
-        const before = yield* missing
-        const without = yield* Ref.get(givenUp)
-        const absent = (name: string, tables: ReadonlyArray<PgTable>) => tables.some((table) => table.name === name)
-        const [tried] = yield* tryLock(!absent(schema.attempts, before))
-        if (tried === undefined || tried.server < oldestServer) return yield* tooOld(tried?.server_text ?? "unknown")
-        const locked = tried.locked === "t"
-        const still = before.length === 0 ? before : yield* missing
-        const wanted = still.filter((table) => !absent(table.name, without))
-        if (locked && wanted.length > 0)
-          yield* Effect.flatMap(schema.create(wanted), (more) => Ref.update(givenUp, (all) => [...all, ...more]))
-        const markersExist = locked || !absent(schema.markers, still)
-        if (markersExist && (yield* isMarked(id))) return yield* new AlreadyApplied({ id })
-        if (!locked)
-          return yield* new LockHeld({ id, holder: yield* holderOf(sql, config.lockKey), latestAttempt: tried.latest })
-        yield* Effect.mapError(step.open, databaseError("opening the step"))
+        yield* createMissing(id)
+        const { row, rows: markers } = yield* Effect.mapError(
+          step.open({ columns: tried, statement: marked(id) }),
+          databaseError("trying the operations lock")
+        )
+        const locked = yield* Effect.flatMap(decodeRows("trying the operations lock", Tried)([row]), admit)
+        if (markers.length > 0) return yield* new AlreadyApplied({ id })
+        if (!locked) return yield* held(id)
       }).pipe(over(step.raw))
 
     /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
     const claimFor = (session: PgSession["Type"], id: OperationId) =>
       Effect.gen(function* () {
-        const [tried] =
-          yield* sql`SELECT CASE WHEN pg_try_advisory_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked,
-            (SELECT coalesce(max(id) FILTER (WHERE outcome <> 'running'), 0)::text FROM ${sql.literal(schema.attempts)}) AS latest`.pipe(
-            rows(
-              "trying the operations lock",
-              Schema.Struct({ locked: Tried.fields.locked, latest: Tried.fields.latest })
-            )
+        session.mayHold(config.lockKey)
+        const [got] =
+          yield* sql`SELECT CASE WHEN pg_try_advisory_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked`.pipe(
+            rows("trying the operations lock", Schema.Struct({ locked: Tried.fields.locked }))
           )
-        if (tried?.locked === "f") session.mayHold(undefined)
+        if (got?.locked === "f") session.mayHold(undefined)
         if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
-        if (tried?.locked !== "t") {
-          return yield* new LockHeld({
-            id,
-            holder: yield* holderOf(sql, config.lockKey),
-            latestAttempt: tried?.latest ?? 0
-          })
-        }
+        if (got?.locked !== "t") return yield* held(id)
       })
 
     return OperationLock.of({
-      ready: Effect.gen(function* () {
-        if (yield* Ref.get(complete)) return true
-        yield* Effect.mapError(alone(sql)(missing), (error) =>
-          error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error
-        )
-        return yield* Ref.get(complete)
-      }),
+      ready: Effect.flatMap(schema.has(schema.markers), (known) =>
+        known
+          ? Effect.succeed(true)
+          : Effect.mapBoth(alone(sql)(schema.wanted), {
+              onFailure: (error) =>
+                error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error,
+              onSuccess: (wanted) => wanted.length === 0
+            })
+      ),
       holder: holderOf(sql, config.lockKey),
       claim: (id) =>
-        Effect.flatMap(
-          Effect.all([Effect.serviceOption(PgStep), Effect.serviceOption(PgSession)]),
-          ([step, session]) => {
-            if (Option.isSome(step)) return claimIn(step.value, id)
-            return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
-          }
-        ).pipe(Effect.withSpan("OperationLock.claim", { attributes: { operation: id } }))
+        Effect.flatMap(Effect.context<never>(), (services) => {
+          const step = Context.getOption(services, PgStep)
+          const session = Context.getOption(services, PgSession)
+          if (Option.isSome(step)) return claimIn(step.value, id)
+          return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
+        }).pipe(Effect.withSpan("OperationLock.claim", { attributes: { operation: id } }))
     })
   })
 )

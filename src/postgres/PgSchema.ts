@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { Table } from "../event/Feature.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
@@ -30,8 +31,12 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
     /** The tables that the search path does not find. */
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
-    /** Creates them, under the operations lock, inside its transaction; answers with those that we do without. */
-    readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
+    /** The same, but those that we do without; not looked for again once that is none. */
+    readonly wanted: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
+    /** Creates them, under the operations lock, inside its transaction. One that this role may not create we do without, if we can. */
+    readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<void, DatabaseError>
+    /** Whether a table was found when all were looked for. */
+    readonly has: (name: string) => Effect.Effect<boolean>
   }
 >() {}
 
@@ -43,12 +48,25 @@ export const layer = (options: TableOptions): Layer.Layer<PgSchema, never, Opera
       const config = yield* OperationConfig
       const sql = yield* PgSql
       const tables = tablesOf(config, options)
+      const complete = yield* Ref.make(false)
+      const without = yield* Ref.make<ReadonlyArray<PgTable>>([])
+      const isAbsent = (table: string) => Effect.map(Ref.get(without), (all) => all.some(({ name }) => name === table))
       const [{ name: markers }, { name: attempts }] = tables
       return PgSchema.of({
         markers,
         attempts,
         tables,
         missing: missingOf(sql, tables),
+        wanted: Effect.gen(function* () {
+          if (yield* Ref.get(complete)) return []
+          const given = yield* Ref.get(without)
+          const found = (yield* missingOf(sql, tables)).filter(
+            ({ name }) => !given.some((table) => table.name === name)
+          )
+          yield* Ref.set(complete, found.length === 0)
+          return found
+        }),
+        has: (name) => Effect.zipWith(Ref.get(complete), isAbsent(name), (all, absent) => all && !absent),
         mismatches: Effect.map(columnsOf(sql, tables), (found) =>
           tables.flatMap((table) => {
             const columns = found.get(table.name) ?? []
@@ -57,11 +75,13 @@ export const layer = (options: TableOptions): Layer.Layer<PgSchema, never, Opera
           })
         ),
         create: (missing) =>
-          Effect.map(
-            Effect.forEach(missing, (table) =>
-              Effect.map(createTable(sql, table), (created) => (created ? [] : [table]))
-            ),
-            (without) => without.flat()
+          Effect.forEach(
+            missing,
+            (table) =>
+              Effect.flatMap(createTable(sql, table), (created) =>
+                created ? Effect.void : Ref.update(without, (all) => [...all, table])
+              ),
+            { discard: true }
           )
       })
     })

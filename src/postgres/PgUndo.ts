@@ -39,22 +39,22 @@ const undoNow = <E>(
     const exit = Exit.failCause(failure)
     if (isCommitLost(failure)) return yield* Effect.as(disconnect(raw), { exit, later: Effect.void })
     const trace = options.trace(failure)
-    const back = yield* Effect.either(step.isOpen() ? step.undo : raw.executeRaw("ROLLBACK", []))
+    const later = Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
+    if (step.isUnsent()) return { exit, later }
+    const keeps = step.isOpen() && Option.isSome(trace)
+    const back = yield* Effect.either(keeps ? step.undo : step.rollback)
     if (Either.isLeft(back) && isConnectionLost(back.left)) {
-      return yield* Effect.as(disconnect(raw), {
-        exit: lostDuring(failure),
-        later: Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
-      })
+      return yield* Effect.as(disconnect(raw), { exit: lostDuring(failure), later })
     }
     // The savepoint is gone when the body ended the transaction, or the server did at COMMIT: the trace stands alone then.
-    const within = step.isOpen() && Either.isRight(back)
+    const within = keeps && Either.isRight(back)
     const end = (text: string) => Effect.catchAll(raw.executeRaw(text, []), () => disconnect(raw))
-    if (!within) yield* end("ROLLBACK")
+    if (Either.isLeft(back)) yield* end("ROLLBACK")
     yield* Option.match(trace, {
       onNone: () => Effect.void,
       onSome: (write) => Effect.catchAll(step.provideRaw(write), logUntraced)
     })
-    if (within) yield* end(Option.isSome(trace) ? "COMMIT" : "ROLLBACK")
+    if (within) yield* end("COMMIT")
     return { exit, later: Effect.void }
   })
 

@@ -2,12 +2,13 @@
  * Modules by their paths, TypeScript included.
  */
 import * as Module from "node:module"
-import { dirname, resolve } from "node:path"
+import { existsSync, readFileSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 
 /** Imports the module at `path`; another `version` is imported anew, where the module cache would give the old one. */
 export const load = async (path: string, version: string): Promise<unknown> => {
-  if (/\.m?ts$/.test(path)) await readTypeScript()
+  if (/\.m?ts$/.test(path) && !readsTypeScript) await useTsx(dirname(path))
   const url = pathToFileURL(path)
   url.searchParams.set("es-ops", version)
   return import(/* @vite-ignore */ url.href)
@@ -39,17 +40,26 @@ const lineOfImport = (path: string, source: string, error: unknown): number | un
   return at === -1 ? undefined : at + 1
 }
 
-let reading: Promise<void> | undefined
+/** Node reads TypeScript from 22.18 on, and test runners bring a loader of their own. */
+const readsTypeScript = "__vitest_worker__" in globalThis || Boolean(Reflect.get(process.features, "typescript"))
 
-/** Node reads TypeScript from 22.18 on, and test runners bring a loader of their own; otherwise tsx does, registered once. */
-const readTypeScript = (): Promise<void> =>
-  (reading ??=
-    "__vitest_worker__" in globalThis || Reflect.get(process.features, "typescript")
-      ? Promise.resolve()
-      : import("tsx/esm/api").then(({ register }) => {
-          register()
-          Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
-        }))
+let tsx: Promise<void> | undefined
+let takesAsModules = false
+
+/** tsx, registered once; and once more, a hook that is registered only where it is needed, as each import through it takes 1 ms more. */
+const useTsx = async (folder: string): Promise<void> => {
+  await (tsx ??= import("tsx/esm/api").then(({ register }) => void register()))
+  if (takesAsModules || isModules(folder)) return
+  takesAsModules = true
+  Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
+}
+
+/** Whether the files of this folder are modules without more ado: by the nearest package.json. */
+const isModules = (folder: string): boolean => {
+  const file = join(folder, "package.json")
+  if (existsSync(file)) return /"type"\s*:\s*"module"/.test(readFileSync(file, "utf8"))
+  return dirname(folder) !== folder && isModules(dirname(folder))
+}
 
 /**
  * A hook of Node's loader, before tsx's: TypeScript is modules, whatever the project's package.json says. In a project that is not

@@ -36,7 +36,9 @@ export interface Checked {
 export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, ConfigError, WriteDispatcher> =>
   Effect.gen(function* () {
     const { names } = yield* WriteDispatcher
-    const loaded = yield* Effect.forEach(entries, (entry) => load(entry, Option.fromNullable(names)))
+    // Read and parsed side by side; imported one after another, as top-level code runs in the order of the seeds.
+    const parsed = yield* Effect.forEach(entries, parse, { concurrency: 16 })
+    const loaded = yield* Effect.forEach(parsed, (one) => load(one, Option.fromNullable(names)))
     const seeds = loaded.flatMap(({ seed }) => Option.toArray(seed))
     return {
       seeds,
@@ -66,23 +68,41 @@ export const blamingTables = <A, R>(
 /** Whether a seed's flag skips it. */
 export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
 
-const load = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>) =>
+interface Parsed {
+  readonly entry: SeedEntry
+  /** Its text, where it has one. */
+  readonly text: Option.Option<string>
+  readonly syntax: SeedSyntax.Syntax
+  readonly problems: ReadonlyArray<SeedProblem>
+}
+
+const parse = (entry: SeedEntry): Effect.Effect<Parsed> =>
   Effect.gen(function* () {
     const source = yield* Effect.either(entry.source)
-    if (Either.isLeft(source)) return { seed: Option.none<LoadedSeed>(), problems: [source.left] }
+    if (Either.isLeft(source)) return { entry, text: Option.none(), syntax: noSyntax, problems: [source.left] }
     const syntax = yield* Option.match(source.right, {
-      onNone: () => Effect.succeed<SeedSyntax.Syntax>({ errors: [], handlers: [] }),
-      onSome: (text) => SeedSyntax.read(entry.path, text)
+      onNone: () => Effect.succeed(noSyntax),
+      onSome: (text) => (SeedSyntax.mayWrite(text) ? SeedSyntax.read(entry.path, text) : Effect.succeed(noSyntax))
     })
-    if (syntax.errors.length > 0) {
-      return { seed: Option.none<LoadedSeed>(), problems: syntax.errors.map((error) => syntaxError(entry, error)) }
-    }
+    return { entry, text: source.right, syntax, problems: syntax.errors.map((error) => syntaxError(entry, error)) }
+  })
+
+const noSyntax: SeedSyntax.Syntax = { errors: [], handlers: [] }
+
+const load = ({ entry, problems, syntax, text }: Parsed, handlers: Option.Option<ReadonlyArray<string>>) =>
+  Effect.gen(function* () {
+    if (problems.length > 0) return { seed: Option.none<LoadedSeed>(), problems }
     const unknown = unknownHandlers(entry, syntax, handlers)
     const seed = yield* Effect.either(entry.load)
-    if (Either.isLeft(seed)) return { seed: Option.none<LoadedSeed>(), problems: [seed.left, ...unknown] }
+    if (Either.isLeft(seed)) {
+      // The parser says where, which the loader does not.
+      const { errors } = Option.isSome(text) ? yield* SeedSyntax.read(entry.path, text.value) : noSyntax
+      const why = errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [seed.left, ...unknown]
+      return { seed: Option.none<LoadedSeed>(), problems: why }
+    }
     const name = SkipFlag.nameOf(entry.id)
     const flag = { name, value: yield* SkipFlag.read(name) }
-    const loaded: LoadedSeed = { entry, seed: seed.right, sourceHash: Option.map(source.right, hashOf), flag }
+    const loaded: LoadedSeed = { entry, seed: seed.right, sourceHash: Option.map(text, hashOf), flag }
     return { seed: Option.some(loaded), problems: unknown }
   })
 

@@ -54,7 +54,8 @@ export const mark = (
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
-    const { id, ...entry } = yield* entryOf(options.id)
+    const entry = yield* entryOf(options.id)
+    const { id } = entry
     const notes = Either.getOrElse(
       Either.map(yield* Effect.either(entry.load), ({ description }) => description),
       () => options.reason

@@ -1,7 +1,6 @@
 /**
  * Which seeds are applied, pending, late, interrupted or orphaned, from what is there and what is recorded. Pure.
  */
-import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
 import { isHalfDone } from "../operation/Attempt.js"
 import { order, seedMigration } from "../operation/Operation.js"
@@ -25,6 +24,7 @@ export interface SeedPlan {
 
 /** What a plan is made of. */
 export interface PlanInput {
+  /** In the order of their ids. */
   readonly seeds: ReadonlyArray<{ readonly id: string; readonly path: string }>
   /** Markers, with their type of operation. */
   readonly applied: ReadonlyMap<string, string>
@@ -44,11 +44,14 @@ export const pending = <Entry extends { readonly id: string }>(
 
 /** Every seed with its state, and what forbids to apply them. */
 export const make = (input: PlanInput): SeedPlan => {
-  const ids = new Set(input.seeds.map(({ id }) => id))
-  const marked = [...input.applied].filter(([, type]) => type === seedMigration).map(([id]) => id)
-  const last = marked.reduce((highest, id) => (order(highest, id) < 0 ? id : highest), "")
+  const { applied, seeds } = input
+  const isApplied = (id: string) => applied.get(id) === seedMigration
+  // Two files of one id, which is a problem of its own, are one seed.
+  const known = seeds.map(({ id }) => id).filter((id, at, ids) => id !== ids[at - 1])
+  const done = known.map(isApplied)
+  const orphans = orphansOf(input, known, done)
+  const last = [...orphans, known[done.lastIndexOf(true)] ?? ""].reduce((a, b) => (order(a, b) < 0 ? b : a))
   const state = (id: string): SeedState => {
-    if (input.applied.get(id) === seedMigration) return "applied"
     const attempt = input.lastAttempts.get(id)
     const outcome = attempt?.outcome
     if (attempt !== undefined && isHalfDone(attempt))
@@ -56,30 +59,38 @@ export const make = (input: PlanInput): SeedPlan => {
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)
     return late ? "late" : "pending"
   }
-  const known = [...ids].map((id): PlannedSeed => ({ id, state: state(id) }))
-  const orphans = marked.filter((id) => !ids.has(id)).map((id): PlannedSeed => ({ id, state: "orphan" }))
-  const seeds = [...known, ...orphans].toSorted((a, b) => order(a.id, b.id))
-  return { seeds, problems: [...takenIds(input), ...lateSeeds(input, known, last)] }
+  const planned = known.map((id, at): PlannedSeed => ({ id, state: done[at] === true ? "applied" : state(id) }))
+  const all = orphans.map((id): PlannedSeed => ({ id, state: "orphan" }))
+  const inOrder = all.length === 0 ? planned : [...planned, ...all].toSorted((a, b) => order(a.id, b.id))
+  return { seeds: inOrder, problems: [...takenIds(input), ...lateSeeds(input, planned, last)] }
+}
+
+/** Markers without a seed. Looked for only where there are more markers than seeds that have one, which an idle boot has seldom. */
+const orphansOf = (
+  { applied }: PlanInput,
+  known: ReadonlyArray<string>,
+  done: ReadonlyArray<boolean>
+): ReadonlyArray<string> => {
+  let more = 0
+  applied.forEach((type) => (more += type === seedMigration ? 1 : 0))
+  for (const found of done) if (found) more--
+  if (more === 0) return []
+  const ids = new Set(known)
+  return [...applied].filter(([id, type]) => type === seedMigration && !ids.has(id)).map(([id]) => id)
 }
 
 /** Ids of seeds that a marker of another type of operation bears. */
-export const takenIds = ({ applied, seeds }: Pick<PlanInput, "seeds" | "applied">): ReadonlyArray<SeedProblem> =>
-  seeds.flatMap(({ id, path }) =>
-    Option.match(
-      Option.filter(Option.fromNullable(applied.get(id)), (type) => type !== seedMigration),
-      {
-        onNone: () => [],
-        onSome: (type) => [
-          new SeedProblem({
-            _tag: "IdTaken",
-            id,
-            path,
-            message: `${path}: the id "${id}" is taken by an operation of type "${type}"; rename the seed`
-          })
-        ]
-      }
-    )
-  )
+export const takenIds = ({ applied, seeds }: Pick<PlanInput, "seeds" | "applied">): ReadonlyArray<SeedProblem> => {
+  const others = new Map<string, string>()
+  applied.forEach((type, id) => void (type === seedMigration || others.set(id, type)))
+  if (others.size === 0) return []
+  return seeds.flatMap(({ id, path }) => {
+    const type = others.get(id)
+    if (type === undefined) return []
+    const message = `${path}: the id "${id}" is taken by an operation of type "${type}"; rename the seed`
+    return [new SeedProblem({ _tag: "IdTaken", id, path, message })]
+  })
+}
 
 const lateSeeds = (
   { late, seeds }: PlanInput,

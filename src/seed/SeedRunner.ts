@@ -78,11 +78,11 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
   Effect.gen(function* () {
     if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
     if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
-    const { halfDone, seeds } = yield* SeedSelection.prepare
+    const { seeds, ...found } = yield* SeedSelection.prepare
     const { rest, selected } = yield* SeedSelection.upTo(seeds, options.to)
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
     yield* SeedSelection.refusePoolers(selected)
-    return yield* applyAll(selected, rest, halfDone, options)
+    return yield* applyAll(selected, rest, found, options)
   }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
 
 /**
@@ -104,11 +104,13 @@ const applyOne = (step: SeedStep.SeedStep) =>
     const once = step.isTransactional
       ? transactor.run(inTransaction, { name: step.id, trace: step.trace })
       : transactor.session(outside, step.id)
-    return yield* Effect.zipRight(step.unlessSkipped, step.whileLockHeld(Effect.zipRight(tables, once))).pipe(
+    return yield* step.unlessSkipped.pipe(
+      Effect.zipRight(step.unlessRaced),
+      Effect.zipRight(step.whileLockHeld(Effect.zipRight(tables, once))),
       Effect.map((done) => done.outcome),
       Effect.catchTag("CommitLost", step.settle),
       Effect.catchTags({
-        AlreadyApplied: ({ id }) => Effect.succeed(SeedOutcome.Raced({ id })),
+        AlreadyApplied: () => step.raced,
         SeedSkipped: ({ flag, id }) => Effect.succeed(SeedOutcome.Skipped({ flag, id }))
       }),
       Effect.mapError(step.failure)
@@ -118,14 +120,14 @@ const applyOne = (step: SeedStep.SeedStep) =>
 const applyAll = (
   selected: ReadonlyArray<LoadedSeed>,
   rest: ReadonlyArray<string>,
-  halfDone: ReadonlySet<string>,
+  found: Pick<SeedStep.Run, "halfDone" | "newestAttempt">,
   options: ApplyOptions
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     const observer = options.observer ?? logging
     const atomic = yield* checkWriter(false)
     const { appliedBy, retry } = options
-    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, halfDone, retry })
+    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, retry, ...found })
     yield* observer.planned(
       selected.map(({ entry }) => entry.id),
       rest
@@ -166,6 +168,7 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
 /** Whether writes join the seeds' transactions; nothing of this has a body that could fail on its own. */
 const checkWriter = (dryRun: boolean) =>
   Effect.catchTags(WriterCheck.check({ dryRun }), {
+    AlreadyApplied: writerUnknown,
     CommitLost: writerUnknown,
     CommitRefused: writerUnknown,
     SwallowedSqlError: writerUnknown,

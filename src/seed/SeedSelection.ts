@@ -3,10 +3,12 @@
  */
 import * as Effect from "effect/Effect"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
+import type { Attempt } from "../operation/Attempt.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
+import { seedMigration } from "../operation/Operation.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
@@ -23,47 +25,85 @@ interface Looked {
   readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
   /** Those whose last attempt did not end. */
   readonly halfDone: ReadonlySet<string>
+  /** The id of the newest attempt that has ended; 0 where there is none. */
+  readonly newestAttempt: number
 }
 
 type LookError = SeedsInconsistent | DatabaseError | ConfigError
 
 type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
 
-/** Discover, peek without the lock, and only if there is something to do: load, check, plan. */
-export const look: Effect.Effect<Looked, LookError, Looks> = Effect.gen(function* () {
+/** What is there, and what is recorded: read without the lock, the file system and the database at once. */
+const peek = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const config = yield* OperationConfig
-  const { entries, problems, warnings } = yield* source.discover
-  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const applied = yield* SeedCheck.blamingTables(log.applied)
-  const open = Plan.pending(entries, applied)
-  const checked = yield* open.length === 0
-    ? Effect.succeed<SeedCheck.Checked>({ seeds: [], problems: [], warnings: [] })
-    : SeedCheck.check(open)
-  yield* Effect.forEach(checked.warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  const plan = Plan.make({
-    seeds: entries,
-    applied,
-    lastAttempts: open.length === 0 ? new Map() : yield* SeedCheck.blamingTables(log.lastAttempts),
-    skipped: (id) => checked.seeds.some((loaded) => loaded.entry.id === id && SeedCheck.isSkipped(loaded)),
-    late: config.late
+  const [discovery, peeked] = yield* Effect.all([source.discover, SeedCheck.blamingTables(log.peek)], {
+    concurrency: 2
   })
-  const tables = open.length === 0 ? [] : yield* SeedCheck.tables
-  const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
-  const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
-  return { plan: all, seeds: checked.seeds, halfDone }
+  yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  return { ...discovery, peeked }
 })
 
-/** What there is to do, if nothing forbids it. */
+type Peeked = Effect.Effect.Success<typeof peek>
+
+/** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
+const inspect = ({ entries, peeked, problems }: Peeked): Effect.Effect<Looked, LookError, Looks> =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    const applied = yield* peeked.applied
+    const open = Plan.pending(entries, applied)
+    const config = yield* OperationConfig
+    const nothing = open.length === 0
+    const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
+    yield* Effect.forEach(checked.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    const lastAttempts: ReadonlyMap<string, Attempt> = nothing
+      ? new Map()
+      : yield* SeedCheck.blamingTables(log.lastAttempts)
+    const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+    const plan = Plan.make({
+      seeds: entries,
+      applied,
+      lastAttempts,
+      skipped: (id) => skipped.has(id),
+      late: config.late
+    })
+    const tables = nothing ? [] : yield* SeedCheck.tables
+    const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
+    const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
+    // One that has not ended keeps its id when it does.
+    const newestAttempt = [...lastAttempts.values()]
+      .filter(({ outcome }) => outcome !== "running")
+      .reduce((newest, { id }) => Math.max(newest, id), 0)
+    return { plan: all, seeds: checked.seeds, halfDone, newestAttempt }
+  })
+
+const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
+
+/** All seeds with their states. */
+export const look: Effect.Effect<Looked, LookError, Looks> = Effect.flatMap(peek, inspect)
+
+/** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
-  const { halfDone, plan, seeds } = yield* look
-  const [problem, ...others] = plan.problems
-  if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+  const found = yield* peek
+  const { entries, peeked, problems } = found
+  if (
+    peeked.isExactly(
+      seedMigration,
+      entries.map(({ id }): string => id)
+    )
+  ) {
+    yield* refuse(problems)
+    return { seeds: [], halfDone: new Set(), newestAttempt: 0 }
+  }
+  const { plan, ...looked } = yield* inspect(found)
+  yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
-  return { halfDone, seeds }
+  return looked
 })
+
+const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
+  problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
 
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`

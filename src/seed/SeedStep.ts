@@ -17,6 +17,7 @@ import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { CommitLost, DatabaseError, LockHeld } from "../operation/OperationError.js"
+import { AlreadyApplied } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
@@ -48,13 +49,20 @@ export interface Run {
   readonly halfDone: ReadonlySet<string>
   /** The one that is to be run again all the same. */
   readonly retry: string | undefined
-  /** The newest attempt that was there when this run first had to wait; a failure after it is another replica's of this moment. */
-  readonly waitingSince: Ref.Ref<Option.Option<number>>
+  /** The newest attempt that was there when the run was planned: of one that had to wait, a failure after it is another replica's. */
+  readonly newestAttempt: number
+  /** Whether this run had to wait so far. */
+  readonly waited: Ref.Ref<boolean>
+  /** What was applied when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile. */
+  readonly appliedElsewhere: Ref.Ref<ReadonlyMap<string, string>>
 }
 
 /** A run begins. */
-export const startRun = (options: Omit<Run, "waitingSince">): Effect.Effect<Run> =>
-  Effect.map(Ref.make(Option.none<number>()), (waitingSince) => ({ ...options, waitingSince }))
+export const startRun = (options: Omit<Run, "waited" | "appliedElsewhere">): Effect.Effect<Run> =>
+  Effect.map(
+    Effect.all([Ref.make(false), Ref.make<ReadonlyMap<string, string>>(new Map())]),
+    ([waited, appliedElsewhere]) => ({ ...options, waited, appliedElsewhere })
+  )
 
 /** A body that is through, with what is to be written of it. */
 export interface Done {
@@ -111,6 +119,16 @@ export const make = (loaded: LoadedSeed, run: Run) =>
         )
       : Effect.void
 
+    const unlessRaced = Effect.flatMap(Ref.get(run.appliedElsewhere), (applied) =>
+      applied.has(id) ? new AlreadyApplied({ id }) : Effect.void
+    )
+
+    const raced = Effect.gen(function* () {
+      if (!(yield* Ref.get(run.appliedElsewhere)).has(id))
+        yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied))
+      return SeedOutcome.Raced({ id })
+    })
+
     const claim = lock
       .claim(id)
       .pipe(
@@ -120,9 +138,8 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 
     /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
     const refuseFailedElsewhere = Effect.gen(function* () {
-      const since = yield* Ref.get(run.waitingSince)
-      if (Option.isNone(since)) return
-      const failed = (yield* log.attempts({ id, after: since.value })).find(
+      if (!(yield* Ref.get(run.waited))) return
+      const failed = (yield* log.attempts({ id, after: run.newestAttempt })).find(
         (other) => other.outcome === "failed" && Option.getOrNull(other.sourceHash) === Option.getOrNull(sourceHash)
       )
       if (failed === undefined) return
@@ -201,13 +218,12 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     }
 
     const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
-      LockWait.whileHeld(id, effect, (held) =>
-        Effect.zipRight(
-          Ref.update(
-            run.waitingSince,
-            Option.orElseSome(() => held.latestAttempt)
-          ),
-          run.observer.waiting(id, held)
+      Effect.flatMap(Ref.get(run.waited), (waitedBefore) =>
+        LockWait.whileHeld(
+          id,
+          effect,
+          (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
+          waitedBefore
         )
       )
 
@@ -230,6 +246,8 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     return {
       id,
       unlessSkipped,
+      unlessRaced,
+      raced,
       claim,
       isTransactional,
       refuse: Effect.zipRight(refuseFailedElsewhere, refuseHalfDone),

@@ -180,35 +180,43 @@ describe("seed:apply and seed:status", () => {
     ])
   })
 
-  it("keep nothing of a process that is killed between body and marker, and apply the seed once afterwards", async () => {
-    const { env, query, url } = await database()
-    const { run, start } = await project({ "seeds/0.mjs": tenant("zero"), "seeds/1.mjs": tenant("one") })
-    await run(["seed:apply", "--to", "0"], env)
-    await admin(async (blocker) => {
-      // The marker's INSERT waits for this row; everything before it is done then.
-      await blocker.query(
-        "BEGIN; INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('1', 'x', 0, 'x')"
-      )
-      const running = start(["seed:apply"], env)
-      await untilTrue(() =>
-        query(
-          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO%kumiko_es_operations%'"
+  const blocked = [
+    // Everything before the marker is done when its INSERT waits for this row; and the marker as well, when the attempt's waits for its table.
+    [
+      "body and marker",
+      "INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('1', 'x', 0, 'x')"
+    ],
+    ["marker and COMMIT", "LOCK TABLE es_ops_attempts IN SHARE MODE"]
+  ] as const
+  it.each(blocked)(
+    "keep nothing of a process that is killed between %s, and apply the seed once afterwards",
+    async (_, block) => {
+      const { env, query, url } = await database()
+      const { run, start } = await project({ "seeds/0.mjs": tenant("zero"), "seeds/1.mjs": tenant("one") })
+      await run(["seed:apply", "--to", "0"], env)
+      await admin(async (blocker) => {
+        await blocker.query(`BEGIN; ${block}`)
+        const running = start(["seed:apply"], env)
+        await untilTrue(() =>
+          query(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO%kumiko_es_operations%'"
+          )
         )
+        running.process.kill("SIGKILL")
+        assert.strictEqual((await running.result).signal, "SIGKILL")
+        await untilTrue(async () => ((await query(Database.advisoryLocks)).length === 0 ? [1] : []))
+        await blocker.query("ROLLBACK")
+      }, url)
+      assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "0" }])
+      assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
+      const again = await run(["seed:apply", "--json"], env)
+      assert.deepStrictEqual(
+        decodeApply(again.stdout).applied.map(({ events, id }) => [id, events]),
+        [["1", 1]]
       )
-      running.process.kill("SIGKILL")
-      assert.strictEqual((await running.result).signal, "SIGKILL")
-      await untilTrue(async () => ((await query(Database.advisoryLocks)).length === 0 ? [1] : []))
-      await blocker.query("ROLLBACK")
-    }, url)
-    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "0" }])
-    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
-    const again = await run(["seed:apply", "--json"], env)
-    assert.deepStrictEqual(
-      decodeApply(again.stdout).applied.map(({ events, id }) => [id, events]),
-      [["1", 1]]
-    )
-    assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 2 }])
-  })
+      assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 2 }])
+    }
+  )
 
   it("roll back, record and release on a signal, and exit 130 or 143", async () => {
     const { env, query } = await database()

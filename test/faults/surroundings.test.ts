@@ -146,7 +146,7 @@ describe("a wire", () => {
   })
 
   it("that loses the COMMIT itself: an error with the seed's id, nothing kept, and the attempt", async () => {
-    const { proxy, query, running, stopped } = await through("between marker and COMMIT")
+    const { proxy, query, running, stopped } = await through("before marker and COMMIT")
     stopped.cut()
     const { code, stdout } = await running.result
     assert.strictEqual(code, 6)
@@ -180,7 +180,7 @@ describe("a wire", () => {
   })
 
   it("that delays the COMMIT until somebody has lost patience: they are told, and the server decides", async () => {
-    const { made, proxy, query, running, stopped, url } = await through("between marker and COMMIT")
+    const { made, proxy, query, running, stopped, url } = await through("before marker and COMMIT")
     running.process.kill("SIGTERM")
     const { code } = await running.result
     assert.strictEqual(code, 143)

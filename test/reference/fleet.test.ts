@@ -67,7 +67,8 @@ describe("four replicas of the reference and four of ours", () => {
     await query(ledger)
     const made = await project({ ...files, "reference.mjs": Reference.replica })
     await admin(async (gate) => {
-      await gate.query("SELECT pg_advisory_lock(42)")
+      // Theirs wait at the one lock, ours at the other.
+      await gate.query("SELECT pg_advisory_lock(42), pg_advisory_lock(1702063984)")
       const theirs = Array.from({ length: 4 }, () => reference(made, env))
       const ours = Array.from({ length: 4 }, () => made.start(["seed:apply", "--json"], env))
       // All eight are connected: ours look for their tables while theirs create one without the lock.
@@ -76,7 +77,7 @@ describe("four replicas of the reference and four of ours", () => {
           `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^(es-ops|reference)' HAVING count(*) >= 8`
         )
       )
-      await gate.query("SELECT pg_advisory_unlock(42)")
+      await gate.query("SELECT pg_advisory_unlock(42), pg_advisory_unlock(1702063984)")
       for (const { result } of [...theirs, ...ours]) {
         const { code, stderr } = await result
         assert.strictEqual(code, 0, stderr)

@@ -231,6 +231,25 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
     }).pipe(fresh({ maxConnections: 1 }))
   )
 
+  it.effect("gives the lock of a seed outside any transaction back while the application's pool stays open", () =>
+    Effect.gen(function* () {
+      const outside = (run: Effect.Effect<unknown, unknown>) => Seed.make({ description: "", transaction: "none", run })
+      const held = Effect.flatMap(TestDatabase, ({ query }) => Effect.promise(() => query(Database.advisoryLocks)))
+      yield* apply({ "1": outside(Effect.void) })
+      assert.deepStrictEqual(yield* held, [])
+      yield* failureOf({ "2": outside(Effect.fail(new Error("x"))) })
+      assert.deepStrictEqual(yield* held, [])
+      const inside = yield* Deferred.make<void>()
+      const fiber = yield* Effect.fork(
+        apply({ "3": outside(Effect.zipRight(Deferred.succeed(inside, void 0), Effect.never)) })
+      )
+      yield* Deferred.await(inside)
+      assert.strictEqual((yield* held).length, 1)
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* held, [])
+    }).pipe(fresh({ maxConnections: 2 }))
+  )
+
   it.effect("is not confused by a client that renames columns", () =>
     Effect.gen(function* () {
       yield* apply({

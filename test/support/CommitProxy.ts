@@ -12,8 +12,8 @@ export interface CommitProxy {
   readonly close: () => Promise<void>
 }
 
-/** A simple query message of the frontend: type, length, text (PostgreSQL manual, 54.7). */
-const commit = Buffer.from("Q\0\0\0\u000BCOMMIT\0")
+/** The end of a simple query whose last statement is COMMIT (PostgreSQL manual, 54.7). */
+const commit = Buffer.from("COMMIT\0")
 
 export const start = async (server: { readonly host: string; readonly port: number }): Promise<CommitProxy> => {
   let armed: "before" | "after" | undefined

@@ -5,14 +5,16 @@ import { once } from "node:events"
 import type { Socket } from "node:net"
 import { connect, createServer } from "node:net"
 
-/** Where a step can be stopped, by what the client sends there; `answered` stops when the server's answer comes. */
+/**
+ * Where a step can be stopped, by what the client sends there; `answered` stops when the server's answer comes. Marker and COMMIT travel
+ * together: what happens between them happens on the server.
+ */
 const points = {
   "before the lock": { sent: "BEGIN ISOLATION LEVEL", answered: false },
   "before the body": { sent: "SAVEPOINT es_ops_step", answered: true },
   "between its writes": { sent: "INSERT INTO ledger", answered: false },
   "inside a statement": { sent: "pg_sleep", answered: false },
-  "before the marker": { sent: "SET CONSTRAINTS ALL IMMEDIATE", answered: false },
-  "between marker and COMMIT": { sent: "COMMIT\0", answered: false },
+  "before marker and COMMIT": { sent: "COMMIT\0", answered: false },
   "after COMMIT, before the report": { sent: "COMMIT\0", answered: true }
 } as const
 
@@ -23,8 +25,7 @@ export const pointNames: ReadonlyArray<Point> = [
   "before the body",
   "between its writes",
   "inside a statement",
-  "before the marker",
-  "between marker and COMMIT",
+  "before marker and COMMIT",
   "after COMMIT, before the report"
 ]
 

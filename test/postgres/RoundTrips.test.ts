@@ -1,0 +1,167 @@
+/**
+ * What travels between an application and its server: how often, and that what travels together is still one statement after another.
+ */
+import { SqlClient } from "@effect/sql"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { assert, describe, it } from "@effect/vitest"
+import type { Scope } from "effect"
+import { Context, Effect, Fiber, Layer } from "effect"
+import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
+import { execFile } from "node:child_process"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import * as CountingProxy from "../support/CountingProxy.js"
+import * as Database from "../support/TestDatabase.js"
+import { TestDatabase } from "../support/TestDatabase.js"
+
+/** An application behind a wire that counts; its pool is open. */
+const counting = Effect.gen(function* () {
+  const { url } = yield* TestDatabase
+  const { hostname, port } = new URL(url)
+  const proxy = yield* Effect.acquireRelease(
+    Effect.promise(() => CountingProxy.start({ host: hostname, port: Number(port) })),
+    ({ close }) => Effect.promise(close)
+  )
+  const through = new URL(url)
+  through.port = `${proxy.port}`
+  const client = yield* Layer.build(Database.clientOf(through.href))
+  const applied = (seeds: string | Readonly<Record<string, Seed.Seed<unknown, SqlClient.SqlClient>>>) =>
+    Effect.gen(function* () {
+      proxy.take()
+      const { outcomes } = yield* SeedRunner.apply({ appliedBy: "boot" })
+      return { ...proxy.take(), applied: outcomes.length }
+    }).pipe(Effect.provide(Layer.provide(EsOps.layer({ seeds }), Layer.succeedContext(client))))
+  return applied
+})
+
+const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
+
+const statement = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`)
+
+const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
+
+/** Seeds of these names that are the same. */
+const named = <S>(names: string, made: (name: string) => S): Readonly<Record<string, S>> =>
+  Object.fromEntries([...names].map((name) => [name, made(name)]))
+
+const fresh = <A, E>(test: Effect.Effect<A, E, TestDatabase | Scope.Scope>) =>
+  test.pipe(Effect.scoped, Effect.provide(Database.layer))
+
+describe("the wire", () => {
+  it.effect("carries one question of an idle boot, which imports no seed and reads no file", () =>
+    Effect.gen(function* () {
+      const applied = yield* counting
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "es-ops-idle-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true }))
+      )
+      const file = join(folder, "1.mjs")
+      yield* Effect.promise(() => writeFile(file, `export default { description: "1", run: async () => {} }`))
+      assert.strictEqual((yield* applied(folder)).applied, 1)
+      // Whoever opens a pipe that nobody writes to waits for ever.
+      yield* Effect.promise(() => rm(file))
+      yield* Effect.promise(() => promisify(execFile)("mkfifo", [file]))
+      assert.deepStrictEqual(yield* applied(folder), { roundTrips: 1, statements: 1, connections: 0, applied: 0 })
+    }).pipe(fresh)
+  )
+
+  it.effect("carries two messages for a seed besides those of its body", () =>
+    Effect.gen(function* () {
+      const applied = yield* counting
+      yield* applied(named("a", () => seed(statement)))
+      const one = yield* applied(named("ab", () => seed(statement)))
+      const eleven = yield* applied(named("abcdefghijkl", () => seed(statement)))
+      assert.deepStrictEqual([one.applied, eleven.applied], [1, 10])
+      assert.strictEqual(eleven.roundTrips - one.roundTrips, 9 * 3)
+      // BEGIN, seven settings, lock, marker, guard, savepoint; the body's one; settings back, constraints, guard, savepoint, marker, attempt,
+      // COMMIT. An older server has fewer settings.
+      assert.isAtMost(eleven.statements - one.statements, 9 * 20)
+      assert.strictEqual(eleven.connections, 0)
+    }).pipe(fresh)
+  )
+
+  it.effect("carries three messages for a write through a handler with one projection, savepoint included", () =>
+    Effect.gen(function* () {
+      const applied = yield* counting
+      yield* applied({ a: seed(tenant("a")) })
+      const one = yield* applied({ a: seed(tenant("a")), b: seed(tenant("b")) })
+      const more = seed(Effect.forEach([..."cdefgh"], tenant))
+      const six = yield* applied({ a: seed(tenant("a")), b: seed(tenant("b")), c: more })
+      assert.strictEqual(six.roundTrips - one.roundTrips, 5 * 3)
+      assert.strictEqual(six.statements - one.statements, 5 * 4)
+    }).pipe(fresh)
+  )
+
+  it.effect("carries one message for a thousand events, and one for their projection", () =>
+    Effect.gen(function* () {
+      const applied = yield* counting
+      const all = (count: number, name: string) =>
+        seed(
+          SeedContext.systemWriteAll(
+            "tenant:write:create",
+            Array.from({ length: count }, (_, n) => ({ key: `${name}-${n}`, name: "n" }))
+          )
+        )
+      yield* applied({ a: all(1, "a") })
+      const one = yield* applied({ a: all(1, "a"), b: all(1000, "b") })
+      const three = yield* applied({ a: all(1, "a"), b: all(1000, "b"), c: all(3000, "c") })
+      assert.strictEqual(three.roundTrips - one.roundTrips, 2 * 2)
+    }).pipe(fresh)
+  )
+})
+
+describe("a claim that travels with its BEGIN", () => {
+  it.effect("sees the marker of whoever held the lock when its message was on the way", () =>
+    Effect.gen(function* () {
+      const { connect, query, url } = yield* TestDatabase
+      let ran = 0
+      const one = { one: seed(Effect.sync(() => ran++)) }
+      const layerOver = (client: Layer.Layer<SqlClient.SqlClient>) => Layer.provide(EsOps.layer({ seeds: one }), client)
+      const apply = SeedRunner.apply({ appliedBy: "boot" })
+      const [holder, gate] = yield* Effect.promise(() => Promise.all([connect(), connect()]))
+      // The tables are there, the marker is not.
+      yield* Effect.provide(
+        apply,
+        Layer.provide(EsOps.layer({ seeds: { zero: seed(Effect.void) } }), Database.clientOf(url))
+      )
+      yield* Effect.promise(async () => {
+        await gate.query("SELECT pg_advisory_lock(77)")
+        await holder.query("BEGIN")
+        await holder.query("SELECT pg_advisory_xact_lock(1702063984)")
+        await holder.query(
+          "INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('one', 'seed-migration', 1, 'boot')"
+        )
+      })
+      // The server has the whole message, and stands in the very statement that tries the lock.
+      const waiting = yield* Effect.fork(Effect.provide(apply, layerOver(stoppedInClaim(url))))
+      yield* Effect.promise(async () => {
+        while ((await query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'")).length === 0);
+        await holder.query("COMMIT")
+        await gate.query("SELECT pg_advisory_unlock(77)")
+      })
+      const { outcomes } = yield* Fiber.join(waiting)
+      assert.deepStrictEqual(outcomes, [{ _tag: "Raced", id: "one" }])
+      assert.strictEqual(ran, 0)
+    }).pipe(fresh)
+  )
+})
+
+/** A client whose claims wait, when their snapshot is taken and before they try the lock, for the advisory lock 77. */
+const stoppedInClaim = (url: string): Layer.Layer<SqlClient.SqlClient> =>
+  Layer.map(Database.clientOf(url), (services) => {
+    const client = Context.get(services, SqlClient.SqlClient)
+    const stopped = (connection: Connection): Connection =>
+      replaced(connection, "executeRaw", (text, params) =>
+        connection.executeRaw(
+          text.replace("SELECT CASE WHEN pg_try_", "SELECT pg_advisory_xact_lock(77), CASE WHEN pg_try_"),
+          params
+        )
+      )
+    return Context.make(SqlClient.SqlClient, replaced(client, "reserve", Effect.map(client.reserve, stopped)))
+  })
+
+/** The same object with another member. */
+const replaced = <A extends object, K extends keyof A>(of: A, name: K, member: A[K]): A =>
+  new Proxy(of, { get: (target, key) => (key === name ? member : Reflect.get(target, key)) })
