@@ -83,6 +83,8 @@ export interface Step {
   readonly isOpen: () => boolean
   /** Whether the transaction was not even begun. */
   readonly isUnsent: () => boolean
+  /** Whether the server may have committed it. */
+  readonly isCommitting: () => boolean
   /** Ends the body, where `close` did not. */
   readonly seal: Effect.Effect<void, CloseError>
   /** Commits what the body did, if its deferred constraints hold and the transaction is still ours, and what was to be written after it. */
@@ -127,7 +129,8 @@ export const make = (
   const raw = batch.connection
   const gate = PgGate.make(raw)
   const self = {}
-  let state: "new" | "open" | "sealed" = "new"
+  let state: "new" | "open" | "sealed" | "committing" = "new"
+  let wasOpened = false
   let closing = Option.none<Closing>()
   let session: Session = { search_path: "", role: "" }
   let guarded = false
@@ -148,6 +151,7 @@ export const make = (
     ).pipe(
       Effect.flatMap((results) => {
         state = "open"
+        wasOpened = true
         guarded = true
         const [first, second] = results.slice(-4)
         const row = first?.rows[0]
@@ -187,10 +191,10 @@ export const make = (
    * a seed that costs 0.9.
    */
   const commit = Effect.suspend((): Effect.Effect<void, CommitError> => {
-    const before =
-      state === "new"
-        ? ""
-        : `SELECT set_config('search_path', ${literal(session.search_path)}, false), set_config('role', ${literal(session.role)}, false); SET CONSTRAINTS ALL IMMEDIATE; CLOSE ${guard}; `
+    const before = !wasOpened
+      ? ""
+      : `SELECT set_config('search_path', ${literal(session.search_path)}, false), set_config('role', ${literal(session.role)}, false); SET CONSTRAINTS ALL IMMEDIATE; CLOSE ${guard}; `
+    state = "committing"
     const after = Option.match(closing, {
       onNone: () => "",
       onSome: ({ text }) => `SAVEPOINT es_ops_closed; ${text}; `
@@ -204,20 +208,23 @@ export const make = (
     })
   })
 
-  /** Whether the guard was passed, the server tells: then it was marker or attempt. */
+  /** Succeeds, and is back there, if the message came as far as this savepoint: the guard is closed then. */
+  const passedGuard = Effect.suspend(() =>
+    Effect.map(send("ROLLBACK TO SAVEPOINT es_ops_closed"), () => {
+      guarded = false
+    })
+  )
+
+  /** Behind the guard it was marker or attempt. */
   const notCommitted = (error: SqlError): Effect.Effect<never, CommitError> => {
     if (isConnectionLost(error)) return new CommitLost({ reason: reasonOf(error), cause: error })
-    return Effect.flatMap(
-      Effect.either(Option.isSome(closing) ? send("ROLLBACK TO SAVEPOINT es_ops_closed") : Effect.fail(error)),
-      (back): Effect.Effect<never, CommitError> => {
-        if (Option.isNone(closing) || Either.isLeft(back)) return Effect.fail(commitError(error))
-        guarded = false
-        return Effect.zipRight(
-          Effect.ignore(state === "new" ? Effect.void : send("ROLLBACK TO SAVEPOINT es_ops_step")),
-          closing.value.failed(error)
-        )
-      }
-    )
+    return Effect.flatMap(Effect.either(passedGuard), (passed): Effect.Effect<never, CommitError> => {
+      if (Option.isNone(closing) || Either.isLeft(passed)) return Effect.fail(commitError(error))
+      return Effect.zipRight(
+        Effect.ignore(wasOpened ? send("ROLLBACK TO SAVEPOINT es_ops_step") : Effect.void),
+        closing.value.failed(error)
+      )
+    })
   }
 
   const commitError = (error: SqlError): CommitError => {
@@ -316,12 +323,16 @@ export const make = (
     ),
     provideRaw: within(raw, outerStep),
     raw,
-    isOpen: () => state !== "new",
+    isOpen: () => wasOpened,
     isUnsent: batch.isUnsent,
+    isCommitting: () => state === "committing",
     seal,
     commit,
-    undo: Effect.suspend(() =>
-      Effect.asVoid(batch.undo(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; CLOSE ${guard}` : ""}`))
+    undo: Effect.zipRight(
+      Effect.when(Effect.ignore(passedGuard), () => state === "committing" && guarded),
+      Effect.suspend(() =>
+        Effect.asVoid(batch.undo(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; CLOSE ${guard}` : ""}`))
+      )
     ),
     rollback: Effect.asVoid(batch.undo("ROLLBACK")),
     meddling: gate.meddling,

@@ -5,6 +5,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -16,7 +17,7 @@ import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError } from "./PgError.js"
-import { leaving } from "./PgGate.js"
+import { inTime, leaving } from "./PgGate.js"
 import type { Results } from "./PgBatch.js"
 import * as PgQuery from "./PgQuery.js"
 import * as PgSession from "./PgSession.js"
@@ -54,7 +55,9 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
               restore(Effect.zipLeft(step.provide(body), step.seal))
             )
             const ended =
-              Exit.isFailure(done) || step.isUnsent() ? done : yield* Effect.exit(Effect.as(step.commit, done.value))
+              Exit.isFailure(done) || step.isUnsent()
+                ? done
+                : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
             yield* step.end
             return Exit.isSuccess(ended)
               ? { exit: ended, later: Effect.void }
@@ -116,6 +119,24 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
     })
   })
 )
+
+/**
+ * How a COMMIT ends: whoever is interrupted meanwhile waits for it, as what it did is worth knowing, but not for ever, as what goes before it in
+ * the same message may wait for another session.
+ */
+const patiently = <E>(
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  commit: Effect.Effect<void, E>
+): Effect.Effect<Exit.Exit<void, E>> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(commit))
+    const ended = yield* Effect.exit(restore(Fiber.await(fiber)))
+    if (Exit.isSuccess(ended)) return ended.value
+    const late = yield* Effect.option(inTime(Fiber.await(fiber)))
+    if (Option.isSome(late)) return late.value
+    yield* Fiber.interruptFork(fiber)
+    return Exit.failCause(ended.cause)
+  })
 
 /** The server's timeouts are 32-bit milliseconds; a longer one is none. */
 const longestTimeout = 2_147_483_647

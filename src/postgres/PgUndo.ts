@@ -39,7 +39,7 @@ const undoNow = <E>(
     const exit = Exit.failCause(failure)
     if (isCommitLost(failure)) return yield* Effect.as(disconnect(raw), { exit, later: Effect.void })
     const trace = options.trace(failure)
-    const later = Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
+    const later = laterOf(step, cause, trace)
     if (step.isUnsent()) return { exit, later }
     const keeps = step.isOpen() && Option.isSome(trace)
     const back = yield* Effect.either(keeps ? step.undo : step.rollback)
@@ -50,6 +50,7 @@ const undoNow = <E>(
     const within = keeps && Either.isRight(back)
     const end = (text: string) => Effect.catchAll(raw.executeRaw(text, []), () => disconnect(raw))
     if (Either.isLeft(back)) yield* end("ROLLBACK")
+    if (!within && mayBeCommitted(step, cause)) return { exit, later: Effect.void }
     yield* Option.match(trace, {
       onNone: () => Effect.void,
       onSome: (write) => Effect.catchAll(step.provideRaw(write), logUntraced)
@@ -57,6 +58,17 @@ const undoNow = <E>(
     if (within) yield* end("COMMIT")
     return { exit, later: Effect.void }
   })
+
+/** A step that was left in the middle of its COMMIT has an attempt of its own if that went through: no other is to say that it did not. */
+const mayBeCommitted = (step: Step, cause: Cause.Cause<unknown>): boolean =>
+  step.isCommitting() && Cause.isInterrupted(cause)
+
+const laterOf = (
+  step: Step,
+  cause: Cause.Cause<unknown>,
+  trace: Option.Option<Effect.Effect<void, DatabaseError>>
+): Effect.Effect<void> =>
+  mayBeCommitted(step, cause) ? Effect.void : Option.match(trace, { onNone: () => Effect.void, onSome: traceLater })
 
 /** A step that was interrupted is undone in time, or its connection is closed: a statement may be running that nobody can wait for. */
 export const undo = <E>(
@@ -76,7 +88,7 @@ export const undo = <E>(
           onTimeout: () =>
             Effect.as(disconnect(raw), {
               exit: Exit.failCause(cause),
-              later: Option.match(options.trace(cause), { onNone: () => Effect.void, onSome: traceLater })
+              later: laterOf(step, cause, options.trace(cause))
             })
         }),
         Effect.flatten

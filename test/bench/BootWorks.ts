@@ -2,7 +2,7 @@
  * What a boot costs: with nothing to do, with much to look at, with many to load, and among many others.
  */
 import { Effect } from "effect"
-import { Operation, SeedPlan, SeedRunner, SeedSource } from "effect-es-ops"
+import { Operation, Seed, SeedPlan, SeedRunner, SeedSource } from "effect-es-ops"
 import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -21,7 +21,7 @@ const markers = `CREATE TABLE kumiko_es_operations (id text PRIMARY KEY, operati
   applied_at timestamptz NOT NULL DEFAULT now(), duration_ms integer NOT NULL, applied_by text NOT NULL, notes text)`
 
 /** An application that comes up and finds everything applied. */
-const idle = (world: World) => async () => {
+const idle = (world: World, bundled: boolean) => async () => {
   const ids = Worlds.ids(10_000)
   const url = await world.database()
   const bare = await Worlds.connected(url)
@@ -34,15 +34,32 @@ const idle = (world: World) => async () => {
   await bare.end()
   const seeds = await seedFolder(ids)
   const pool = Effect.provide(Worlds.selectOne, Worlds.client(url))
-  const boot = Worlds.quietly(
-    Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), Worlds.operations(url, seeds.path))
-  )
+  const nothing = Seed.make({ description: "nothing", run: Effect.void })
+  const layer = Worlds.operations(url, bundled ? Object.fromEntries(ids.map((id) => [id, nothing])) : seeds.path)
+  const boot = Worlds.quietly(Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), layer))
   return {
     floor: { run: () => Effect.runPromise(pool), repeat: 5 },
     ours: {
       run: async () => {
         const { outcomes } = await Effect.runPromise(boot)
         if (outcomes.length > 0) throw new Error("something was applied")
+      },
+      repeat: 5
+    },
+    close: seeds.remove
+  }
+}
+
+/** What the pool and the file system take of that, one after the other. */
+const idleWithoutUs = (world: World) => async () => {
+  const seeds = await seedFolder(Worlds.ids(10_000))
+  const pool = Effect.provide(Worlds.selectOne, Worlds.client(await world.database()))
+  return {
+    floor: { run: () => Effect.runPromise(pool), repeat: 5 },
+    ours: {
+      run: async () => {
+        await Effect.runPromise(pool)
+        await readdir(seeds.path, { withFileTypes: true })
       },
       repeat: 5
     },
@@ -134,7 +151,20 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "boot with 10,000 applied seeds, nothing to do",
     floor: "opening the pool and SELECT 1",
     target: 1.5,
-    open: idle(world)
+    open: idle(world, false)
+  },
+  {
+    name: "idle-boot-bundled",
+    work: "the same, the seeds in a record as a bundled application has them",
+    floor: "opening the pool and SELECT 1",
+    target: 1.5,
+    open: idle(world, true)
+  },
+  {
+    name: "idle-boot-listing",
+    work: "opening the pool, SELECT 1 and listing the folder, without us",
+    floor: "opening the pool and SELECT 1",
+    open: idleWithoutUs(world)
   },
   {
     name: "plan",

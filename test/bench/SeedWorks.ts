@@ -5,7 +5,7 @@ import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Seed, SeedContext, SeedRunner } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
-import type { Client } from "pg"
+import { Client } from "pg"
 import type { Side, Work } from "./Rounds.js"
 import { measured } from "./Rounds.js"
 import type { World } from "./World.js"
@@ -69,6 +69,39 @@ const inserts = (world: World, floor: (bare: Client, id: string) => Promise<unkn
       await ours.close()
       await made.bare.end()
     }
+  }
+}
+
+/** The very messages that those seeds send, sent by the bare driver: what is left without us, and with the protocol. */
+const replayed = (world: World) => async () => {
+  const made = await arena(world)
+  const ours = await inserts(world, insertOne)()
+  const messages: Array<readonly [string, Array<unknown>]> = []
+  const { query } = Client.prototype
+  Client.prototype.query = function (this: Client, ...args: Array<unknown>) {
+    const [text, params] = args
+    if (typeof text === "string") messages.push([text, Array.isArray(params) ? params : []])
+    return Reflect.apply(query, this, args)
+  }
+  await ours.ours.prepare?.()
+  await ours.ours.run()
+  Client.prototype.query = query
+  await ours.close()
+  const sent = messages.slice(messages.findIndex(([text]) => text.startsWith("BEGIN")))
+  return {
+    floor: {
+      prepare: made.prepare,
+      run: async () => {
+        for (let n = 0; n < seeds; n++) await insertOne(made.bare)
+      }
+    },
+    ours: {
+      prepare: made.prepare,
+      run: async () => {
+        for (const [text, params] of sent) await made.bare.query(text, params)
+      }
+    },
+    close: () => made.bare.end()
   }
 }
 
@@ -232,6 +265,12 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "1,000 inserts, each committed",
     target: 2.5,
     open: inserts(world, insertOne)
+  },
+  {
+    name: "seed-messages",
+    work: "the same messages, sent by the bare driver",
+    floor: "1,000 inserts, each committed",
+    open: replayed(world)
   },
   {
     name: "seed-by-hand",

@@ -3,7 +3,7 @@
  */
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Deferred, Effect, Either, Fiber, Layer, Option, Redacted, Schema } from "effect"
+import { Deferred, Effect, Either, Exit, Fiber, Layer, Option, Redacted, Schema } from "effect"
 import {
   EsOps,
   Event,
@@ -56,14 +56,14 @@ const failureOf = <S extends SeedSource.Recorded = never>(seeds: Readonly<Record
   )
 
 /** Nothing but the attempt; "0" is a seed that was there before, so that the tables are. */
-const nothingKept = (id: string) =>
+const nothingKept = (id: string, outcome = "failed") =>
   Effect.gen(function* () {
     const others = (rows: ReadonlyArray<Record<string, unknown>>) => rows.filter((row) => row["id"] !== "0")
     assert.deepStrictEqual(yield* events, [{ n: 0 }])
     assert.deepStrictEqual(others(yield* markers), [])
     assert.deepStrictEqual(
       others(yield* attempts).map((row) => [row["id"], row["outcome"]]),
-      [[id, "failed"]]
+      [[id, outcome]]
     )
   })
 
@@ -229,6 +229,34 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
       const left = yield* statement(`SELECT count(*)::int AS n FROM (${Database.advisoryLocks}) AS held`)
       assert.deepStrictEqual(left, [{ n: 0 }])
     }).pipe(fresh({ maxConnections: 1 }))
+  )
+
+  it.effect("can be left while its marker waits for another session: undone, recorded, the lock given back", () =>
+    Effect.gen(function* () {
+      yield* apply({ "0": seed(Effect.void) })
+      const { connect, query } = yield* TestDatabase
+      const blocker = yield* Effect.promise(connect)
+      yield* Effect.promise(() =>
+        blocker.query(
+          "BEGIN; INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('1', 'x', 0, 'x')"
+        )
+      )
+      const fiber = yield* Effect.fork(apply({ "1": seed(tenant("a")) }))
+      yield* Effect.promise(async () => {
+        while (
+          (
+            await query(
+              "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+          ).length === 0
+        );
+      })
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+      assert.deepStrictEqual(yield* Effect.promise(() => query(Database.advisoryLocks)), [])
+      yield* Effect.promise(() => blocker.query("ROLLBACK"))
+      yield* nothingKept("1", "interrupted")
+      assert.strictEqual((yield* apply({ "1": seed(tenant("a")) })).outcomes[0]?._tag, "Applied")
+    }).pipe(fresh())
   )
 
   it.effect("gives the lock of a seed outside any transaction back while the application's pool stays open", () =>
