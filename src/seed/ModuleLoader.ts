@@ -54,11 +54,18 @@ const useTsx = async (folder: string): Promise<void> => {
   Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
 }
 
-/** Whether the files of this folder are modules without more ado: by the nearest package.json. */
+const folders = new Map<string, boolean>()
+
+/** Whether the files of this folder are modules without more ado: by the nearest package.json, which is read once. */
 const isModules = (folder: string): boolean => {
+  const known = folders.get(folder)
+  if (known !== undefined) return known
   const file = join(folder, "package.json")
-  if (existsSync(file)) return /"type"\s*:\s*"module"/.test(readFileSync(file, "utf8"))
-  return dirname(folder) !== folder && isModules(dirname(folder))
+  const answer = existsSync(file)
+    ? /"type"\s*:\s*"module"/.test(readFileSync(file, "utf8"))
+    : dirname(folder) !== folder && isModules(dirname(folder))
+  folders.set(folder, answer)
+  return answer
 }
 
 /**

@@ -81,7 +81,9 @@ export const layerRecord = <S extends Recorded>(
     SeedSource,
     Effect.map(Effect.context<SeedModule.Services<S>>(), (services) => {
       const named = Object.entries(united(seeds)).filter(([name]) => name !== "")
-      const entries = named.map(([name, value]) => recordEntry(OperationId.make(name), value, services))
+      const entries = named.map(
+        ([name, value]) => new RecordEntry(OperationId.make(name, { disableValidation: true }), value, services)
+      )
       const problems = "" in seeds ? [unnamed] : []
       return SeedSource.of({ discover: Effect.succeed({ entries: inOrder(entries), problems, warnings: [] }) })
     })
@@ -188,13 +190,23 @@ class FileEntry<R> implements SeedEntry {
   }
 }
 
-const recordEntry = <R>(id: OperationId, value: Recorded<R>, services: Context.Context<R>): SeedEntry => {
-  const path = `seeds["${id}"]`
-  return {
-    id,
-    path,
-    source: Effect.succeedNone,
-    load: Predicate.isFunction(value)
+/** A value, of which nothing is made before it is asked for. */
+class RecordEntry<R> implements SeedEntry {
+  readonly source: SeedEntry["source"] = Effect.succeedNone
+
+  constructor(
+    readonly id: OperationId,
+    private readonly value: Recorded<R>,
+    private readonly services: Context.Context<R>
+  ) {}
+
+  get path(): string {
+    return `seeds["${this.id}"]`
+  }
+
+  get load(): SeedEntry["load"] {
+    const { id, path, services, value } = this
+    return Predicate.isFunction(value)
       ? Effect.tryPromise({ try: value, catch: (error) => importError(id, path, describe(error).message) }).pipe(
           Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services))
         )
