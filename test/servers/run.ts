@@ -20,7 +20,14 @@ const versions: { readonly [major: string]: string } = {
 }
 
 /** Everything that talks to a server, but for what starts processes. */
-const core = ["test/ports.test.ts", "test/seed", "test/event", "test/boot.test.ts", "test/faults/hostile.test.ts"]
+const core = [
+  "test/ports.test.ts",
+  "test/postgres",
+  "test/seed",
+  "test/event",
+  "test/boot.test.ts",
+  "test/faults/hostile.test.ts"
+]
 
 const repository = fileURLToPath(new URL("../..", import.meta.url))
 
