@@ -20,6 +20,9 @@ const inWholeMillis = (schedule: Schedule.Schedule<unknown>): Schedule.Schedule<
 /** Half a second apart: for whoever has waited before, as somebody is at work. */
 const steady = inWholeMillis(Schedule.spaced("500 millis"))
 
+/** Whoever waits for less than this asks soon each time. */
+const steadyFrom = Duration.seconds(5)
+
 /** Soon at first. */
 const polling = inWholeMillis(Schedule.union(Schedule.exponential("20 millis", 1.6), Schedule.spaced("500 millis")))
 
@@ -53,24 +56,13 @@ export const whileHeld = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
+    const isLong = Duration.greaterThan(lockTimeout, steadyFrom)
     const schedule = Duration.equals(lockTimeout, Duration.zero)
       ? Schedule.stop
-      : Schedule.upTo(waitedBefore ? steady : polling, lockTimeout)
-    const tried = Effect.tapError(attempt, (error) =>
-      isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void
-    )
-    /** From the first attempt that found it taken on. */
-    const waited = (held: LockHeld) => {
-      let first = true
-      const again = Effect.suspend((): typeof tried => {
-        if (!first) return tried
-        first = false
-        return Effect.fail(held)
-      })
-      return Effect.retry(again, { schedule, while: isLockHeld })
-    }
-    return yield* tried.pipe(
-      Effect.catchIf(isLockHeld, waited),
+      : Schedule.upTo(isLong && waitedBefore ? steady : polling, lockTimeout)
+    return yield* attempt.pipe(
+      Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
+      Effect.retry({ schedule, while: isLockHeld }),
       Effect.catchIf(isLockHeld, ({ holder }) =>
         Effect.flatMap(waitedMs, (waited) => Effect.fail(new LockTimeout({ id, holder, waitedMs: waited })))
       )

@@ -20,6 +20,8 @@ export interface Batch {
   readonly later: (text: string) => void
   /** Whether nothing was sent so far. */
   readonly isUnsent: () => boolean
+  /** Whether the server has answered to what was sent first. */
+  readonly isBegun: () => boolean
 }
 
 /** What the server answered to each statement of a text. */
@@ -29,10 +31,11 @@ export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: 
 export const make = (
   raw: Connection & { readonly pg: unknown },
   first: string,
-  begun: (answered: Results) => void
+  begun: (results: Results) => void
 ): Batch => {
   let kept = first
   let unsent = true
+  let answered = false
 
   /** Sends what was kept back, and `text` with it. */
   const together = (text: string): Effect.Effect<Results, SqlError> => {
@@ -40,7 +43,14 @@ export const make = (
     const isFirst = unsent
     kept = ""
     unsent = false
-    return isFirst ? Effect.tap(sent, (results) => Effect.sync(() => begun(results))) : sent
+    return isFirst
+      ? Effect.tap(sent, (results) =>
+          Effect.sync(() => {
+            answered = true
+            begun(results)
+          })
+        )
+      : sent
   }
 
   const send = (text: string): Effect.Effect<Results, SqlError> => Effect.suspend(() => together(text))
@@ -54,6 +64,7 @@ export const make = (
       kept = kept === "" ? text : `${kept}; ${text}`
     },
     isUnsent: () => unsent,
+    isBegun: () => answered,
     undo: (text) =>
       Effect.suspend(() => {
         kept = ""

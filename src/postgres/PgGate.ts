@@ -3,7 +3,8 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -27,6 +28,8 @@ export interface Gate {
   readonly meddled: (statement: string) => TransactionControl
   /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
   readonly lastFailure: () => Option.Option<SqlError>
+  /** Whether the server may still be in a statement that was left. */
+  readonly isLeft: () => boolean
   /** No statement of the body from here on, and of whatever it left running. */
   readonly close: () => void
 }
@@ -37,7 +40,8 @@ export type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<
 /** A text of several statements with a COMMIT or ROLLBACK among them. */
 export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 
-export const make = (raw: Connection & { readonly pg: unknown }): Gate => {
+/** `isBegun`: whether there is a transaction; before it, a failure is no word on it. */
+export const make = (raw: Connection & { readonly pg: unknown }, isBegun: () => boolean): Gate => {
   let closed = false
   /** A statement was left while it ran: the server may still be in it. */
   let left = false
@@ -60,7 +64,7 @@ export const make = (raw: Connection & { readonly pg: unknown }): Gate => {
   const noteFailure = (error: SqlError): Effect.Effect<unknown> => {
     const state = sqlState(error)
     // Without a SQLSTATE the server did not answer: it never saw the statement, or the connection is gone.
-    if (Option.isNone(state)) return Effect.void
+    if (Option.isNone(state) || !isBegun()) return Effect.void
     if (state.value !== "25P02") lastFailure = Option.some(error)
     // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
     return Effect.match(raw.executeRaw("SELECT 1", []), {
@@ -96,28 +100,25 @@ export const make = (raw: Connection & { readonly pg: unknown }): Gate => {
         params.length === 0 ? closesCursors(text) : Option.none()
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
-      return Effect.onExit(left ? afterLeft(run) : run, noteExit)
+      return Effect.onExit(Effect.tapError(left ? afterLeft(run) : run, noteFailure), noteExit)
     })
 
-  const noteExit = (exit: Exit.Exit<unknown, SqlError>): Effect.Effect<unknown> => {
-    const failed = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
-    if (Exit.isInterrupted(exit)) {
-      left = true
-      lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
-    }
-    return Option.isSome(failed) ? Effect.map(noteFailure(failed.value), noteStatus) : Effect.sync(noteStatus)
-  }
-
-  /** Outside any transaction: the statement ended it. */
-  const noteStatus = () => {
-    if (statusOf(raw) === "I") meddled(inLongerText)
-  }
+  const noteExit = (exit: Exit.Exit<unknown, SqlError>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      if (Exit.isInterrupted(exit)) {
+        left = true
+        lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
+      }
+      // Outside any transaction: the statement ended it.
+      if (isBegun() && statusOf(raw) === "I") meddled(inLongerText)
+    })
 
   return {
     admit,
     meddled,
     meddling: () => meddling,
     lastFailure: () => lastFailure,
+    isLeft: () => left,
     close: () => {
       closed = true
     },
@@ -151,8 +152,11 @@ export const abandonable = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E>
 const patience = "1 second"
 
 /** Waits that long for `run`, wherever it stands, and then leaves it. */
-export const inTime = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E | Cause.TimeoutException> =>
-  run.pipe(Effect.interruptible, Effect.disconnect, Effect.interruptible, Effect.timeout(patience))
+export const inTime = <A, E>(
+  run: Effect.Effect<A, E>,
+  duration: Duration.DurationInput = patience
+): Effect.Effect<A, E | Cause.TimeoutException> =>
+  run.pipe(Effect.interruptible, Effect.disconnect, Effect.interruptible, Effect.timeout(duration))
 
 /** The same connection, every statement of which can be left. */
 export const leaving = (connection: Connection): Connection & { readonly pg: unknown } => ({

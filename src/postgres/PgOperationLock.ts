@@ -42,7 +42,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const config = yield* OperationConfig
     const schema = yield* PgSchema
     const key = config.lockKey.toString()
-    const tried = `CASE WHEN pg_try_advisory_xact_lock(${key}) THEN 't' ELSE 'f' END AS locked,
+    const tried = `CASE WHEN pg_try_advisory_xact_lock('${key}'::bigint) THEN 't' ELSE 'f' END AS locked,
       current_setting('server_version_num') AS server, current_setting('server_version') AS server_text`
     const marked = (id: OperationId) => `SELECT id FROM ${schema.markers} WHERE id = ${literal(id)}`
 
@@ -85,7 +85,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
         yield* createMissing(id)
         const { row, rows: markers } = yield* Effect.mapError(
           step.open({ columns: tried, statement: marked(id) }),
-          databaseError("trying the operations lock")
+          databaseError("claiming the operations lock")
         )
         const locked = yield* Effect.flatMap(decodeRows("trying the operations lock", Tried)([row]), admit)
         if (markers.length > 0) return yield* new AlreadyApplied({ id })

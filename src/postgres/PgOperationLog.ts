@@ -238,7 +238,7 @@ const isJoined = ({ count, seeds }: typeof PeekRow.Type, ids: ReadonlyArray<stri
     if (at < seeds.length && seeds[at] !== separator) return false
     at++
   }
-  return at >= seeds.length
+  return ids.length === 0 ? seeds === "" : at === seeds.length + 1
 }
 
 /** As text, since what is sent together with other statements takes no parameters; and built as text, as compiling a statement took 0.06 ms more. */

@@ -6,18 +6,17 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
-import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { randomUUID } from "node:crypto"
 import type { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
 import { CommitLost, CommitRefused, SwallowedSqlError, TransactionControl } from "../operation/OperationError.js"
 import { Turn } from "../operation/Transactor.js"
-import { databaseError, isConnectionLost, reasonOf, sqlState } from "./PgError.js"
+import { isConnectionLost, reasonOf, sqlState } from "./PgError.js"
 import * as PgBatch from "./PgBatch.js"
 import * as PgGate from "./PgGate.js"
 import { over } from "./PgSql.js"
+import * as PgTurn from "./PgTurn.js"
 import { literal } from "./PgText.js"
 
 /** Why a body cannot be closed: it meddled with the transaction, or left something running. */
@@ -48,12 +47,6 @@ export interface Closing {
   readonly failed: (error: SqlError) => Effect.Effect<never, AlreadyApplied | CommitRefused | DatabaseError>
 }
 
-/** How a part of a body is run: what is sent with its savepoint, and whether a success stays. */
-export interface PartOptions {
-  readonly begin?: string | undefined
-  readonly keep?: boolean | undefined
-}
-
 /** The step that the current fiber is in. */
 export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
   PgStep,
@@ -67,7 +60,7 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     /** Runs `part` between the body's statements, in a savepoint. */
     readonly turn: <A, E, R>(
       part: Effect.Effect<A, E, R>,
-      options?: PartOptions
+      options?: PgTurn.PartOptions
     ) => Effect.Effect<A, E | DatabaseError, R>
   }
 >() {}
@@ -127,21 +120,22 @@ export const make = (
   const permit = Effect.unsafeMakeSemaphore(1)
   const batch = PgBatch.make(wire, begin, begun)
   const raw = batch.connection
-  const gate = PgGate.make(raw)
+  const gate = PgGate.make(raw, batch.isBegun)
   const self = {}
   let state: "new" | "open" | "sealed" | "committing" = "new"
   let wasOpened = false
   let closing = Option.none<Closing>()
   let session: Session = { search_path: "", role: "" }
   let guarded = false
-  let savepoints = 0
 
   /**
    * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it.
    * After a ROLLBACK that is not ours the cursor is gone (34000). Without table, privilege or round trip of its own; under a name that the
    * body cannot know, as whoever closes it can commit.
    */
-  const guard = `es_ops_guard_${randomUUID().replaceAll("-", "")}`
+  const unguessable = randomUUID().replaceAll("-", "")
+  const guard = `es_ops_guard_${unguessable}`
+  const closed = `es_ops_closed_${unguessable}`
 
   const send = batch.send
 
@@ -156,14 +150,14 @@ export const make = (
         const [first, second] = results.slice(-4)
         const row = first?.rows[0]
         // A driver that answers in another shape: without the session to go back to, nothing may be run.
-        if (!isSession(row) || second === undefined) return Effect.fail(PgGate.sqlError(new Error("no session")))
+        if (!isSession(row) || second === undefined) return Effect.fail(PgGate.sqlError(new TypeError("no session")))
         session = { search_path: row.search_path, role: row.role }
         return Effect.succeed({ row, rows: second.rows })
       })
     )
 
   /** Nothing of the body from here on; what it did to the transaction is its failure. */
-  const closed = Effect.suspend(() => {
+  const ended = Effect.suspend(() => {
     state = "sealed"
     gate.close()
     return Option.match(gate.meddling(), { onNone: () => Effect.void, onSome: (meddling) => Effect.fail(meddling) })
@@ -173,7 +167,7 @@ export const make = (
   const seal: Effect.Effect<void, CloseError> = Effect.suspend(() =>
     state !== "open"
       ? Effect.void
-      : Effect.flatMap(permit.withPermitsIfAvailable(1)(closed), (done) =>
+      : Effect.flatMap(permit.withPermitsIfAvailable(1)(ended), (done) =>
           Option.isSome(done) ? Effect.void : sealLater
         )
   )
@@ -182,7 +176,7 @@ export const make = (
     Effect.disconnect,
     Effect.interruptible,
     Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded }),
-    Effect.zipRight(Effect.ensuring(closed, permit.release(1)))
+    Effect.zipRight(Effect.ensuring(ended, permit.release(1)))
   )
 
   /**
@@ -197,7 +191,7 @@ export const make = (
     state = "committing"
     const after = Option.match(closing, {
       onNone: () => "",
-      onSome: ({ text }) => `SAVEPOINT es_ops_closed; ${text}; `
+      onSome: ({ text }) => `SAVEPOINT ${closed}; ${text}; `
     })
     return Effect.matchEffect(send(`${before}${after}COMMIT`), {
       onSuccess: (results) =>
@@ -210,7 +204,7 @@ export const make = (
 
   /** Succeeds, and is back there, if the message came as far as this savepoint: the guard is closed then. */
   const passedGuard = Effect.suspend(() =>
-    Effect.map(send("ROLLBACK TO SAVEPOINT es_ops_closed"), () => {
+    Effect.map(send(`ROLLBACK TO SAVEPOINT ${closed}`), () => {
       guarded = false
     })
   )
@@ -219,6 +213,7 @@ export const make = (
   const notCommitted = (error: SqlError): Effect.Effect<never, CommitError> => {
     if (isConnectionLost(error)) return new CommitLost({ reason: reasonOf(error), cause: error })
     return Effect.flatMap(Effect.either(passedGuard), (passed): Effect.Effect<never, CommitError> => {
+      state = "sealed"
       if (Option.isNone(closing) || Either.isLeft(passed)) return Effect.fail(commitError(error))
       return Effect.zipRight(
         Effect.ignore(wasOpened ? send("ROLLBACK TO SAVEPOINT es_ops_step") : Effect.void),
@@ -229,68 +224,13 @@ export const make = (
 
   const commitError = (error: SqlError): CommitError => {
     const code = sqlState(error)
-    if (Option.contains(code, "34000")) return gate.meddled(PgGate.inLongerText)
+    if (Option.contains(code, "34000") || Option.contains(code, "3B001")) return gate.meddled(PgGate.inLongerText)
     if (Option.contains(code, "25P02")) {
       const swallowed = Option.getOrElse(gate.lastFailure(), () => error)
       return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
     }
     return new CommitRefused({ code, reason: reasonOf(error) })
   }
-
-  /** A statement of ours that failed because one of the body had: the body's is the reason. */
-  const abortedBy = (error: SqlError): DatabaseError =>
-    Option.contains(sqlState(error), "25P02")
-      ? databaseError("going on after a statement that failed and was caught outside sql.withTransaction")(
-          Option.getOrElse(gate.lastFailure(), () => error)
-        )
-      : databaseError("writing")(error)
-
-  const savepoint = <A, E, R>(
-    part: Effect.Effect<A, E, R>,
-    options: PartOptions = {}
-  ): Effect.Effect<A, E | DatabaseError, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        yield* Effect.mapError(gate.admit, databaseError("writing"))
-        const name = `es_ops_${++savepoints}`
-        const begin = options.begin === undefined ? "" : `; ${options.begin}`
-        yield* Effect.mapError(send(`SAVEPOINT ${name}${begin}`), abortedBy)
-        const turn = { step: self, over: false }
-        const inner = gate.connection(identity, () => turn.over)
-        const exit = yield* restore(part).pipe(
-          within(inner, { ...outerStep, turn: savepoint }),
-          Effect.provideService(Turn, turn),
-          Effect.exit
-        )
-        turn.over = true
-        if (Exit.isSuccess(exit) && options.keep !== false) {
-          const release = `RELEASE SAVEPOINT ${name}`
-          // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.
-          if (PgGate.statusOf(wire) === "T") batch.later(release)
-          else
-            yield* send(release).pipe(
-              Effect.mapError(abortedBy),
-              Effect.tapError(() => Effect.ignore(batch.undo(`ROLLBACK TO SAVEPOINT ${name}`)))
-            )
-        } else {
-          const undoing = batch.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
-          const undone = yield* Exit.isInterrupted(exit) ? inTime(undoing) : Effect.exit(undoing)
-          // A part that failed keeps its own error: one of the savepoint only repeats it.
-          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) {
-            const gone = new TransactionControl({ statement: "its savepoint is gone" })
-            return yield* databaseError("ending a query")(PgGate.sqlError(gone))
-          }
-        }
-        return yield* exit
-      })
-    )
-
-  /** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
-  const inTime = (undoing: Effect.Effect<unknown, SqlError>): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-    PgGate.inTime(undoing).pipe(
-      Effect.tapError(() => Effect.sync(gate.close)),
-      Effect.exit
-    )
 
   /** Alone among the body's statements; a part of a part has the turn already. */
   const alone: PgGate.Around = (effect) =>
@@ -309,6 +249,13 @@ export const make = (
         })
       ),
     turn: (part, options) => alone(savepoint(part, options))
+  })
+
+  const savepoint = PgTurn.make({
+    batch,
+    gate,
+    step: self,
+    within: (connection) => within(connection, { ...outerStep, turn: savepoint })
   })
 
   const within =

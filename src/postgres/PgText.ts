@@ -40,9 +40,9 @@ export const closesCursors = (text: string): Option.Option<string> => {
   )
 }
 
-/** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). */
+/** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). NUL, which no text has there, would end the message. */
 export const literal = (text: string): string => {
-  const quoted = `'${text.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`
+  const quoted = `'${text.replaceAll("\u0000", "\uFFFD").replaceAll("'", "''").replaceAll("\\", "\\\\")}'`
   return text.includes("\\") ? ` E${quoted}` : quoted
 }
 

@@ -2,6 +2,7 @@
  * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -132,11 +133,16 @@ const patiently = <E>(
     const fiber = yield* Effect.forkDaemon(Effect.interruptible(commit))
     const ended = yield* Effect.exit(restore(Fiber.await(fiber)))
     if (Exit.isSuccess(ended)) return ended.value
-    const late = yield* Effect.option(inTime(Fiber.await(fiber)))
-    if (Option.isSome(late)) return late.value
+    const late = yield* Effect.option(inTime(Fiber.await(fiber), commitPatience))
+    if (Option.isSome(late)) {
+      return Exit.mapErrorCause(late.value, (cause) => Cause.sequential(cause, ended.cause))
+    }
     yield* Fiber.interruptFork(fiber)
     return Exit.failCause(ended.cause)
   })
+
+/** With the second that undoing may take, it is less than a command gives its work to end after a signal. */
+const commitPatience = "500 millis"
 
 /** The server's timeouts are 32-bit milliseconds; a longer one is none. */
 const longestTimeout = 2_147_483_647

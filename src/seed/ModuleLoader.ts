@@ -62,10 +62,18 @@ const isModules = (folder: string): boolean => {
   if (known !== undefined) return known
   const file = join(folder, "package.json")
   const answer = existsSync(file)
-    ? /"type"\s*:\s*"module"/.test(readFileSync(file, "utf8"))
+    ? typeOf(readFileSync(file, "utf8")) === "module"
     : dirname(folder) !== folder && isModules(dirname(folder))
   folders.set(folder, answer)
   return answer
+}
+
+const typeOf = (text: string): unknown => {
+  try {
+    return JSON.parse(text).type
+  } catch {
+    return undefined
+  }
 }
 
 /**

@@ -24,7 +24,6 @@ export interface SeedPlan {
 
 /** What a plan is made of. */
 export interface PlanInput {
-  /** In the order of their ids. */
   readonly seeds: ReadonlyArray<{ readonly id: string; readonly path: string }>
   /** Markers, with their type of operation. */
   readonly applied: ReadonlyMap<string, string>
@@ -47,7 +46,9 @@ export const make = (input: PlanInput): SeedPlan => {
   const { applied, seeds } = input
   const isApplied = (id: string) => applied.get(id) === seedMigration
   // Two files of one id, which is a problem of its own, are one seed.
-  const known = seeds.map(({ id }) => id).filter((id, at, ids) => id !== ids[at - 1])
+  const ids = seeds.map(({ id }) => id)
+  const isInOrder = ids.every((id, at) => at === 0 || order(ids[at - 1] ?? "", id) <= 0)
+  const known = (isInOrder ? ids : ids.toSorted(order)).filter((id, at, all) => id !== all[at - 1])
   const done = known.map(isApplied)
   const orphans = orphansOf(input, known, done)
   const last = [...orphans, known[done.lastIndexOf(true)] ?? ""].reduce((a, b) => (order(a, b) < 0 ? b : a))

@@ -120,7 +120,7 @@ const applyOne = (step: SeedStep.SeedStep) =>
 const applyAll = (
   selected: ReadonlyArray<LoadedSeed>,
   rest: ReadonlyArray<string>,
-  found: Pick<SeedStep.Run, "halfDone" | "newestAttempt">,
+  found: Pick<SeedStep.Run, "halfDone" | "lastAttempts">,
   options: ApplyOptions
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {

@@ -25,8 +25,8 @@ interface Looked {
   readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
   /** Those whose last attempt did not end. */
   readonly halfDone: ReadonlySet<string>
-  /** The id of the newest attempt that has ended; 0 where there is none. */
-  readonly newestAttempt: number
+  /** The newest attempt at each, when it was looked. */
+  readonly lastAttempts: ReadonlyMap<string, Attempt>
 }
 
 type LookError = SeedsInconsistent | DatabaseError | ConfigError
@@ -37,10 +37,10 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const peek = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const [discovery, peeked] = yield* Effect.all([source.discover, SeedCheck.blamingTables(log.peek)], {
-    concurrency: 2
-  })
-  yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const discover = Effect.tap(source.discover, ({ warnings }) =>
+    Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  )
+  const [discovery, peeked] = yield* Effect.all([discover, SeedCheck.blamingTables(log.peek)], { concurrency: 2 })
   return { ...discovery, peeked }
 })
 
@@ -70,11 +70,7 @@ const inspect = ({ entries, peeked, problems }: Peeked): Effect.Effect<Looked, L
     const tables = nothing ? [] : yield* SeedCheck.tables
     const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
-    // One that has not ended keeps its id when it does.
-    const newestAttempt = [...lastAttempts.values()]
-      .filter(({ outcome }) => outcome !== "running")
-      .reduce((newest, { id }) => Math.max(newest, id), 0)
-    return { plan: all, seeds: checked.seeds, halfDone, newestAttempt }
+    return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
   })
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
@@ -93,7 +89,7 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
     )
   ) {
     yield* refuse(problems)
-    return { seeds: [], halfDone: new Set(), newestAttempt: 0 }
+    return { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
   }
   const { plan, ...looked } = yield* inspect(found)
   yield* refuse(plan.problems)

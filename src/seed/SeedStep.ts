@@ -10,7 +10,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
-import type { AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
+import type { Attempt, AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
 import { describe, isHalfDone, outsideTransaction } from "../operation/Attempt.js"
 import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
@@ -49,8 +49,8 @@ export interface Run {
   readonly halfDone: ReadonlySet<string>
   /** The one that is to be run again all the same. */
   readonly retry: string | undefined
-  /** The newest attempt that was there when the run was planned: of one that had to wait, a failure after it is another replica's. */
-  readonly newestAttempt: number
+  /** The newest attempt at each seed when the run was planned: of one that had to wait, a failure after it is another replica's. */
+  readonly lastAttempts: ReadonlyMap<string, Attempt>
   /** Whether this run had to wait so far. */
   readonly waited: Ref.Ref<boolean>
   /** What was applied when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile. */
@@ -125,7 +125,10 @@ export const make = (loaded: LoadedSeed, run: Run) =>
 
     const raced = Effect.gen(function* () {
       if (!(yield* Ref.get(run.appliedElsewhere)).has(id))
-        yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied))
+        // It spares attempts at the lock, and is no reason to fail.
+        yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied)).pipe(
+          Effect.ignoreLogged
+        )
       return SeedOutcome.Raced({ id })
     })
 
@@ -139,7 +142,10 @@ export const make = (loaded: LoadedSeed, run: Run) =>
     /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
     const refuseFailedElsewhere = Effect.gen(function* () {
       if (!(yield* Ref.get(run.waited))) return
-      const failed = (yield* log.attempts({ id, after: run.newestAttempt })).find(
+      const last = run.lastAttempts.get(id)
+      // One that has not ended keeps its id when it does.
+      const after = last === undefined ? 0 : last.outcome === "running" ? last.id - 1 : last.id
+      const failed = (yield* log.attempts({ id, after })).find(
         (other) => other.outcome === "failed" && Option.getOrNull(other.sourceHash) === Option.getOrNull(sourceHash)
       )
       if (failed === undefined) return

@@ -19,8 +19,8 @@ export interface Syntax {
 
 const writes = new Set(["systemWriteAs", "systemWriteAll"])
 
-/** Whether a source may name a handler at all: parsing others is left for when they do not load. The parser alone takes 30 ms to load. */
-export const mayWrite = (source: string): boolean => source.includes("systemWrite") || source.includes("\\u")
+/** Whether a source may name a handler: parsing others is left for when they do not load. The parser alone takes 30 ms to load. */
+export const mayWrite = (source: string): boolean => /systemWrite|\\[ux]/.test(source)
 
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. The parser is loaded when first needed. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>

@@ -12,6 +12,7 @@ import {
   Projection,
   Seed,
   SeedContext,
+  SeedLedger,
   SeedReport,
   SeedRunner,
   SeedSource,
@@ -229,6 +230,39 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
       const left = yield* statement(`SELECT count(*)::int AS n FROM (${Database.advisoryLocks}) AS held`)
       assert.deepStrictEqual(left, [{ n: 0 }])
     }).pipe(fresh({ maxConnections: 1 }))
+  )
+
+  it.effect("takes no marker for another that only looks like it in one text", () =>
+    Effect.gen(function* () {
+      yield* apply({ "0": seed(Effect.void) })
+      const { query } = yield* TestDatabase
+      const like = (id: string) =>
+        `INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('${id}', 'seed-migration', 0, 'x')`
+      yield* Effect.promise(() => query(like("a\u001f")))
+      const all = { "0": seed(Effect.void), a: seed(tenant("a")) }
+      assert.strictEqual((yield* apply(all)).outcomes[0]?._tag, "Applied")
+      assert.deepStrictEqual((yield* apply(all)).outcomes, [])
+      yield* Effect.promise(() => query(like("b\u001fc")))
+      const more = { ...all, b: seed(Effect.void), c: seed(Effect.void) }
+      assert.deepStrictEqual(
+        (yield* apply(more)).outcomes.map(({ id }) => id),
+        ["b", "c"]
+      )
+    }).pipe(fresh())
+  )
+
+  it.effect("records text that PostgreSQL does not store, as far as it can", () =>
+    Effect.gen(function* () {
+      yield* apply({ "0": seed(Effect.void) })
+      const layer = EsOps.layer({ seeds: { "1": seed(Effect.void) } })
+      const mark = SeedLedger.mark({ id: "1", reason: "it's \\ a\u0000b", appliedBy: "cli" })
+      assert.deepStrictEqual(yield* Effect.provide(mark, layer), { id: "1", changed: true })
+      const { query } = yield* TestDatabase
+      assert.deepStrictEqual(
+        yield* Effect.promise(() => query("SELECT reason FROM es_ops_attempts WHERE operation_id = '1'")),
+        [{ reason: "it's \\ a\uFFFDb" }]
+      )
+    }).pipe(fresh())
   )
 
   it.effect("can be left while its marker waits for another session: undone, recorded, the lock given back", () =>

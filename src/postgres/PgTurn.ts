@@ -1,0 +1,95 @@
+/**
+ * A part of a body in a savepoint of its own: undone when it fails, and nothing of whatever it left running after its end.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
+import type { DatabaseError } from "../operation/OperationError.js"
+import { TransactionControl } from "../operation/OperationError.js"
+import { Turn } from "../operation/Transactor.js"
+import type { Batch } from "./PgBatch.js"
+import { databaseError, sqlState } from "./PgError.js"
+import * as PgGate from "./PgGate.js"
+
+/** How a part of a body is run: what is sent with its savepoint, and whether a success stays. */
+export interface PartOptions {
+  readonly begin?: string | undefined
+  readonly keep?: boolean | undefined
+}
+
+/** Runs a part in a savepoint. */
+export type Savepoint = <A, E, R>(
+  part: Effect.Effect<A, E, R>,
+  options?: PartOptions
+) => Effect.Effect<A, E | DatabaseError, R>
+
+/** The savepoints of one step, whose parts run `within` a connection. */
+export const make = ({
+  batch,
+  gate,
+  step,
+  within
+}: {
+  readonly batch: Batch
+  readonly gate: PgGate.Gate
+  readonly step: object
+  readonly within: (connection: Connection) => PgGate.Around
+}): Savepoint => {
+  let savepoints = 0
+
+  /** A statement of ours that failed because one of the body had: the body's is the reason. */
+  const abortedBy = (error: SqlError): DatabaseError =>
+    Option.contains(sqlState(error), "25P02")
+      ? databaseError("going on after a statement that failed and was caught outside sql.withTransaction")(
+          Option.getOrElse(gate.lastFailure(), () => error)
+        )
+      : databaseError("writing")(error)
+
+  const savepoint = <A, E, R>(
+    part: Effect.Effect<A, E, R>,
+    options: PartOptions = {}
+  ): Effect.Effect<A, E | DatabaseError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        yield* Effect.mapError(gate.admit, databaseError("writing"))
+        const name = `es_ops_${++savepoints}`
+        const begin = options.begin === undefined ? "" : `; ${options.begin}`
+        yield* Effect.mapError(batch.send(`SAVEPOINT ${name}${begin}`), abortedBy)
+        const turn = { step, over: false }
+        const inner = gate.connection(identity, () => turn.over)
+        const exit = yield* restore(part).pipe(within(inner), Effect.provideService(Turn, turn), Effect.exit)
+        turn.over = true
+        if (Exit.isSuccess(exit) && options.keep !== false) {
+          const release = `RELEASE SAVEPOINT ${name}`
+          // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.
+          if (!gate.isLeft() && PgGate.statusOf(batch.connection) === "T") batch.later(release)
+          else
+            yield* batch.send(release).pipe(
+              Effect.mapError(abortedBy),
+              Effect.tapError(() => Effect.ignore(batch.undo(`ROLLBACK TO SAVEPOINT ${name}`)))
+            )
+        } else {
+          const undoing = batch.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
+          const undone = yield* Exit.isInterrupted(exit) ? inTime(undoing) : Effect.exit(undoing)
+          // A part that failed keeps its own error: one of the savepoint only repeats it.
+          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) {
+            const gone = new TransactionControl({ statement: "its savepoint is gone" })
+            return yield* databaseError("ending a query")(PgGate.sqlError(gone))
+          }
+        }
+        return yield* exit
+      })
+    )
+
+  /** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
+  const inTime = (undoing: Effect.Effect<unknown, SqlError>): Effect.Effect<Exit.Exit<unknown, unknown>> =>
+    PgGate.inTime(undoing).pipe(
+      Effect.tapError(() => Effect.sync(gate.close)),
+      Effect.exit
+    )
+
+  return savepoint
+}
