@@ -78,7 +78,7 @@ export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
         if (taken !== undefined) return yield* new AlreadyTaken(name(taken))
       })
 
-    /** Rows as a table "g": a single one as VALUES, which is planned in half the time, 0.2 ms of a write that takes 1.4. */
+    /** Rows as a table "g": a single one as VALUES, which takes 0.1 ms less to plan. */
     const table = (
       given: ReadonlyArray<Readonly<Record<string, string | number>>>,
       columns: Readonly<Record<string, string>>

@@ -77,8 +77,8 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       })
 
     /**
-     * The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of whoever held it is visible. One round
-     * trip together with BEGIN, the settings, guard and savepoint, in place of five: 0.4 ms of a seed that costs 0.9.
+     * The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of whoever held it is visible. One round trip of 0.08 ms
+     * together with BEGIN, the settings, guard and savepoint, in place of five.
      */
     const claimIn = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {

@@ -47,7 +47,7 @@ export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
 
 const taken = /.\.m?[tj]s$/
 const notTaken = /.\.(?:c[tj]s|[tj]sx)$/
-const hidden = /^[_.]|\.d\.m?ts$|\.(?:test|spec)\.[^.]+$/
+const notSeeds = /\.d\.m?ts$|\.(?:test|spec)\.[^.]+$/
 
 /**
  * The modules of a directory, not of folders in it: `.ts`, `.mts`, `.js`, `.mjs`, without `_*`, `.*`, declarations and tests. The path is
@@ -115,9 +115,11 @@ const discoverFiles = <R>(root: string, files: ReadonlyArray<Dirent>, services: 
   const warnings: Array<string> = []
   for (const file of files) {
     const { name } = file
-    if (hidden.test(name) || file.isDirectory()) continue
+    const dot = name.lastIndexOf(".")
+    // Only a name with another dot can be that of a declaration or a test.
+    if (/^[_.]/.test(name) || (name.indexOf(".") < dot && notSeeds.test(name)) || file.isDirectory()) continue
     if (taken.test(name)) {
-      const id = OperationId.make(name.slice(0, name.lastIndexOf(".")), { disableValidation: true })
+      const id = OperationId.make(name.slice(0, dot), { disableValidation: true })
       entries.push(new FileEntry(id, `${root}${sep}${name}`, services))
     } else if (notTaken.test(name))
       warnings.push(`${join(root, name)} is not taken for a seed: seeds are .ts, .mts, .js or .mjs`)
