@@ -71,8 +71,6 @@ export interface Step {
   readonly provide: PgGate.Around
   /** Gives `effect` the step, its own statements included, for what is written after the body. */
   readonly provideRaw: PgGate.Around
-  /** The connection for statements of ours. */
-  readonly raw: Connection & { readonly pg: unknown }
   readonly isOpen: () => boolean
   /** Whether the transaction was not even begun. */
   readonly isUnsent: () => boolean
@@ -128,14 +126,15 @@ export const make = (
   let session: Session = { search_path: "", role: "" }
   let guarded = false
 
+  const unguessable = randomUUID().replaceAll("-", "")
+  const closed = `es_ops_closed_${unguessable}`
+
   /**
    * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it.
    * After a ROLLBACK that is not ours the cursor is gone (34000). Without table, privilege or round trip of its own; under a name that the
    * body cannot know, as whoever closes it can commit.
    */
-  const unguessable = randomUUID().replaceAll("-", "")
   const guard = `es_ops_guard_${unguessable}`
-  const closed = `es_ops_closed_${unguessable}`
 
   const send = batch.send
 
@@ -268,7 +267,6 @@ export const make = (
       outerStep
     ),
     provideRaw: within(raw, outerStep),
-    raw,
     isOpen: () => wasOpened,
     isUnsent: batch.isUnsent,
     isCommitting: () => state === "committing",
