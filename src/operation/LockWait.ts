@@ -33,13 +33,31 @@ const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockH
 
 /**
  * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
- * found it taken; `waitedBefore`, whether this is not the first wait.
+ * found it taken; `waitedBefore`, whether this is not the first wait. An attempt that finds it free is made as it is: a schedule around each
+ * took 50 µs.
  */
 export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
   waitedBefore = false
+): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
+  Effect.catchIf(attempt, isLockHeld, (held) => {
+    let found = Option.some(held)
+    const next = Effect.suspend(() => {
+      const first = found
+      found = Option.none()
+      return Option.isSome(first) ? Effect.fail(first.value) : attempt
+    })
+    return again(id, next, onHeld, waitedBefore)
+  })
+
+/** The same from the first attempt that found it taken, which `attempt` gives at once. */
+const again = <A, E, R>(
+  id: string,
+  attempt: Effect.Effect<A, E | LockHeld, R>,
+  onHeld: (held: LockHeld) => Effect.Effect<void>,
+  waitedBefore: boolean
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig

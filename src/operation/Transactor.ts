@@ -5,10 +5,12 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
+import type * as Tracer from "effect/Tracer"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import type {
   AlreadyApplied,
@@ -58,8 +60,10 @@ export type Row = { readonly [column: string]: unknown }
 
 /** What goes with a step. */
 export interface StepOptions<E> {
-  /** What is run, for `application_name` and spans. */
+  /** What is run, for `application_name`. */
   readonly name: string
+  /** The span of what is done inside it. Default: the current one. */
+  readonly parent?: Tracer.AnySpan | undefined
   /** What remains of a step that failed; none where the failure leaves no trace, such as a lock held by another. */
   readonly trace: (cause: Cause.Cause<E>) => Option.Option<Effect.Effect<void, DatabaseError>>
 }
@@ -79,6 +83,8 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
       step: Effect.Effect<A, E, R>,
       options: StepOptions<NoInfer<E> | StepError>
     ) => Effect.Effect<A, E | StepError, R>
+    /** Runs what consists of steps that follow on one another: they may share what takes long to get. */
+    readonly sequence: <A, E, R>(steps: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /**
      * Runs `step` outside any transaction, on one connection that it has for itself: nothing of it is undone. What it asks of a `SqlClient`
      * goes over that connection.
@@ -132,6 +138,7 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
           Effect.gen(function* () {
             const memory = yield* makeMemoryStep(database, undoable)
             const exit = yield* restore(step).pipe(
+              options.parent === undefined ? identity : Effect.withParentSpan(options.parent),
               Effect.provideService(MemoryStep, memory.step),
               Effect.zipLeft(memory.seal),
               Effect.exit
@@ -149,6 +156,7 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
             return yield* exit
           })
         ),
+      sequence: identity,
       session: (step) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {

@@ -7,13 +7,18 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import { leaving } from "./PgGate.js"
 
 /** A batch over one connection. */
 export interface Batch {
   /** The connection for single statements; what was kept back goes first, in a message of its own where it has to. */
   readonly connection: Connection & { readonly pg: unknown }
+  /** The same for whoever leaves statements in a way of their own: here they cannot be left. */
+  readonly bare: Connection
   /** Sends `text` together with what was kept back; gives the rows of each statement, those kept back first. */
   readonly send: (text: string) => Effect.Effect<Results, SqlError>
+  /** The same, which cannot be left. */
+  readonly sendBare: (text: string) => Effect.Effect<Results, SqlError>
   /** Sends `text`, which undoes what was kept back. */
   readonly undo: (text: string) => Effect.Effect<Results, SqlError>
   /** Keeps `text` back. */
@@ -28,38 +33,48 @@ export interface Batch {
 export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: ReadonlyArray<unknown> }>
 
 /** `first` is kept back until something is sent; `begun` is told what was answered then. */
-export const make = (
-  raw: Connection & { readonly pg: unknown },
-  first: string,
-  begun: (results: Results) => void
-): Batch => {
+export const make = (wire: Connection, first: string, begun: (results: Results) => void): Batch => {
+  const raw = leaving(wire)
   let kept = first
   let unsent = true
   let answered = false
 
   /** Sends what was kept back, and `text` with it. */
-  const together = (text: string): Effect.Effect<Results, SqlError> => {
-    const sent = Effect.map(raw.executeRaw([kept, text].filter((part) => part !== "").join("; "), []), resultsOf)
+  const together = (over: Connection, text: string): Effect.Effect<Results, SqlError> => {
+    const all = kept === "" ? text : text === "" ? kept : `${kept}; ${text}`
     const isFirst = unsent
     kept = ""
     unsent = false
-    return isFirst
-      ? Effect.tap(sent, (results) =>
-          Effect.sync(() => {
-            answered = true
-            begun(results)
-          })
-        )
-      : sent
+    return Effect.map(over.executeRaw(all, []), (answer) => {
+      const results = resultsOf(answer)
+      if (isFirst) {
+        answered = true
+        begun(results)
+      }
+      return results
+    })
   }
 
-  const send = (text: string): Effect.Effect<Results, SqlError> => Effect.suspend(() => together(text))
+  const after = <A>(over: Connection, run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    Effect.suspend(() => (kept === "" ? run : Effect.zipRight(together(over, ""), run)))
 
-  const after = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => (kept === "" ? run : Effect.zipRight(together(""), run)))
+  const connectionOver = (over: Connection): Connection => ({
+    execute: (text, params, transform) => after(over, over.execute(text, params, transform)),
+    executeRaw: (text, params) => after(over, over.executeRaw(text, params)),
+    executeValues: (text, params) => after(over, over.executeValues(text, params)),
+    executeUnprepared: (text, params, transform) => after(over, over.executeUnprepared(text, params, transform)),
+    executeStream: (text, params, transform) =>
+      Stream.unwrap(
+        after(
+          over,
+          Effect.sync(() => over.executeStream(text, params, transform))
+        )
+      )
+  })
 
   return {
-    send,
+    send: (text) => Effect.suspend(() => together(raw, text)),
+    sendBare: (text) => Effect.suspend(() => together(wire, text)),
     later: (text) => {
       kept = kept === "" ? text : `${kept}; ${text}`
     },
@@ -68,17 +83,10 @@ export const make = (
     undo: (text) =>
       Effect.suspend(() => {
         kept = ""
-        return together(text)
+        return together(raw, text)
       }),
-    connection: {
-      pg: raw.pg,
-      execute: (text, params, transform) => after(raw.execute(text, params, transform)),
-      executeRaw: (text, params) => after(raw.executeRaw(text, params)),
-      executeValues: (text, params) => after(raw.executeValues(text, params)),
-      executeUnprepared: (text, params, transform) => after(raw.executeUnprepared(text, params, transform)),
-      executeStream: (text, params, transform) =>
-        Stream.unwrap(after(Effect.sync(() => raw.executeStream(text, params, transform))))
-    }
+    connection: { ...connectionOver(raw), pg: raw.pg },
+    bare: connectionOver(wire)
   }
 }
 

@@ -6,10 +6,8 @@ import { SqlError } from "@effect/sql/SqlError"
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { TransactionControl } from "../operation/OperationError.js"
@@ -40,8 +38,14 @@ export type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<
 /** A text of several statements with a COMMIT or ROLLBACK among them. */
 export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 
-/** `isBegun`: whether there is a transaction; before it, a failure is no word on it. */
-export const make = (raw: Connection & { readonly pg: unknown }, isBegun: () => boolean): Gate => {
+/** What a gate lets through goes over `bare`, and is left here; `isBegun`: before there is a transaction, a failure is no word on it. */
+export interface Wire {
+  readonly bare: Connection
+  readonly connection: Connection & { readonly pg: unknown }
+  readonly isBegun: () => boolean
+}
+
+export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
   let closed = false
   /** A statement was left while it ran: the server may still be in it. */
   let left = false
@@ -100,18 +104,29 @@ export const make = (raw: Connection & { readonly pg: unknown }, isBegun: () => 
         params.length === 0 ? closesCursors(text) : Option.none()
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
-      return Effect.onExit(Effect.tapError(left ? afterLeft(run) : run, noteFailure), noteExit)
+      const watched = abandonable(run, noteLeft)
+      return Effect.matchEffect(left ? afterLeft(watched) : watched, {
+        onSuccess: (answer) => {
+          noteStatus()
+          return Effect.succeed(answer)
+        },
+        onFailure: (error) =>
+          Effect.flatMap(noteFailure(error), () => {
+            noteStatus()
+            return Effect.fail(error)
+          })
+      })
     })
 
-  const noteExit = (exit: Exit.Exit<unknown, SqlError>): Effect.Effect<void> =>
-    Effect.sync(() => {
-      if (Exit.isInterrupted(exit)) {
-        left = true
-        lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
-      }
-      // Outside any transaction: the statement ended it.
-      if (isBegun() && statusOf(raw) === "I") meddled(inLongerText)
-    })
+  const noteLeft = () => {
+    left = true
+    lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
+  }
+
+  /** Outside any transaction: the statement ended it. */
+  const noteStatus = () => {
+    if (isBegun() && statusOf(raw) === "I") meddled(inLongerText)
+  }
 
   return {
     admit,
@@ -123,30 +138,31 @@ export const make = (raw: Connection & { readonly pg: unknown }, isBegun: () => 
       closed = true
     },
     connection: (turn, isOver) => ({
-      execute: (text, params, transform) => turn(pass(text, params, isOver, raw.execute(text, params, transform))),
-      executeRaw: (text, params) => turn(pass(text, params, isOver, raw.executeRaw(text, params))),
-      executeValues: (text, params) => turn(pass(text, params, isOver, raw.executeValues(text, params))),
+      execute: (text, params, transform) => turn(pass(text, params, isOver, bare.execute(text, params, transform))),
+      executeRaw: (text, params) => turn(pass(text, params, isOver, bare.executeRaw(text, params))),
+      executeValues: (text, params) => turn(pass(text, params, isOver, bare.executeValues(text, params))),
       executeUnprepared: (text, params, transform) =>
-        turn(pass(text, params, isOver, raw.executeUnprepared(text, params, transform))),
+        turn(pass(text, params, isOver, bare.executeUnprepared(text, params, transform))),
       // Read whole: a cursor held open would keep the turn, and the statement that the reader sends next would wait for ever.
       executeStream: (text, params, transform) =>
-        Stream.fromIterableEffect(turn(pass(text, params, isOver, raw.execute(text, params, transform))))
+        Stream.fromIterableEffect(turn(pass(text, params, isOver, bare.execute(text, params, transform))))
     })
   }
 }
 
 /**
- * Something that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection. Run on
- * this very stack and watched, which takes a statement 1 µs; forked and joined it takes 6.
+ * Something on the wire that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection.
+ * Run on this very stack and watched, which takes a statement 1 µs; forked and joined it takes 6.
  */
-export const abandonable = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.flatMap(Effect.runtime(), (runtime) =>
-    Effect.async<A, E>((resume) => {
-      const fiber = Runtime.runFork(runtime)(Effect.interruptible(run), { immediate: true })
-      fiber.addObserver(resume)
-      return Effect.sync(() => fiber.unsafeInterruptAsFork(fiber.id()))
+export const abandonable = <A, E>(run: Effect.Effect<A, E>, left?: () => void): Effect.Effect<A, E> =>
+  Effect.async<A, E>((resume) => {
+    const fiber = Effect.runFork(run, { immediate: true })
+    fiber.addObserver(resume)
+    return Effect.sync(() => {
+      left?.()
+      fiber.unsafeInterruptAsFork(fiber.id())
     })
-  )
+  })
 
 /** How long something on the wire may take behind a statement that was left. */
 const patience = "1 second"

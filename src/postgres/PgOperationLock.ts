@@ -23,16 +23,21 @@ import { literal } from "./PgText.js"
 export const oldestServer = 140000
 
 const Tried = Schema.Struct({
-  locked: Schema.Literal("t", "f"),
-  server: Schema.NumberFromString,
-  server_text: Schema.String
+  locked: Schema.Literal("true", "false"),
+  server: Schema.optional(Schema.NumberFromString),
+  server_text: Schema.optional(Schema.String)
 })
+
+const serverVersion =
+  "current_setting('server_version_num') AS server, current_setting('server_version') AS server_text"
 
 const Holder = Schema.Struct({
   pid: Schema.NumberFromString,
   application_name: Schema.String,
   since: Schema.NullOr(Schema.String)
 })
+
+type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
 /** The advisory lock of the settings' key; the first claim that gets it creates the tables that are missing. */
 export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | OperationConfig> = Layer.effect(
@@ -42,8 +47,11 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const config = yield* OperationConfig
     const schema = yield* PgSchema
     const key = config.lockKey.toString()
-    const tried = `CASE WHEN pg_try_advisory_xact_lock('${key}'::bigint) THEN 't' ELSE 'f' END AS locked,
-      current_setting('server_version_num') AS server, current_setting('server_version') AS server_text`
+    /** Whether the server is one that we support is asked once. */
+    let isSupported = false
+    const tried = () =>
+      `pg_try_advisory_xact_lock('${key}'::bigint)::text AS locked${isSupported ? "" : `, ${serverVersion}`}`
+    const decodeTried = decodeRows("trying the operations lock", Tried)
     const marked = (id: OperationId) => `SELECT id FROM ${schema.markers} WHERE id = ${literal(id)}`
 
     const isMarked = (id: OperationId) =>
@@ -55,18 +63,18 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
     const held = (id: OperationId) =>
       Effect.flatMap(holderOf(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
 
-    const admit = (answer: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
-      const [got] = answer
-      return got === undefined || got.server < oldestServer
-        ? tooOld(got?.server_text ?? "unknown")
-        : Effect.succeed(got.locked === "t")
+    const admit = ([got]: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
+      const { locked, server, server_text = "unknown" } = got ?? {}
+      if (!isSupported && (server === undefined || server < oldestServer)) return tooOld(server_text)
+      isSupported = true
+      return Effect.succeed(locked === "true")
     }
 
     /** Tables are created under the lock; where another has it and there are no markers yet, nothing can be known of this one. */
     const createMissing = (id: OperationId) =>
       Effect.gen(function* () {
         if ((yield* schema.wanted).length === 0) return
-        const got = sql.unsafe(`SELECT ${tried}`).pipe(rows("trying the operations lock", Tried))
+        const got = sql.unsafe(`SELECT ${tried()}`).pipe(rows("trying the operations lock", Tried))
         const locked = yield* Effect.flatMap(got, admit)
         const still = yield* schema.wanted
         if (locked) yield* schema.create(still)
@@ -80,34 +88,36 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
      * The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of whoever held it is visible. One round trip of 0.08 ms
      * together with BEGIN, the settings, guard and savepoint, in place of five.
      */
-    const claimIn = (step: PgStep["Type"], id: OperationId) =>
-      Effect.gen(function* () {
-        yield* createMissing(id)
-        const { row, rows: markers } = yield* Effect.mapError(
-          step.open({ columns: tried, statement: marked(id) }),
+    const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> => {
+      const opened = Effect.flatMap(
+        Effect.mapError(
+          step.open({ columns: tried(), statement: marked(id) }),
           databaseError("claiming the operations lock")
-        )
-        const locked = yield* Effect.flatMap(decodeRows("trying the operations lock", Tried)([row]), admit)
-        if (markers.length > 0) return yield* new AlreadyApplied({ id })
-        if (!locked) return yield* held(id)
-      }).pipe(over(step.raw))
+        ),
+        ({ row, rows: markers }) =>
+          Effect.flatMap(Effect.flatMap(decodeTried([row]), admit), (locked): Effect.Effect<void, ClaimError> => {
+            if (markers.length > 0) return new AlreadyApplied({ id })
+            return locked ? Effect.void : over(step.raw)(held(id))
+          })
+      )
+      return schema.isComplete() ? opened : Effect.zipRight(over(step.raw)(createMissing(id)), opened)
+    }
 
     /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
     const claimFor = (session: PgSession["Type"], id: OperationId) =>
       Effect.gen(function* () {
         session.mayHold(config.lockKey)
-        const [got] =
-          yield* sql`SELECT CASE WHEN pg_try_advisory_lock(${key}::bigint) THEN 't' ELSE 'f' END AS locked`.pipe(
-            rows("trying the operations lock", Schema.Struct({ locked: Tried.fields.locked }))
-          )
-        if (got?.locked === "f") session.mayHold(undefined)
+        const [got] = yield* sql`SELECT pg_try_advisory_lock(${key}::bigint)::text AS locked`.pipe(
+          rows("trying the operations lock", Schema.Struct({ locked: Tried.fields.locked }))
+        )
+        if (got?.locked === "false") session.mayHold(undefined)
         if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
-        if (got?.locked !== "t") return yield* held(id)
+        if (got?.locked !== "true") return yield* held(id)
       })
 
     return OperationLock.of({
-      ready: Effect.flatMap(schema.has(schema.markers), (known) =>
-        known
+      ready: Effect.suspend(() =>
+        schema.has(schema.markers)
           ? Effect.succeed(true)
           : Effect.mapBoth(alone(sql)(schema.wanted), {
               onFailure: (error) =>
@@ -117,12 +127,14 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
       ),
       holder: holderOf(sql, config.lockKey),
       claim: (id) =>
-        Effect.flatMap(Effect.context<never>(), (services) => {
-          const step = Context.getOption(services, PgStep)
-          const session = Context.getOption(services, PgSession)
-          if (Option.isSome(step)) return claimIn(step.value, id)
-          return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
-        }).pipe(Effect.withSpan("OperationLock.claim", { attributes: { operation: id } }))
+        Effect.useSpan("OperationLock.claim", { attributes: { operation: id }, captureStackTrace: false }, () =>
+          Effect.withFiberRuntime<void, ClaimError>((fiber) => {
+            const step = Context.getOption(fiber.currentContext, PgStep)
+            const session = Context.getOption(fiber.currentContext, PgSession)
+            if (Option.isSome(step)) return claimIn(step.value, id)
+            return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
+          })
+        )
     })
   })
 )

@@ -46,6 +46,19 @@ export const literal = (text: string): string => {
   return text.includes("\\") ? ` E${quoted}` : quoted
 }
 
+/** The names of a list such as a search path is shown as; none for a text that is no such list. */
+export const names = (list: string): Option.Option<ReadonlyArray<string>> => {
+  const found: Array<string> = []
+  const name = /\s*(?:"((?:[^"]|"")+)"|([a-zA-Z_]\w*))\s*(,|$)/y
+  for (let ends = false; !ends;) {
+    const [, quoted, plain, after] = name.exec(list) ?? []
+    if (after === undefined) return Option.none()
+    found.push(quoted === undefined ? (plain ?? "").toLowerCase() : quoted.replaceAll('""', '"'))
+    ends = after === ""
+  }
+  return Option.some(found)
+}
+
 const reading = new Set(["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "("])
 
 /** Whether the statement begins like one that reads. */

@@ -2,6 +2,7 @@
  * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,18 +12,19 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError } from "./PgError.js"
+import type * as PgGate from "./PgGate.js"
 import { inTime, leaving } from "./PgGate.js"
 import type { Results } from "./PgBatch.js"
 import * as PgQuery from "./PgQuery.js"
 import * as PgSession from "./PgSession.js"
-import { PgSql, rows } from "./PgSql.js"
+import type { Loan } from "./PgSql.js"
+import { PgSql, rows, sequence } from "./PgSql.js"
 import * as PgStep from "./PgStep.js"
 import * as PgUndo from "./PgUndo.js"
 
@@ -33,13 +35,16 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
     const sql = yield* PgSql
     const config = yield* OperationConfig
     const replica = yield* Replica
-    const connect = Effect.mapError(sql.reserve, databaseError("connecting"))
-    const settings = (name: string) => settingsOf(config, `${replica.host} ${name}`)
-    /** The settings that the server knows, once it has said so. */
-    let known: ReadonlySet<string> | undefined
-    const begin = (name: string) => beginText(settings(name), known)
+    const timeouts = timeoutsOf(config)
+    const settings = (name: string) => ({ application_name: applicationName(`${replica.host} ${name}`), ...timeouts })
+    /** Sets those timeouts that the server knows, once it has said which: SET LOCAL of them takes 0.1 ms less than asking it each time. */
+    let set: string | undefined
+    const begin = (name: string) =>
+      set === undefined
+        ? `${beginning}; ${setKnown(settings(name))}`
+        : `${beginning}; SET LOCAL application_name = '${applicationName(`${replica.host} ${name}`)}'${set}`
     const begun = (answered: Results) => {
-      known ??= new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : [])))
+      set ??= setLocal(timeouts, new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : []))))
     }
 
     const run = <A, E, R>(
@@ -48,22 +53,14 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
     ): Effect.Effect<A, E | StepError, R> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
-          const scope = yield* Scope.make()
-          const { exit, later }: PgUndo.Ended<A, E | StepError> = yield* Effect.gen(function* () {
-            const raw = leaving(yield* restore(Scope.extend(connect, scope)))
-            const step = PgStep.make(raw, begin(options.name), begun)
-            const done: Exit.Exit<A, E | StepError> = yield* Effect.exit(
-              restore(Effect.zipLeft(step.provide(body), step.seal))
-            )
-            const ended =
-              Exit.isFailure(done) || step.isUnsent()
-                ? done
-                : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
-            yield* step.end
-            return Exit.isSuccess(ended)
-              ? { exit: ended, later: Effect.void }
-              : yield* PgUndo.undo(raw, step, ended.cause, options)
-          }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
+          const loan = yield* sql.lend
+          let isAsBefore = false
+          const { exit, later } = yield* Effect.gen(function* () {
+            const connection = yield* restore(connectionOf(loan))
+            const ended = yield* runOn(connection, body, options, restore, begin(options.name), begun)
+            isAsBefore = Exit.isSuccess(ended.exit)
+            return ended
+          }).pipe(Effect.ensuring(Effect.suspend(() => (isAsBefore ? loan.giveBackSoon : loan.giveBack))))
           yield* later
           return yield* exit
         })
@@ -71,10 +68,9 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
 
     const session = <A, E, R>(step: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const scope = yield* Scope.make()
-          const exit = yield* Effect.gen(function* () {
-            const raw = leaving(yield* restore(Scope.extend(connect, scope)))
+        Effect.flatMap(sql.lend, (loan) =>
+          Effect.gen(function* () {
+            const raw = leaving(yield* restore(connectionOf(loan)))
             const begun = yield* Effect.mapError(
               PgSession.make(raw, settings(name)),
               databaseError("beginning a session")
@@ -82,10 +78,9 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
             const done = yield* Effect.exit(restore(begun.provide(step)))
             // A session whose end is not known is closed: it may hold the lock.
             if (!(yield* begun.end)) yield* PgUndo.disconnect(raw)
-            return done
-          }).pipe(Effect.ensuring(Scope.close(scope, Exit.void)))
-          return yield* exit
-        })
+            return yield* done
+          }).pipe(Effect.ensuring(loan.giveBack))
+        )
       )
 
     /** Inside a transaction that a seed began in its session it is a savepoint. */
@@ -103,6 +98,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
 
     return Transactor.of({
       run,
+      sequence,
       session,
       turn: (part) =>
         Effect.flatMap(
@@ -121,24 +117,52 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
   })
 )
 
+const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseError> =>
+  Effect.mapError(connection, databaseError("connecting"))
+
+/** A step in a transaction on this connection, interruptible by `restore`; `begun` is told what the server answered to `begin`. */
+const runOn = <A, E, R>(
+  connection: Connection,
+  body: Effect.Effect<A, E, R>,
+  options: StepOptions<E | StepError>,
+  restore: PgGate.Around,
+  begin: string,
+  begun: (answered: Results) => void
+): Effect.Effect<PgUndo.Ended<A, E | StepError>, never, R> =>
+  Effect.gen(function* () {
+    const step = PgStep.make(connection, begin, begun)
+    const done: Exit.Exit<A, E | StepError> = yield* Effect.exit(
+      restore(Effect.zipLeft(step.provide(options.parent)(body), step.seal))
+    )
+    const ended =
+      Exit.isFailure(done) || step.isUnsent()
+        ? done
+        : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
+    yield* step.end
+    return Exit.isSuccess(ended)
+      ? { exit: ended, later: Effect.void }
+      : yield* PgUndo.undo(leaving(connection), step, ended.cause, options)
+  })
+
 /**
  * How a COMMIT ends: whoever is interrupted meanwhile waits for it, as what it did is worth knowing, but not for ever, as what goes before it in
  * the same message may wait for another session.
  */
-const patiently = <E>(
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
-  commit: Effect.Effect<void, E>
-): Effect.Effect<Exit.Exit<void, E>> =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.forkDaemon(Effect.interruptible(commit))
-    const ended = yield* Effect.exit(restore(Fiber.await(fiber)))
-    if (Exit.isSuccess(ended)) return ended.value
-    const late = yield* Effect.option(inTime(Fiber.await(fiber), commitPatience))
-    if (Option.isSome(late)) {
-      return Exit.mapErrorCause(late.value, (cause) => Cause.sequential(cause, ended.cause))
-    }
-    yield* Fiber.interruptFork(fiber)
-    return Exit.failCause(ended.cause)
+const patiently = <E>(restore: PgGate.Around, commit: Effect.Effect<void, E>): Effect.Effect<Exit.Exit<void, E>> =>
+  Effect.suspend(() => {
+    const fiber = Effect.runFork(commit, { immediate: true })
+    const ended = Effect.async<Exit.Exit<void, E>>((resume) =>
+      fiber.addObserver((exit) => resume(Effect.succeed(exit)))
+    )
+    return Effect.matchCauseEffect(restore(ended), {
+      onSuccess: Effect.succeed,
+      onFailure: (cause) =>
+        Effect.flatMap(Effect.option(inTime(ended, commitPatience)), (late) =>
+          Option.isSome(late)
+            ? Effect.succeed(Exit.mapErrorCause(late.value, (failure) => Cause.sequential(failure, cause)))
+            : Effect.as(Fiber.interruptFork(fiber), Exit.failCause(cause))
+        )
+    })
   })
 
 /** With the second that undoing may take, it is less than a command gives its work to end after a signal. */
@@ -148,10 +172,9 @@ const commitPatience = "500 millis"
 const longestTimeout = 2_147_483_647
 
 /** The timeouts of the role and the database are not ours: only `seedTimeout` bounds a step. */
-const settingsOf = (config: OperationConfig["Type"], name: string): Readonly<Record<string, string>> => {
+const timeoutsOf = (config: OperationConfig["Type"]): Readonly<Record<string, string>> => {
   const timeout = Option.match(config.seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
   return {
-    application_name: plain(`es-ops ${name}`.slice(0, 63)),
     statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
     lock_timeout: "0",
     idle_session_timeout: "0",
@@ -162,22 +185,24 @@ const settingsOf = (config: OperationConfig["Type"], name: string): Readonly<Rec
   }
 }
 
-/** Settings are set where the server knows them, which it is asked once: SET LOCAL of those is 0.1 ms less than asking it each time. */
-const beginText = (settings: Readonly<Record<string, string>>, known: ReadonlySet<string> | undefined): string => {
-  const all = Object.entries(settings)
-  const values = all.map(([name, value]) => `('${name}', '${value}')`)
-  const set =
-    known === undefined
-      ? `SELECT s.name, set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${PgSession.noticesClosedConnections})`
-      : all.flatMap(([name, value]) => (known.has(name) ? [`SET LOCAL ${name} = '${value}'`] : [])).join("; ")
-  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set}`
+const beginning = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+
+/** Sets what the server knows of these, and answers with their names. */
+const setKnown = (settings: Readonly<Record<string, string>>): string => {
+  const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
+  return `SELECT s.name, set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${PgSession.noticesClosedConnections})`
 }
+
+const setLocal = (settings: Readonly<Record<string, string>>, known: ReadonlySet<string>): string =>
+  Object.entries(settings)
+    .map(([name, value]) => (known.has(name) ? `; SET LOCAL ${name} = '${value}'` : ""))
+    .join("")
 
 const isNamed = (row: unknown): row is { readonly name: string } =>
   Predicate.hasProperty(row, "name") && Predicate.isString(row.name)
 
-/** Text that needs no quoting in a literal; PostgreSQL keeps printable ASCII of an `application_name` only. */
-const plain = (text: string): string => text.replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
+/** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
+const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
 
 /** A write outside any step is a transaction of its own. */
 const onItsOwn = <A, E, R>(

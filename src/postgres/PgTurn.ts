@@ -9,7 +9,7 @@ import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { TransactionControl } from "../operation/OperationError.js"
-import { Turn } from "../operation/Transactor.js"
+import type { Turn } from "../operation/Transactor.js"
 import type { Batch } from "./PgBatch.js"
 import { databaseError, sqlState } from "./PgError.js"
 import * as PgGate from "./PgGate.js"
@@ -36,7 +36,7 @@ export const make = ({
   readonly batch: Batch
   readonly gate: PgGate.Gate
   readonly step: object
-  readonly within: (connection: Connection) => PgGate.Around
+  readonly within: (connection: Connection, turn: Turn["Type"]) => PgGate.Around
 }): Savepoint => {
   let savepoints = 0
 
@@ -60,7 +60,7 @@ export const make = ({
         yield* Effect.mapError(batch.send(`SAVEPOINT ${name}${begin}`), abortedBy)
         const turn = { step, over: false }
         const inner = gate.connection(identity, () => turn.over)
-        const exit = yield* restore(part).pipe(within(inner), Effect.provideService(Turn, turn), Effect.exit)
+        const exit = yield* Effect.exit(within(inner, turn)(restore(part)))
         turn.over = true
         if (Exit.isSuccess(exit) && options.keep !== false) {
           const release = `RELEASE SAVEPOINT ${name}`

@@ -29,28 +29,42 @@ export interface Ended {
   readonly error?: Option.Option<unknown> | undefined
 }
 
+/** Who makes it: what a replica says of itself. */
+export interface Author {
+  readonly host: string
+  readonly pid: number
+  readonly version: Option.Option<string>
+}
+
 /** The attempt as it is recorded. */
 export const make = (ended: Ended): Effect.Effect<NewAttempt, never, OperationConfig | Replica> =>
-  Effect.gen(function* () {
-    const { version } = yield* OperationConfig
-    const { host, pid } = yield* Replica
-    const now = yield* Clock.currentTimeMillis
-    const { beganAt = now, claimedAt = now } = ended
-    return {
-      operationId: ended.id,
-      operationType: seedMigration,
-      outcome: ended.outcome,
-      startedAt: DateTime.unsafeMake(claimedAt),
-      endedAt: ended.outcome === "running" ? Option.none() : Option.some(DateTime.unsafeMake(now)),
-      durationMs:
-        ended.outcome === "running" ? Option.none() : Option.some(ended.durationMs ?? Math.round(now - claimedAt)),
-      waitedMs: Option.some(Math.round(claimedAt - beganAt)),
-      appliedBy: ended.appliedBy,
-      host,
-      pid,
-      version,
-      sourceHash: ended.sourceHash,
-      reason: Option.fromNullable(ended.reason),
-      error: Option.map(ended.error ?? Option.none(), describe)
-    }
-  })
+  Effect.flatMap(author, (by) => Effect.map(Clock.currentTimeMillis, (now) => at(ended, by, now)))
+
+/** This replica. */
+export const author: Effect.Effect<Author, never, OperationConfig | Replica> = Effect.zipWith(
+  Replica,
+  OperationConfig,
+  ({ host, pid }, { version }) => ({ host, pid, version })
+)
+
+/** The attempt that ends at `now`, in milliseconds since the epoch. */
+export const at = (ended: Ended, { host, pid, version }: Author, now: number): NewAttempt => {
+  const { beganAt = now, claimedAt = now } = ended
+  const isRunning = ended.outcome === "running"
+  return {
+    operationId: ended.id,
+    operationType: seedMigration,
+    outcome: ended.outcome,
+    startedAt: DateTime.unsafeMake(claimedAt),
+    endedAt: isRunning ? Option.none() : Option.some(DateTime.unsafeMake(now)),
+    durationMs: isRunning ? Option.none() : Option.some(ended.durationMs ?? Math.round(now - claimedAt)),
+    waitedMs: Option.some(Math.round(claimedAt - beganAt)),
+    appliedBy: ended.appliedBy,
+    host,
+    pid,
+    version,
+    sourceHash: ended.sourceHash,
+    reason: Option.fromNullable(ended.reason),
+    error: Option.map(ended.error ?? Option.none(), describe)
+  }
+}

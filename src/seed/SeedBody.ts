@@ -2,6 +2,7 @@
  * The body of a seed: run with its context, bounded in time, and whatever ends it early made one failure.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -38,31 +39,33 @@ export const run = (
   { entry, seed }: LoadedSeed,
   appended: (events: ReadonlyArray<Event>) => void = () => undefined
 ): Effect.Effect<Ran, BodyFailed, OperationConfig | Transactor | WriteDispatcher | Directory> =>
-  Effect.gen(function* () {
-    const { seedTimeout } = yield* OperationConfig
-    let events = 0
-    const context = yield* SeedContext.make({
-      operationId: entry.id,
-      correlationId: yield* yield* NewId,
-      appended: (more) => {
-        events += more.length
-        appended(more)
-      }
+  Effect.useSpan("SeedBody.run", { attributes: { seed: entry.id }, captureStackTrace: false }, (span) =>
+    Effect.gen(function* () {
+      const { seedTimeout } = yield* OperationConfig
+      let events = 0
+      const context = yield* SeedContext.make({
+        operationId: entry.id,
+        correlationId: yield* yield* NewId,
+        appended: (more) => {
+          events += more.length
+          appended(more)
+        }
+      })
+      const body = seed.run(context, span)
+      const bounded = Option.match(seedTimeout, {
+        onNone: () => body,
+        onSome: (duration) =>
+          Effect.timeoutFail(body, {
+            duration,
+            onTimeout: () => new SeedTimeout({ milliseconds: Duration.toMillis(duration) })
+          })
+      })
+      const from = yield* Clock.currentTimeNanos
+      yield* bounded
+      const took = (yield* Clock.currentTimeNanos) - from
+      return { durationMs: Math.round(Number(took) / 1_000_000), events }
     })
-    const bounded = Option.match(seedTimeout, {
-      onNone: () => seed.run(context),
-      onSome: (duration) =>
-        Effect.timeoutFail(seed.run(context), {
-          duration,
-          onTimeout: () => new SeedTimeout({ milliseconds: Duration.toMillis(duration) })
-        })
-    })
-    const [took] = yield* Effect.timed(bounded)
-    return { durationMs: Math.round(Duration.toMillis(took)), events }
-  }).pipe(
-    Effect.catchAllCause((cause) => new BodyFailed({ cause: reasonOf(cause) })),
-    Effect.withSpan("SeedBody.run", { attributes: { seed: entry.id } })
-  )
+  ).pipe(Effect.catchAllCause((cause) => new BodyFailed({ cause: reasonOf(cause) })))
 
 /** The failure or defect that a body ended with. */
 const reasonOf = (cause: Cause.Cause<unknown>): unknown =>

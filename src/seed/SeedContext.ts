@@ -114,11 +114,10 @@ export const make = (options: {
   readonly correlationId: string
   readonly appended: (events: ReadonlyArray<Event>) => void
 }): Effect.Effect<Service, never, Transactor | WriteDispatcher | Directory> =>
-  Effect.gen(function* () {
-    const transactor = yield* Transactor
-    const dispatcher = yield* WriteDispatcher
-    const directory = yield* Directory
-    const step = yield* Effect.context<never>()
+  Effect.map(Effect.context<Transactor | WriteDispatcher | Directory>(), (step) => {
+    const transactor = Context.get(step, Transactor)
+    const dispatcher = Context.get(step, WriteDispatcher)
+    const directory = Context.get(step, Directory)
     const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.provide(effect, step)
 
     const request = (handler: string, write: WriteOptions = {}): WriteRequest => ({

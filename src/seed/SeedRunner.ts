@@ -1,8 +1,10 @@
 /**
  * Applies seeds: looks without the lock, plans, checks everything, then runs each pending seed in one transaction.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Directory } from "../identity/Directory.js"
 import type { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -89,33 +91,36 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
  * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction (or outside any, where the
  * seed says so); tried again while the lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
  */
-const applyOne = (step: SeedStep.SeedStep) =>
-  Effect.gen(function* () {
-    const lock = yield* OperationLock
-    const log = yield* OperationLog
-    const transactor = yield* Transactor
-    const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
-    const inTransaction = step.claim.pipe(
-      Effect.zipRight(step.refuse),
-      Effect.zipRight(step.body),
-      Effect.tap((done) => log.mark(done.marker, done.attempt))
-    )
-    const outside = step.claim.pipe(Effect.zipRight(step.refuse), Effect.zipRight(step.outside))
-    const once = step.isTransactional
-      ? transactor.run(inTransaction, { name: step.id, trace: step.trace })
-      : transactor.session(outside, step.id)
-    return yield* step.unlessSkipped.pipe(
-      Effect.zipRight(step.unlessRaced),
-      Effect.zipRight(step.whileLockHeld(Effect.zipRight(tables, once))),
-      Effect.map((done) => done.outcome),
-      Effect.catchTag("CommitLost", step.settle),
-      Effect.catchTags({
-        AlreadyApplied: () => step.raced,
-        SeedSkipped: ({ flag, id }) => Effect.succeed(SeedOutcome.Skipped({ flag, id }))
-      }),
-      Effect.mapError(step.failure)
-    )
-  }).pipe(Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: step.id } }))
+const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, parent: Tracer.Span) => {
+  const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
+  const inTransaction = step.claim.pipe(
+    Effect.zipRight(step.refuse),
+    Effect.zipRight(step.body),
+    Effect.tap((done) => log.mark(done.marker, done.attempt))
+  )
+  const outside = step.claim.pipe(Effect.zipRight(step.refuse), Effect.zipRight(step.outside))
+  const once = step.isTransactional
+    ? transactor.run(inTransaction, { name: step.id, trace: step.trace, parent })
+    : transactor.session(Effect.withParentSpan(outside, parent), step.id)
+  return step.unlessSkipped.pipe(
+    Effect.zipRight(step.unlessRaced),
+    Effect.zipRight(step.whileLockHeld(Effect.zipRight(tables, once))),
+    Effect.map((done) => done.outcome),
+    Effect.catchTag("CommitLost", step.settle),
+    Effect.catchTags({
+      AlreadyApplied: () => step.raced,
+      SeedSkipped: ({ flag, id }) => Effect.succeed(SeedOutcome.Skipped({ flag, id }))
+    }),
+    Effect.mapError(step.failure)
+  )
+}
+
+/** What a step goes through. */
+interface Ports {
+  readonly lock: OperationLock["Type"]
+  readonly log: OperationLog["Type"]
+  readonly transactor: Transactor["Type"]
+}
 
 const applyAll = (
   selected: ReadonlyArray<LoadedSeed>,
@@ -132,9 +137,18 @@ const applyAll = (
       selected.map(({ entry }) => entry.id),
       rest
     )
-    const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
-      Effect.flatMap(SeedStep.make(loaded, run), applyOne)
+    const ports = { lock: yield* OperationLock, log: yield* OperationLog, transactor: yield* Transactor }
+    const steps = SeedSequence.run(selected, rest, observer, (loaded) =>
+      Effect.useSpan(
+        "SeedRunner.applyOne",
+        { attributes: { seed: loaded.entry.id }, captureStackTrace: false },
+        (span) =>
+          Effect.flatMap(Clock.currentTimeMillis, (beganAt) =>
+            applyOne(SeedStep.make(loaded, run, beganAt), ports, span)
+          )
+      )
     )
+    const outcomes = yield* ports.transactor.sequence(steps)
     return { ...nothing, outcomes, notAttempted: rest }
   })
 

@@ -55,14 +55,22 @@ export interface Run {
   readonly waited: Ref.Ref<boolean>
   /** What was applied when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile. */
   readonly appliedElsewhere: Ref.Ref<ReadonlyMap<string, string>>
+  readonly author: SeedAttempt.Author
+  readonly services: Context.Context<Services>
 }
 
+type Services = OperationLock | OperationLog | Transactor | OperationConfig | Replica
+
 /** A run begins. */
-export const startRun = (options: Omit<Run, "waited" | "appliedElsewhere">): Effect.Effect<Run> =>
-  Effect.map(
-    Effect.all([Ref.make(false), Ref.make<ReadonlyMap<string, string>>(new Map())]),
-    ([waited, appliedElsewhere]) => ({ ...options, waited, appliedElsewhere })
-  )
+export const startRun = (
+  options: Omit<Run, "waited" | "appliedElsewhere" | "author" | "services">
+): Effect.Effect<Run, never, Services> =>
+  Effect.gen(function* () {
+    const waited = yield* Ref.make(false)
+    const appliedElsewhere = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
+    const author = yield* SeedAttempt.author
+    return { ...options, waited, appliedElsewhere, author, services: yield* Effect.context<Services>() }
+  })
 
 /** A body that is through, with what is to be written of it. */
 export interface Done {
@@ -72,196 +80,177 @@ export interface Done {
 }
 
 /** The parts of a seed's step. */
-export type SeedStep = Effect.Effect.Success<ReturnType<typeof make>>
+export type SeedStep = ReturnType<typeof make>
 
-/** The parts of the step of one seed in this run. */
-export const make = (loaded: LoadedSeed, run: Run) =>
-  Effect.gen(function* () {
-    const config = yield* OperationConfig
-    const log = yield* OperationLog
-    const lock = yield* OperationLock
-    const transactor = yield* Transactor
-    const replica = yield* Replica
-    const { entry, flag, seed, sourceHash } = loaded
-    const { id } = entry
-    const beganAt = yield* Clock.currentTimeMillis
-    const isTransactional = seed.transaction === "one"
-    const claimedAt = yield* Ref.make(Option.none<number>())
-    const ran = yield* Ref.make<Ran>({ durationMs: 0, events: 0 })
-    const services = Context.make(OperationConfig, config).pipe(
-      Context.add(Replica, replica),
-      Context.add(OperationLock, lock),
-      Context.add(OperationLog, log),
-      Context.add(Transactor, transactor)
-    )
+/** The parts of the step of one seed in this run, which began `beganAt`, in milliseconds since the epoch. */
+export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
+  const log = Context.get(run.services, OperationLog)
+  const lock = Context.get(run.services, OperationLock)
+  const { entry, flag, seed, sourceHash } = loaded
+  const { id } = entry
+  const isTransactional = seed.transaction === "one"
+  const reason = isTransactional ? (run.atomic ? undefined : notAtomic) : outsideTransaction
+  let claimedAt: number | undefined
+  let ran: Ran = { durationMs: 0, events: 0 }
 
-    const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
-      Effect.flatMap(Ref.get(claimedAt), (claimed) =>
-        SeedAttempt.make({
-          id,
-          outcome,
-          sourceHash,
-          beganAt,
-          appliedBy: run.appliedBy,
-          claimedAt: Option.getOrUndefined(claimed),
-          reason: isTransactional ? (run.atomic ? undefined : notAtomic) : outsideTransaction,
-          ...more
-        })
-      ).pipe(Effect.provide(services))
-
-    const unlessSkipped = isSkipped(loaded)
-      ? Effect.zipRight(
-          // What is half done must not be hidden behind a skip.
-          Effect.unless(Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce), () =>
-            run.halfDone.has(id)
-          ).pipe(Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))),
-          Effect.fail(new SeedSkipped({ id, flag: flag.name }))
-        )
-      : Effect.void
-
-    const unlessRaced = Effect.flatMap(Ref.get(run.appliedElsewhere), (applied) =>
-      applied.has(id) ? new AlreadyApplied({ id }) : Effect.void
-    )
-
-    const raced = Effect.gen(function* () {
-      if (!(yield* Ref.get(run.appliedElsewhere)).has(id))
-        // It spares attempts at the lock, and is no reason to fail.
-        yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied)).pipe(
-          Effect.ignoreLogged
-        )
-      return SeedOutcome.Raced({ id })
-    })
-
-    const claim = lock
-      .claim(id)
-      .pipe(
-        Effect.zipRight(Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(claimedAt, Option.some(now)))),
-        Effect.zipRight(run.observer.started(id, isTransactional && run.atomic))
-      )
-
-    /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
-    const refuseFailedElsewhere = Effect.gen(function* () {
-      if (!(yield* Ref.get(run.waited))) return
-      const last = run.lastAttempts.get(id)
-      // One that has not ended keeps its id when it does.
-      const after = last === undefined ? 0 : last.outcome === "running" ? last.id - 1 : last.id
-      const failed = (yield* log.attempts({ id, after })).find(
-        (other) => other.outcome === "failed" && Option.getOrNull(other.sourceHash) === Option.getOrNull(sourceHash)
-      )
-      if (failed === undefined) return
-      return yield* new SeedFailedElsewhere({
-        id,
-        host: failed.host,
-        pid: failed.pid,
-        at: DateTime.formatIso(Option.getOrElse(failed.endedAt, () => failed.startedAt)),
-        error: Option.getOrNull(failed.error)
-      })
-    })
-
-    /** Under the lock nobody runs it: an attempt that has not ended is one whose process is gone. */
-    const refuseHalfDone = Effect.gen(function* () {
-      if (seed.idempotent || run.retry === id || (isTransactional && !run.halfDone.has(id))) return
-      const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
-      if (last === undefined || !isHalfDone(last)) return
-      return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: DateTime.formatIso(last.startedAt) })
-    })
-
-    const body = SeedBody.run(loaded).pipe(
-      Effect.tap((done) => Ref.set(ran, done)),
-      Effect.flatMap(({ durationMs, events }) =>
-        Effect.map(attempt("applied", { durationMs }), (applied): Done => ({
-          outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none(), atomic: run.atomic }),
-          marker: {
-            id,
-            operationType: seedMigration,
-            durationMs,
-            appliedBy: run.appliedBy,
-            notes: Option.some(seed.description)
-          },
-          attempt: applied
-        }))
+  const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
+    Effect.map(Clock.currentTimeMillis, (now) =>
+      SeedAttempt.at(
+        { id, outcome, sourceHash, beganAt, appliedBy: run.appliedBy, claimedAt, reason, ...more },
+        run.author,
+        now
       )
     )
 
-    /** Outside any transaction: the attempt is there before the body, and ended with the marker, or without. */
-    const outside = Effect.gen(function* () {
-      const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
-      const unfinished = (cause: Cause.Cause<BodyFailed>) =>
-        Effect.flatMap(
-          attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", {
-            error: Option.map(Cause.failureOption(cause), (failed) => failed.cause)
-          }),
-          (ended) => log.finish(attemptId, ended, Option.none())
-        ).pipe(
-          Effect.interruptible,
-          Effect.disconnect,
-          Effect.timeout("1 second"),
-          Effect.catchAllCause((failed) =>
-            Effect.logWarning(`The end of the attempt was not recorded: ${describe(Cause.squash(failed)).message}`)
-          )
-        )
-      const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
-        Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
+  const unlessSkipped = isSkipped(loaded)
+    ? Effect.zipRight(
+        // What is half done must not be hidden behind a skip.
+        Effect.unless(Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce), () =>
+          run.halfDone.has(id)
+        ).pipe(Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))),
+        Effect.fail(new SeedSkipped({ id, flag: flag.name }))
       )
-      yield* log.finish(attemptId, done.attempt, Option.some(done.marker))
-      return done
-    })
+    : Effect.void
 
-    const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
-      const failure = Cause.failureOption(cause)
-      if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
-      const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
-      const error = Option.match(failure, {
-        onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
-        onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
-      })
-      return Option.some(
-        Effect.flatMap(Ref.get(claimedAt), (claimed) =>
-          // Without the lock nothing was tried.
-          Option.isNone(claimed) ? Effect.void : Effect.flatMap(attempt(outcome, { error }), log.record)
-        )
-      )
-    }
+  const unlessRaced = Effect.flatMap(Ref.get(run.appliedElsewhere), (applied) =>
+    applied.has(id) ? new AlreadyApplied({ id }) : Effect.void
+  )
 
-    const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
-      Effect.flatMap(Ref.get(run.waited), (waitedBefore) =>
-        LockWait.whileHeld(
-          id,
-          effect,
-          (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
-          waitedBefore
-        )
-      )
-
-    const settle = (lost: CommitLost) =>
-      Effect.gen(function* () {
-        const done = yield* Ref.get(ran)
-        const claimed = Option.getOrElse(yield* Ref.get(claimedAt), () => beganAt)
-        const failed = attempt("failed", { error: Option.some(lost) })
-        return yield* LostCommit.settle({
-          id,
-          appliedBy: run.appliedBy,
-          atomic: run.atomic,
-          claimedAt: claimed,
-          done,
-          failed,
-          lost
-        }).pipe(Effect.provide(services))
-      })
-
-    return {
-      id,
-      unlessSkipped,
-      unlessRaced,
-      raced,
-      claim,
-      isTransactional,
-      refuse: Effect.zipRight(refuseFailedElsewhere, refuseHalfDone),
-      body,
-      outside,
-      trace,
-      whileLockHeld,
-      settle,
-      failure: (error: StepFailure.StepFailure) => StepFailure.failureOf(id, error)
-    }
+  const raced = Effect.gen(function* () {
+    if (!(yield* Ref.get(run.appliedElsewhere)).has(id))
+      // It spares attempts at the lock, and is no reason to fail.
+      yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied)).pipe(Effect.ignoreLogged)
+    return SeedOutcome.Raced({ id })
   })
+
+  const claim = lock
+    .claim(id)
+    .pipe(
+      Effect.zipRight(Effect.map(Clock.currentTimeMillis, (now) => (claimedAt = now))),
+      Effect.zipRight(run.observer.started(id, isTransactional && run.atomic))
+    )
+
+  /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
+  const refuseFailedElsewhere = Effect.gen(function* () {
+    const last = run.lastAttempts.get(id)
+    // One that has not ended keeps its id when it does.
+    const after = last === undefined ? 0 : last.outcome === "running" ? last.id - 1 : last.id
+    const failed = (yield* log.attempts({ id, after })).find(
+      (other) => other.outcome === "failed" && Option.getOrNull(other.sourceHash) === Option.getOrNull(sourceHash)
+    )
+    if (failed === undefined) return
+    return yield* new SeedFailedElsewhere({
+      id,
+      host: failed.host,
+      pid: failed.pid,
+      at: DateTime.formatIso(Option.getOrElse(failed.endedAt, () => failed.startedAt)),
+      error: Option.getOrNull(failed.error)
+    })
+  })
+
+  /** Under the lock nobody runs it: an attempt that has not ended is one whose process is gone. */
+  const refuseHalfDone = Effect.gen(function* () {
+    const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
+    if (last === undefined || !isHalfDone(last)) return
+    return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: DateTime.formatIso(last.startedAt) })
+  })
+
+  const mayBeHalfDone = !seed.idempotent && run.retry !== id && (!isTransactional || run.halfDone.has(id))
+
+  const refuse = Effect.flatMap(Ref.get(run.waited), (waited) =>
+    Effect.zipRight(waited ? refuseFailedElsewhere : Effect.void, mayBeHalfDone ? refuseHalfDone : Effect.void)
+  )
+
+  const body = Effect.flatMap(SeedBody.run(loaded), (done) => {
+    const { durationMs, events } = done
+    ran = done
+    return Effect.map(attempt("applied", { durationMs }), (applied): Done => ({
+      outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none(), atomic: run.atomic }),
+      marker: {
+        id,
+        operationType: seedMigration,
+        durationMs,
+        appliedBy: run.appliedBy,
+        notes: Option.some(seed.description)
+      },
+      attempt: applied
+    }))
+  })
+
+  /** Outside any transaction: the attempt is there before the body, and ended with the marker, or without. */
+  const outside = Effect.gen(function* () {
+    const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
+    const unfinished = (cause: Cause.Cause<BodyFailed>) =>
+      Effect.flatMap(
+        attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", {
+          error: Option.map(Cause.failureOption(cause), (failed) => failed.cause)
+        }),
+        (ended) => log.finish(attemptId, ended, Option.none())
+      ).pipe(
+        Effect.interruptible,
+        Effect.disconnect,
+        Effect.timeout("1 second"),
+        Effect.catchAllCause((failed) =>
+          Effect.logWarning(`The end of the attempt was not recorded: ${describe(Cause.squash(failed)).message}`)
+        )
+      )
+    const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
+      Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
+    )
+    yield* log.finish(attemptId, done.attempt, Option.some(done.marker))
+    return done
+  })
+
+  const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
+    const failure = Cause.failureOption(cause)
+    if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
+    const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
+    const error = Option.match(failure, {
+      onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
+      onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
+    })
+    return Option.some(
+      Effect.suspend(() =>
+        // Without the lock nothing was tried.
+        claimedAt === undefined ? Effect.void : Effect.flatMap(attempt(outcome, { error }), log.record)
+      )
+    )
+  }
+
+  const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
+    Effect.flatMap(Ref.get(run.waited), (waitedBefore) =>
+      LockWait.whileHeld(
+        id,
+        effect,
+        (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
+        waitedBefore
+      )
+    )
+
+  const settle = (lost: CommitLost) =>
+    LostCommit.settle({
+      id,
+      appliedBy: run.appliedBy,
+      atomic: run.atomic,
+      claimedAt: claimedAt ?? beganAt,
+      done: ran,
+      failed: attempt("failed", { error: Option.some(lost) }),
+      lost
+    }).pipe(Effect.provide(run.services))
+
+  return {
+    id,
+    unlessSkipped,
+    unlessRaced,
+    raced,
+    claim,
+    isTransactional,
+    refuse,
+    body,
+    outside,
+    trace,
+    whileLockHeld,
+    settle,
+    failure: (error: StepFailure.StepFailure) => StepFailure.failureOf(id, error)
+  }
+}

@@ -75,8 +75,8 @@ describe("the wire", () => {
       const eleven = yield* applied(named("abcdefghijkl", () => seed(statement)))
       assert.deepStrictEqual([one.applied, eleven.applied], [1, 10])
       assert.strictEqual(eleven.roundTrips - one.roundTrips, 9 * 3)
-      // BEGIN, seven settings, lock, marker, guard, savepoint; the body's one; settings back, constraints, guard, savepoint, marker, attempt,
-      // COMMIT. An older server has fewer settings.
+      // BEGIN, seven settings, lock, marker, guard, savepoint; the body's one; search path, role, constraints, guard, marker, attempt, COMMIT.
+      // An older server has fewer settings.
       assert.isAtMost(eleven.statements - one.statements, 9 * 20)
       assert.strictEqual(eleven.connections, 0)
     }).pipe(fresh)
@@ -154,10 +154,7 @@ const stoppedInClaim = (url: string): Layer.Layer<SqlClient.SqlClient> =>
     const client = Context.get(services, SqlClient.SqlClient)
     const stopped = (connection: Connection): Connection =>
       replaced(connection, "executeRaw", (text, params) =>
-        connection.executeRaw(
-          text.replace("SELECT CASE WHEN pg_try_", "SELECT pg_advisory_xact_lock(77), CASE WHEN pg_try_"),
-          params
-        )
+        connection.executeRaw(text.replace("SELECT pg_try_", "SELECT pg_advisory_xact_lock(77), pg_try_"), params)
       )
     return Context.make(SqlClient.SqlClient, replaced(client, "reserve", Effect.map(client.reserve, stopped)))
   })
