@@ -7,6 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import type { Results } from "./PgGate.js"
 import { leaving } from "./PgGate.js"
 
 /** A batch over one connection. */
@@ -23,27 +24,25 @@ export interface Batch {
   readonly undo: (text: string) => Effect.Effect<Results, SqlError>
   /** Keeps `text` back. */
   readonly later: (text: string) => void
+  /** Takes back what was kept back last; false if it was sent. */
+  readonly takeBack: (text: string) => boolean
   /** Whether nothing was sent so far. */
   readonly isUnsent: () => boolean
   /** Whether the server has answered to what was sent first. */
   readonly isBegun: () => boolean
 }
 
-/** What the server answered to each statement of a text. */
-export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: ReadonlyArray<unknown> }>
-
 /** `first` is kept back until something is sent; `begun` is told what was answered then. */
 export const make = (wire: Connection, first: string, begun: (results: Results) => void): Batch => {
   const raw = leaving(wire)
-  let kept = first
+  const kept = [first]
   let unsent = true
   let answered = false
 
   /** Sends what was kept back, and `text` with it. */
-  const together = (over: Connection, text: string): Effect.Effect<Results, SqlError> => {
-    const all = kept === "" ? text : text === "" ? kept : `${kept}; ${text}`
+  const together = (over: Connection, ...text: ReadonlyArray<string>): Effect.Effect<Results, SqlError> => {
+    const all = [...kept.splice(0), ...text].join("; ")
     const isFirst = unsent
-    kept = ""
     unsent = false
     return Effect.map(over.executeRaw(all, []), (answer) => {
       const results = resultsOf(answer)
@@ -56,7 +55,7 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
   }
 
   const after = <A>(over: Connection, run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => (kept === "" ? run : Effect.zipRight(together(over, ""), run)))
+    Effect.suspend(() => (kept.length === 0 ? run : Effect.zipRight(together(over), run)))
 
   const connectionOver = (over: Connection): Connection => ({
     execute: (text, params, transform) => after(over, over.execute(text, params, transform)),
@@ -76,13 +75,18 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
     send: (text) => Effect.suspend(() => together(raw, text)),
     sendBare: (text) => Effect.suspend(() => together(wire, text)),
     later: (text) => {
-      kept = kept === "" ? text : `${kept}; ${text}`
+      kept.push(text)
+    },
+    takeBack: (text) => {
+      const isLast = kept.at(-1) === text
+      if (isLast) kept.pop()
+      return isLast
     },
     isUnsent: () => unsent,
     isBegun: () => answered,
     undo: (text) =>
       Effect.suspend(() => {
-        kept = ""
+        kept.length = 0
         return together(raw, text)
       }),
     connection: { ...connectionOver(raw), pg: raw.pg },

@@ -2,9 +2,11 @@
  * What every statement of a body goes through: no control of the transaction, no statement after its end, and a note of what failed.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
+import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -41,11 +43,12 @@ export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 /** What a gate lets through goes over `bare`, and is left here; `isBegun`: before there is a transaction, a failure is no word on it. */
 export interface Wire {
   readonly bare: Connection
+  readonly sendBare: (text: string) => Effect.Effect<Results, SqlError>
   readonly connection: Connection & { readonly pg: unknown }
   readonly isBegun: () => boolean
 }
 
-export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
+export const make = ({ bare, connection: raw, isBegun, sendBare }: Wire): Gate => {
   let closed = false
   /** A statement was left while it ran: the server may still be in it. */
   let left = false
@@ -137,18 +140,39 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     close: () => {
       closed = true
     },
-    connection: (turn, isOver) => ({
-      execute: (text, params, transform) => turn(pass(text, params, isOver, bare.execute(text, params, transform))),
-      executeRaw: (text, params) => turn(pass(text, params, isOver, bare.executeRaw(text, params))),
-      executeValues: (text, params) => turn(pass(text, params, isOver, bare.executeValues(text, params))),
-      executeUnprepared: (text, params, transform) =>
-        turn(pass(text, params, isOver, bare.executeUnprepared(text, params, transform))),
-      // Read whole: a cursor held open would keep the turn, and the statement that the reader sends next would wait for ever.
-      executeStream: (text, params, transform) =>
-        Stream.fromIterableEffect(turn(pass(text, params, isOver, bare.execute(text, params, transform))))
-    })
+    connection: (turn, isOver) => {
+      const through: Connection = {
+        execute: (text, params, transform) => turn(pass(text, params, isOver, bare.execute(text, params, transform))),
+        executeRaw: (text, params) => turn(pass(text, params, isOver, bare.executeRaw(text, params))),
+        executeValues: (text, params) => turn(pass(text, params, isOver, bare.executeValues(text, params))),
+        executeUnprepared: (text, params, transform) =>
+          turn(pass(text, params, isOver, bare.executeUnprepared(text, params, transform))),
+        // Read whole: a cursor held open would keep the turn, and the statement that the reader sends next would wait for ever.
+        executeStream: (text, params, transform) =>
+          Stream.fromIterableEffect(turn(pass(text, params, isOver, bare.execute(text, params, transform))))
+      }
+      const lastRows = (results: Results) => results.at(-1)?.rows ?? []
+      askers.set(through, (text) => turn(pass(text, [], isOver, Effect.map(sendBare(text), lastRows))))
+      return through
+    }
   }
 }
+
+/** What the server answered to each statement of a text. */
+export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: ReadonlyArray<unknown> }>
+
+const askers = new WeakMap<Connection, (text: string) => Effect.Effect<ReadonlyArray<unknown>, SqlError>>()
+
+/**
+ * Rows of one statement of ours that has its values in its text: inside a step it goes in one message with what was kept back, such as its
+ * savepoint, and by a shorter way than a statement of `sql`, which takes 50 µs more.
+ */
+export const ask = (sql: SqlClient.SqlClient, text: string): Effect.Effect<ReadonlyArray<unknown>, SqlError> =>
+  Effect.withFiberRuntime(({ currentContext }) => {
+    const transaction = Context.getOption(currentContext, SqlClient.TransactionConnection)
+    const asker = Option.isSome(transaction) ? askers.get(transaction.value[0]) : undefined
+    return asker === undefined ? sql.unsafe(text) : asker(text)
+  })
 
 /**
  * Something on the wire that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection.

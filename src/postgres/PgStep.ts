@@ -126,7 +126,7 @@ const neverEnded = new CommitRefused({
 })
 
 /** A step over one connection, whose transaction `begin` begins with the first statement; `begun` is told what was answered to it. */
-export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.Results) => void): Step => {
+export const make = (wire: Connection, begin: string, begun: (answered: PgGate.Results) => void): Step => {
   const permit = Effect.unsafeMakeSemaphore(1)
   const batch = PgBatch.make(wire, begin, begun)
   const raw = batch.connection

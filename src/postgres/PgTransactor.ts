@@ -20,7 +20,6 @@ import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError } from "./PgError.js"
 import type * as PgGate from "./PgGate.js"
 import { inTime, leaving } from "./PgGate.js"
-import type { Results } from "./PgBatch.js"
 import * as PgQuery from "./PgQuery.js"
 import * as PgSession from "./PgSession.js"
 import type { Loan } from "./PgSql.js"
@@ -43,7 +42,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
       set === undefined
         ? `${beginning}; ${setKnown(settings(name))}`
         : `${beginning}; SET LOCAL application_name = '${applicationName(`${replica.host} ${name}`)}'${set}`
-    const begun = (answered: Results) => {
+    const begun = (answered: PgGate.Results) => {
       set ??= setLocal(timeouts, new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : []))))
     }
 
@@ -127,7 +126,7 @@ const runOn = <A, E, R>(
   options: StepOptions<E | StepError>,
   restore: PgGate.Around,
   begin: string,
-  begun: (answered: Results) => void
+  begun: (answered: PgGate.Results) => void
 ): Effect.Effect<PgUndo.Ended<A, E | StepError>, never, R> =>
   Effect.gen(function* () {
     const step = PgStep.make(connection, begin, begun)
