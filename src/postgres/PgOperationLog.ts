@@ -18,7 +18,7 @@ import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
 import { PgSchema } from "./PgSchema.js"
-import { alone, over, PgSql, rows } from "./PgSql.js"
+import { alone, askAlone, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 import { literal } from "./PgText.js"
@@ -51,12 +51,15 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
     /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
     const read =
       <A, I>(table: string, action: string, row: Schema.Schema<A, I>) =>
-      (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
+      (
+        statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>,
+        outsideStep = alone(sql)(statement)
+      ): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
         Effect.flatMap(
           Effect.serviceOption(PgStep),
           Option.match({
             onNone: () =>
-              alone(sql)(statement).pipe(
+              outsideStep.pipe(
                 // undefined_table: nothing was ever applied here.
                 Effect.catchIf(
                   (error) => Option.contains(sqlState(error), "42P01"),
@@ -121,11 +124,12 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
     )
 
     /** One row, whose text is taken apart only if need be: an idle boot with 10,000 markers takes 9 ms less than with them as rows. */
+    const peeked = `SELECT coalesce(string_agg(id, ${literal(separator)}) FILTER (WHERE operation_type = ${literal(seedMigration)}), '') AS seeds,
+        (count(*) FILTER (WHERE operation_type = ${literal(seedMigration)}))::text AS count,
+        json_agg(json_build_array(id, operation_type)) FILTER (WHERE operation_type <> ${literal(seedMigration)})::text AS others
+      FROM ${schema.markers}`
     const peek: OperationLog["Type"]["peek"] = Effect.map(
-      sql`SELECT coalesce(string_agg(id, ${separator}) FILTER (WHERE operation_type = ${seedMigration}), '') AS seeds,
-          (count(*) FILTER (WHERE operation_type = ${seedMigration}))::text AS count,
-          json_agg(json_build_array(id, operation_type)) FILTER (WHERE operation_type <> ${seedMigration})::text AS others
-        FROM ${markers}`.pipe(read(schema.markers, "reading the markers", PeekRow)),
+      read(schema.markers, "reading the markers", PeekRow)(sql.unsafe(peeked), askAlone(sql, peeked)),
       ([found]) => ({
         isExactly: (operationType, ids) =>
           operationType === seedMigration && found !== undefined && found.others === null && isJoined(found, ids),

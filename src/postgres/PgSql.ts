@@ -155,9 +155,23 @@ export const over =
 
 /** Runs `effect` on a connection of its own, outside any transaction of its fiber. */
 export const alone =
-  (sql: SqlClient.SqlClient) =>
+  (sql: PgSql["Type"]) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-    Effect.scoped(Effect.flatMap(sql.reserve, (connection) => over(connection)(effect)))
+    borrowing(sql, (connection) => over(connection)(effect))
+
+/** Rows of one statement that has its values in its text, in the same way: an idle boot has no other, and by that of `sql` it took 150 µs more. */
+export const askAlone = (sql: PgSql["Type"], text: string): Effect.Effect<ReadonlyArray<unknown>, SqlError> =>
+  borrowing(sql, (connection) => connection.execute(text, [], undefined))
+
+const borrowing = <A, E, R>(
+  sql: PgSql["Type"],
+  use: (connection: Connection) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
+      Effect.ensuring(restore(Effect.flatMap(connection, use)), giveBack)
+    )
+  )
 
 /** The rows of a statement, decoded. */
 export const rows =

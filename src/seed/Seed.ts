@@ -29,6 +29,8 @@ export interface Seed<out E = unknown, out R = never> {
   readonly run: (context: SeedContext["Type"], parent?: Tracer.AnySpan) => Effect.Effect<unknown, E, R>
   /** `run` as it was declared, so that its shape can be checked without running it. */
   readonly declared: unknown
+  /** `run` before the context is given to it as a service, where that is to be done together with others. */
+  readonly body?: unknown
 }
 
 /** What seeds require. */
@@ -50,6 +52,7 @@ export const make = <E = never, R = never>(options: {
   readonly run: Effect.Effect<unknown, E, R> | ((context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>)
 }): Seed<E, Exclude<R, SeedContext>> => {
   const { run } = options
+  const body = (context: SeedContext["Type"]) => Effect.suspend(() => (Effect.isEffect(run) ? run : run(context)))
   return {
     [TypeId]: TypeId,
     description: options.description,
@@ -57,10 +60,8 @@ export const make = <E = never, R = never>(options: {
     transaction: options.transaction ?? "one",
     idempotent: options.idempotent ?? false,
     declared: run,
-    run: (context) =>
-      Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))).pipe(
-        Effect.provideService(SeedContext, context)
-      )
+    body,
+    run: (context) => Effect.provideService(body(context), SeedContext, context)
   }
 }
 
@@ -89,17 +90,27 @@ export const fromPromise = (options: {
 export const isSeed = (value: unknown): value is Seed => Predicate.hasProperty(value, TypeId)
 
 /**
- * The seed with services for what it requires; what it still lacks is a failure when it is run. The span goes the same way: a context of its
- * own takes 25 µs.
+ * The seed with services for what it requires; what it still lacks is a failure when it is run. The step's own services win. Context and span
+ * go the same way: each as a context of its own takes 25 µs.
  */
-export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): Seed<E> => ({
-  ...seed,
-  run: (context, parent) =>
-    Effect.mapInputContext(seed.run(context), (step: Context.Context<never>) => {
-      const all = Context.merge(services, step)
-      return parent === undefined ? all : Context.add(all, Tracer.ParentSpan, parent)
-    })
-})
+export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): Seed<E> => {
+  const body = hasBody(seed) ? seed.body : seed.run
+  return {
+    ...seed,
+    body: undefined,
+    run: (context, parent) =>
+      Effect.mapInputContext(body(context), (step: Context.Context<never>) => {
+        const all = Context.add(Context.merge(services, step), SeedContext, context)
+        return parent === undefined ? all : Context.add(all, Tracer.ParentSpan, parent)
+      })
+  }
+}
+
+const hasBody = <E, R>(seed: Seed<E, R>): seed is WithBody<E, R> => Predicate.isFunction(seed.body)
+
+interface WithBody<out E, out R> extends Seed<E, R> {
+  readonly body: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R | SeedContext>
+}
 
 /** A module's default export as a seed, or what is wrong with it. */
 export const fromModule = (module: unknown): Either.Either<Seed, string> => {

@@ -3,7 +3,6 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -36,9 +35,12 @@ export interface Checked {
 export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, ConfigError, WriteDispatcher> =>
   Effect.gen(function* () {
     const { names } = yield* WriteDispatcher
-    // Read and parsed side by side; imported one after another, as top-level code runs in the order of the seeds.
-    const parsed = yield* Effect.forEach(entries, parse, { concurrency: 16 })
-    const loaded = yield* Effect.forEach(parsed, (one) => load(one, Option.fromNullable(names)))
+    // Read side by side; imported one after another, as top-level code runs in the order of the seeds.
+    const loaded = yield* Effect.forEach(entries, (entry, at) => {
+      const ahead = entries.slice(at === 0 ? 0 : at + readAhead, at + readAhead + 1)
+      ahead.forEach((next) => next.prefetch?.())
+      return Effect.flatMap(parse(entry), (parsed) => load(parsed, Option.fromNullable(names)))
+    })
     const seeds = loaded.flatMap(({ seed }) => Option.toArray(seed))
     return {
       seeds,
@@ -68,6 +70,9 @@ export const blamingTables = <A, R>(
 /** Whether a seed's flag skips it. */
 export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
 
+/** As many seeds are being read while one is loaded. */
+const readAhead = 16
+
 interface Parsed {
   readonly entry: SeedEntry
   /** Its text, where it has one. */
@@ -77,34 +82,56 @@ interface Parsed {
 }
 
 const parse = (entry: SeedEntry): Effect.Effect<Parsed> =>
-  Effect.gen(function* () {
-    const source = yield* Effect.either(entry.source)
-    if (Either.isLeft(source)) return { entry, text: Option.none(), syntax: noSyntax, problems: [source.left] }
-    const syntax = yield* Option.match(source.right, {
-      onNone: () => Effect.succeed(noSyntax),
-      onSome: (text) => (SeedSyntax.mayWrite(text) ? SeedSyntax.read(entry.path, text) : Effect.succeed(noSyntax))
-    })
-    return { entry, text: source.right, syntax, problems: syntax.errors.map((error) => syntaxError(entry, error)) }
+  Effect.matchEffect(entry.source, {
+    onFailure: (problem) => Effect.succeed({ entry, text: Option.none(), syntax: noSyntax, problems: [problem] }),
+    onSuccess: (text) =>
+      Option.exists(text, SeedSyntax.mayWrite) && Option.isSome(text)
+        ? Effect.map(SeedSyntax.read(entry.path, text.value), (syntax) => parsedAs(entry, text, syntax))
+        : Effect.succeed(parsedAs(entry, text, noSyntax))
   })
+
+const parsedAs = (entry: SeedEntry, text: Option.Option<string>, syntax: SeedSyntax.Syntax): Parsed => ({
+  entry,
+  text,
+  syntax,
+  problems: syntax.errors.map((error) => syntaxError(entry, error))
+})
 
 const noSyntax: SeedSyntax.Syntax = { errors: [], handlers: [] }
 
-const load = ({ entry, problems, syntax, text }: Parsed, handlers: Option.Option<ReadonlyArray<string>>) =>
-  Effect.gen(function* () {
-    if (problems.length > 0) return { seed: Option.none<LoadedSeed>(), problems }
-    const unknown = unknownHandlers(entry, syntax, handlers)
-    const seed = yield* Effect.either(entry.load)
-    if (Either.isLeft(seed)) {
-      // The parser says where, which the loader does not.
-      const { errors } = Option.isSome(text) ? yield* SeedSyntax.read(entry.path, text.value) : noSyntax
-      const why = errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [seed.left, ...unknown]
-      return { seed: Option.none<LoadedSeed>(), problems: why }
+/** A seed, or why there is none. */
+interface Found {
+  readonly seed: Option.Option<LoadedSeed>
+  readonly problems: ReadonlyArray<SeedProblem>
+}
+
+const load = (
+  { entry, problems, syntax, text }: Parsed,
+  handlers: Option.Option<ReadonlyArray<string>>
+): Effect.Effect<Found, ConfigError> => {
+  if (problems.length > 0) return Effect.succeed({ seed: Option.none(), problems })
+  const unknown = unknownHandlers(entry, syntax, handlers)
+  return Effect.matchEffect(entry.load, {
+    onFailure: (problem) =>
+      Option.match(text, {
+        onNone: () => Effect.succeed(noSyntax),
+        // The parser says where, which the loader does not.
+        onSome: (source) => SeedSyntax.read(entry.path, source)
+      }).pipe(
+        Effect.map(({ errors }) => ({
+          seed: Option.none(),
+          problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
+        }))
+      ),
+    onSuccess: (seed) => {
+      const name = SkipFlag.nameOf(entry.id)
+      return Effect.map(SkipFlag.read(name), (value) => ({
+        seed: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf), flag: { name, value } }),
+        problems: unknown
+      }))
     }
-    const name = SkipFlag.nameOf(entry.id)
-    const flag = { name, value: yield* SkipFlag.read(name) }
-    const loaded: LoadedSeed = { entry, seed: seed.right, sourceHash: Option.map(text, hashOf), flag }
-    return { seed: Option.some(loaded), problems: unknown }
   })
+}
 
 const syntaxError = ({ id, path }: SeedEntry, error: string): SeedProblem =>
   new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${error}` })

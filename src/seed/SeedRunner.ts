@@ -85,7 +85,9 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
     yield* SeedSelection.refusePoolers(selected)
     return yield* applyAll(selected, rest, found, options)
-  }).pipe(Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy } }))
+  }).pipe(
+    Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy }, captureStackTrace: false })
+  )
 
 /**
  * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction (or outside any, where the
