@@ -3,7 +3,6 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -17,6 +16,8 @@ import { AlreadyApplied, CommitRefused, outsideStep } from "../operation/Operati
 import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
+import { attemptInsert, attemptUpdate, markerInsert } from "./PgLogText.js"
+import * as PgPeek from "./PgPeek.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, askAlone, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
@@ -24,12 +25,6 @@ import { PgStep } from "./PgStep.js"
 import { literal } from "./PgText.js"
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
-
-const PeekRow = Schema.Struct({
-  seeds: Schema.String,
-  count: Schema.NumberFromString,
-  others: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Tuple(Schema.String, Schema.String))))
-})
 
 /** Markers and attempts, in the tables that the search path finds. */
 export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(
@@ -123,25 +118,14 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
       (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
     )
 
-    /** One row, whose text is taken apart only if need be: an idle boot with 10,000 markers takes 9 ms less than with them as rows. */
-    const peeked = `SELECT coalesce(string_agg(id, ${literal(separator)}) FILTER (WHERE operation_type = ${literal(seedMigration)}), '') AS seeds,
-        (count(*) FILTER (WHERE operation_type = ${literal(seedMigration)}))::text AS count,
-        json_agg(json_build_array(id, operation_type)) FILTER (WHERE operation_type <> ${literal(seedMigration)})::text AS others
-      FROM ${schema.markers}`
+    const peeked = PgPeek.text(schema.markers)
     const peek: OperationLog["Type"]["peek"] = Effect.map(
-      read(schema.markers, "reading the markers", PeekRow)(sql.unsafe(peeked), askAlone(sql, peeked)),
-      ([found]) => ({
-        isExactly: (operationType, ids) =>
-          operationType === seedMigration && found !== undefined && found.others === null && isJoined(found, ids),
-        applied: Effect.suspend(() => {
-          if (found === undefined) return Effect.succeed(new Map())
-          const seeds = found.count === 0 ? [] : found.seeds.split(separator)
-          // An id with that very character in it.
-          if (seeds.length !== found.count) return appliedRows
-          const applied = new Map(found.others ?? [])
-          for (const id of seeds) applied.set(id, seedMigration)
-          return Effect.succeed(applied)
-        })
+      read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(peeked), askAlone(sql, peeked)),
+      ([found = PgPeek.none]) => ({
+        isExactly: (operationType, ids) => operationType === seedMigration && PgPeek.isExactly(found, ids),
+        applied: Effect.suspend(() =>
+          Option.match(PgPeek.takenApart(found), { onNone: () => appliedRows, onSome: Effect.succeed })
+        )
       })
     )
 
@@ -207,8 +191,7 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
         ),
       finish: (id, attempt, marker) =>
         Effect.flatMap(Effect.serviceOption(PgSession), (inSession) => {
-          const update = `UPDATE ${schema.attempts} SET outcome = ${literal(attempt.outcome)}, ended_at = ${instant(attempt.endedAt)},
-            duration_ms = ${constant(attempt.durationMs)}::integer, error = ${errorOf(attempt)} WHERE id = ${id}`
+          const update = attemptUpdate(schema.attempts, id, attempt)
           // One statement: all of it, or a failure that says why.
           const write = Option.match(marker, {
             onNone: () => update,
@@ -231,44 +214,6 @@ export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.e
     })
   })
 )
-
-/** Between ids in one text: the unit separator. */
-const separator = "\u001f"
-
-/** Whether the text is these ids, in this order, none of which has the separator in it: walked along, nothing is made of it. */
-const isJoined = ({ count, seeds }: typeof PeekRow.Type, ids: ReadonlyArray<string>): boolean => {
-  if (ids.length !== count) return false
-  let at = 0
-  for (const id of ids) {
-    if (!seeds.startsWith(id, at) || id.includes(separator)) return false
-    at += id.length
-    if (at < seeds.length && seeds[at] !== separator) return false
-    at++
-  }
-  return ids.length === 0 ? seeds === "" : at === seeds.length + 1
-}
-
-/** As text, since what is sent together with other statements takes no parameters; and built as text, as compiling a statement took 0.06 ms more. */
-const markerInsert = (table: string, marker: NewMarker): string =>
-  `INSERT INTO ${table} (id, operation_type, duration_ms, applied_by, notes) VALUES (${literal(marker.id)}, ${literal(marker.operationType)}, ${marker.durationMs}, ${literal(marker.appliedBy)}, ${constant(marker.notes)})`
-
-/** Numbered after the newest that the operation has: as an aggregate it took 0.1 ms more to plan. */
-const attemptInsert = (table: string, attempt: NewAttempt): string =>
-  `INSERT INTO ${table} (operation_id, operation_type, attempt, outcome, started_at, ended_at, duration_ms, waited_ms, applied_by, host, pid, version, source_hash, reason, error)
-    SELECT ${literal(attempt.operationId)}, ${literal(attempt.operationType)}, coalesce((SELECT attempt FROM ${table}
-        WHERE operation_id = ${literal(attempt.operationId)} ORDER BY id DESC LIMIT 1), 0) + 1, ${literal(attempt.outcome)},
-      ${instant(Option.some(attempt.startedAt))}, ${instant(attempt.endedAt)}, ${constant(attempt.durationMs)}, ${constant(attempt.waitedMs)},
-      ${literal(attempt.appliedBy)}, ${literal(attempt.host)}, ${attempt.pid}, ${constant(attempt.version)}, ${constant(attempt.sourceHash)}, ${constant(attempt.reason)}, ${errorOf(attempt)}`
-
-const constant = (value: Option.Option<string | number>): string =>
-  Option.match(value, {
-    onNone: () => "NULL",
-    onSome: (some) => (typeof some === "string" ? literal(some) : `${some}`)
-  })
-
-const instant = (at: Option.Option<DateTime.Utc>): string => constant(Option.map(at, DateTime.formatIso))
-
-const errorOf = ({ error }: NewAttempt): string => constant(Option.map(error, (given) => JSON.stringify(given)))
 
 /** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
 const isSeedsOwn = (error: SqlError): boolean =>

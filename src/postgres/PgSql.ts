@@ -79,39 +79,41 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
     const within = Option.isNone(session) ? Context.getOption(currentContext, Sequence) : Option.none()
     const kept = Option.isSome(within) ? taken(within.value) : undefined
     if (kept !== undefined) return Effect.succeed(kept)
-    return Effect.zipWith(Effect.runtime(), Scope.make(), (runtime, scope) => {
-      const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
-      const fiber = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, { immediate: true })
-      let timer: NodeJS.Timeout | undefined
-      const waited = Effect.async<Connection, SqlError>((resume) => {
-        const tooLong = () => resume(Effect.fail(neverFree))
-        if (Option.isNone(session)) timer = setTimeout(tooLong, reserveTimeout * 1000)
-        fiber.addObserver((exit) => {
-          clearTimeout(timer)
-          resume(exit)
-        })
-      })
-      const loan: Loan = {
-        connection: Effect.suspend(() => fiber.unsafePoll() ?? waited),
-        giveBack: Effect.suspend(() => {
-          clearTimeout(timer)
-          const close = Scope.close(scope, Exit.void)
-          if (fiber.unsafePoll() !== null) return close
-          fiber.addObserver(() => Runtime.runFork(runtime)(close))
-          return Effect.void
-        }),
-        giveBackSoon: Effect.suspend(() => {
-          if (Option.isNone(within) || within.value.kept !== undefined) return loan.giveBack
-          const { value: sequence } = within
-          sequence.kept = loan
-          setImmediate(() => {
-            if (sequence.kept === loan) Runtime.runFork(runtime)(taken(sequence)?.giveBack ?? Effect.void)
+    return Effect.flatMap(Effect.runtime(), (runtime) =>
+      Effect.map(Scope.make(), (scope) => {
+        const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
+        const fiber = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, { immediate: true })
+        let timer: NodeJS.Timeout | undefined
+        const waited = Effect.async<Connection, SqlError>((resume) => {
+          const tooLong = () => resume(Effect.fail(neverFree))
+          if (Option.isNone(session)) timer = setTimeout(tooLong, reserveTimeout * 1000)
+          fiber.addObserver((exit) => {
+            clearTimeout(timer)
+            resume(exit)
           })
-          return Effect.void
         })
-      }
-      return loan
-    })
+        const loan: Loan = {
+          connection: Effect.suspend(() => fiber.unsafePoll() ?? waited),
+          giveBack: Effect.suspend(() => {
+            clearTimeout(timer)
+            const close = Scope.close(scope, Exit.void)
+            if (fiber.unsafePoll() !== null) return close
+            fiber.addObserver(() => Runtime.runFork(runtime)(close))
+            return Effect.void
+          }),
+          giveBackSoon: Effect.suspend(() => {
+            if (Option.isNone(within) || within.value.kept !== undefined) return loan.giveBack
+            const { value: sequence } = within
+            sequence.kept = loan
+            setImmediate(() => {
+              if (sequence.kept === loan) Runtime.runFork(runtime)(taken(sequence)?.giveBack ?? Effect.void)
+            })
+            return Effect.void
+          })
+        }
+        return loan
+      })
+    )
   })
 
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */

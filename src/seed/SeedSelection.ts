@@ -42,7 +42,9 @@ const peek = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
   const discover = Effect.tap(source.discover, ({ warnings }) =>
-    Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    warnings.length === 0
+      ? Effect.void
+      : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
   )
   const discovering = yield* Effect.fork(discover)
   const peeked = yield* SeedCheck.blamingTables(log.peek)
