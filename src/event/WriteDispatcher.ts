@@ -89,97 +89,101 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
 const batchSize = 1000
 
 /** The dispatcher of our own: handlers and projections of features over the `EventStore`. Two handlers of one name are a `ConfigError`. */
+export const makeHandlers = <F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): Effect.Effect<WriteDispatcher["Type"], ConfigError, EventStore | Feature.Context<F>> =>
+  makeUnited(Feature.united(features))
+
+/** The dispatcher of our own. */
 export const layerHandlers = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
-): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> => layerUnited(Feature.united(features))
+): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> =>
+  Layer.effect(WriteDispatcher, makeHandlers(features))
 
 /** A dispatcher that has no handlers and does not list any: every write is refused. For what looks at seeds without running them. */
 export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDispatcher, {
   write: ({ handler }) => new WriteRejected({ handler, code: "unknown_handler", reason: "there are no handlers here" })
 })
 
-const layerUnited = <R>(
+const makeUnited = <R>(
   features: ReadonlyArray<Feature.Feature<R>>
-): Layer.Layer<WriteDispatcher, ConfigError, EventStore | R> =>
-  Layer.effect(
-    WriteDispatcher,
-    Effect.gen(function* () {
-      const store = yield* EventStore
-      const context = yield* Effect.context<R>()
-      const handlers = yield* register(features)
+): Effect.Effect<WriteDispatcher["Type"], ConfigError, EventStore | R> =>
+  Effect.gen(function* () {
+    const store = yield* EventStore
+    const context = yield* Effect.context<R>()
+    const handlers = yield* register(features)
 
-      const project = (events: ReadonlyArray<Event>): Effect.Effect<void, unknown, R> =>
-        Effect.forEach(
-          features.flatMap((feature) => feature.projections),
-          (projection) => {
-            const folded = events.filter((event) => projection.events.includes(event.type))
-            return isNonEmptyReadonlyArray(folded) ? projection.apply(folded) : Effect.void
-          },
-          { discard: true }
-        )
+    const project = (events: ReadonlyArray<Event>): Effect.Effect<void, unknown, R> =>
+      Effect.forEach(
+        features.flatMap((feature) => feature.projections),
+        (projection) => {
+          const folded = events.filter((event) => projection.events.includes(event.type))
+          return isNonEmptyReadonlyArray(folded) ? projection.apply(folded) : Effect.void
+        },
+        { discard: true }
+      )
 
-      const append = (events: ReadonlyArray<NewEvent>) =>
-        Effect.gen(function* () {
-          if (!isNonEmptyReadonlyArray(events)) return []
-          const stored = yield* store.append(events)
-          yield* project(stored)
-          return stored
-        })
-
-      const decideAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
-        Effect.gen(function* () {
-          const handler = yield* admitted(handlers, request)
-          const metadata = metadataOf(request)
-          const written: Array<Written> = []
-          const decided: Array<{ readonly data: WriteData; readonly events: ReadonlyArray<NewEvent> }> = []
-          const flush = Effect.suspend(() => append(decided.flatMap(({ events }) => events))).pipe(
-            Effect.map((stored) => {
-              let from = 0
-              for (const { data, events } of decided.splice(0)) {
-                written.push({ data, events: stored.slice(from, from + events.length) })
-                from += events.length
-              }
-            })
-          )
-          for (const payload of request.payloads) {
-            const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
-            const atOnce = isDecidedAtOnce(answer)
-            if (!atOnce) yield* flush
-            const decision = isDecision(answer) ? answer : yield* answer
-            decided.push({
-              data: decision.data,
-              events: decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
-            })
-            if (!atOnce || decided.length >= batchSize) yield* flush
-          }
-          yield* flush
-          return written
-        })
-
-      /** The step's own context wins: the layer may have been built inside another transaction. One context for it and the span: each takes 25 µs. */
-      const writeAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
-        Effect.useSpan(
-          "WriteDispatcher.writeAll",
-          { attributes: { handler: request.handler }, captureStackTrace: false },
-          (span) =>
-            decideAll(request).pipe(
-              Effect.mapInputContext((step: Context.Context<never>) =>
-                Context.add(Context.merge(context, step), Tracer.ParentSpan, span)
-              ),
-              Effect.mapError((error) => writeError(request.handler, error))
-            )
-        )
-
-      return WriteDispatcher.of({
-        names: [...handlers.keys()],
-        writeAll,
-        write: (request) =>
-          Effect.flatMap(writeAll({ ...request, payloads: [request.payload] }), ([written]) =>
-            written === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(written)
-          )
+    const append = (events: ReadonlyArray<NewEvent>) =>
+      Effect.gen(function* () {
+        if (!isNonEmptyReadonlyArray(events)) return []
+        const stored = yield* store.append(events)
+        yield* project(stored)
+        return stored
       })
+
+    const decideAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
+      Effect.gen(function* () {
+        const handler = yield* admitted(handlers, request)
+        const metadata = metadataOf(request)
+        const written: Array<Written> = []
+        const decided: Array<{ readonly data: WriteData; readonly events: ReadonlyArray<NewEvent> }> = []
+        const flush = Effect.suspend(() => append(decided.flatMap(({ events }) => events))).pipe(
+          Effect.map((stored) => {
+            let from = 0
+            for (const { data, events } of decided.splice(0)) {
+              written.push({ data, events: stored.slice(from, from + events.length) })
+              from += events.length
+            }
+          })
+        )
+        for (const payload of request.payloads) {
+          const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
+          const atOnce = isDecidedAtOnce(answer)
+          if (!atOnce) yield* flush
+          const decision = isDecision(answer) ? answer : yield* answer
+          decided.push({
+            data: decision.data,
+            events: decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
+          })
+          if (!atOnce || decided.length >= batchSize) yield* flush
+        }
+        yield* flush
+        return written
+      })
+
+    /** The step's own context wins: the layer may have been built inside another transaction. One context for it and the span: each takes 25 µs. */
+    const writeAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
+      Effect.useSpan(
+        "WriteDispatcher.writeAll",
+        { attributes: { handler: request.handler }, captureStackTrace: false },
+        (span) =>
+          decideAll(request).pipe(
+            Effect.mapInputContext((step: Context.Context<never>) =>
+              Context.add(Context.merge(context, step), Tracer.ParentSpan, span)
+            ),
+            Effect.mapError((error) => writeError(request.handler, error))
+          )
+      )
+
+    return WriteDispatcher.of({
+      names: [...handlers.keys()],
+      writeAll,
+      write: (request) =>
+        Effect.flatMap(writeAll({ ...request, payloads: [request.payload] }), ([written]) =>
+          written === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(written)
+        )
     })
-  )
+  })
 
 const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
 

@@ -43,5 +43,12 @@ export const order = (a: string, b: string): -1 | 0 | 1 => {
   return rank(a.charCodeAt(at)) < rank(b.charCodeAt(at)) ? -1 : 1
 }
 
+/** Whether ids rise in that order. As strings compare where none has anything above U+D7FF, which takes a quarter of going through them. */
+export const areRising = (ids: ReadonlyArray<string>): boolean =>
+  ids.every((id, at) => !fromSurrogates.test(id) && (at === 0 || (ids[at - 1] ?? "") < id)) ||
+  ids.every((id, at) => at === 0 || order(ids[at - 1] ?? "", id) < 0)
+
+const fromSurrogates = /[\ud800-\uffff]/
+
 /** Surrogates, which stand for what is above U+FFFF, come after U+E000 to U+FFFF. */
 const rank = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)

@@ -18,7 +18,10 @@ export class Replica extends Context.Tag("effect-es-ops/Replica")<
 >() {}
 
 /** This process on this host. */
-export const layer: Layer.Layer<Replica> = Layer.sync(Replica, () => ({ host: hostname(), pid }))
+export const current = (): Replica["Type"] => ({ host: hostname(), pid })
+
+/** This process on this host. */
+export const layer: Layer.Layer<Replica> = Layer.sync(Replica, current)
 
 /** A made-up process, for tests. */
 export const layerMemory = (replica: { readonly host: string; readonly pid: number }): Layer.Layer<Replica> =>

@@ -2,7 +2,6 @@
  * `DatabaseHealth` on PostgreSQL: the catalog, the role's privileges, the lock and the pooler, read and never changed.
  */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Finding } from "../operation/DatabaseHealth.js"
@@ -31,16 +30,15 @@ const Name = Schema.Struct({ name: Schema.String })
 const countTimeout = "30s"
 
 /** What the search path finds, as far as the role may see it. */
-export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | OperationConfig> = Layer.effect(
-  DatabaseHealth,
-  Effect.gen(function* () {
+export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema | OperationConfig> = Effect.gen(
+  function* () {
     const sql = yield* PgSql
     const schema = yield* PgSchema
     const config = yield* OperationConfig
 
     const server =
       sql`SELECT current_setting('server_version_num') AS number, current_setting('server_version') AS version,
-        current_user AS role, current_database() AS database`.pipe(
+      current_user AS role, current_database() AS database`.pipe(
         rows("asking the server for its version", Server),
         Effect.map(([found]) => {
           if (found === undefined) return []
@@ -84,12 +82,12 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
         const there = schema.tables.filter((table) => !missing.some(({ name }) => name === table.name))
         const wanted = there.flatMap(({ name, writes }) => ["SELECT", ...writes].map((right) => ({ name, right })))
         const lacking = yield* sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
-              AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)
-            UNION ALL SELECT 'SEQUENCE ' || s.name, 'USAGE' FROM (SELECT CASE WHEN EXISTS (SELECT FROM pg_attribute a
-                  WHERE a.attrelid = to_regclass(w.name) AND a.attname = 'id' AND a.attidentity = '' AND NOT a.attisdropped)
-                THEN pg_get_serial_sequence(w.name, 'id') END AS name
-              FROM jsonb_to_recordset(${JSON.stringify(there)}::jsonb) AS w (name text)) AS s
-            WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')`.pipe(
+            AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)
+          UNION ALL SELECT 'SEQUENCE ' || s.name, 'USAGE' FROM (SELECT CASE WHEN EXISTS (SELECT FROM pg_attribute a
+                WHERE a.attrelid = to_regclass(w.name) AND a.attname = 'id' AND a.attidentity = '' AND NOT a.attisdropped)
+              THEN pg_get_serial_sequence(w.name, 'id') END AS name
+            FROM jsonb_to_recordset(${JSON.stringify(there)}::jsonb) AS w (name text)) AS s
+          WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')`.pipe(
           rows("looking at the privileges", Right)
         )
         const uncreatable = yield* Effect.forEach(missing, homeOf)
@@ -104,10 +102,10 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
     const homeOf = (table: PgTable) =>
       Effect.map(
         sql`SELECT coalesce(n.nspname, ${table.schema ?? "none of the search path"}) AS name,
-            CASE WHEN n.oid IS NULL THEN 'there is no such schema' ELSE 'CREATE is not granted' END AS right
-          FROM (SELECT ${table.schema === undefined ? sql`current_schema()` : sql`${table.schema}::name`} AS name) AS s
-            LEFT JOIN pg_namespace n ON n.nspname = s.name
-          WHERE n.oid IS NULL OR NOT has_schema_privilege(n.oid, 'CREATE')`.pipe(rows("looking at the schemas", Right)),
+          CASE WHEN n.oid IS NULL THEN 'there is no such schema' ELSE 'CREATE is not granted' END AS right
+        FROM (SELECT ${table.schema === undefined ? sql`current_schema()` : sql`${table.schema}::name`} AS name) AS s
+          LEFT JOIN pg_namespace n ON n.nspname = s.name
+        WHERE n.oid IS NULL OR NOT has_schema_privilege(n.oid, 'CREATE')`.pipe(rows("looking at the schemas", Right)),
         (found) => found.map(({ name, right }): Uncreatable => ({ table, schema: name, reason: right }))
       )
 
@@ -127,7 +125,7 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
 
     const indexes = Effect.map(
       sql`SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE NOT i.indisvalid AND pg_table_is_visible(c.oid) ORDER BY 1`.pipe(rows("looking at the indexes", Name)),
+      WHERE NOT i.indisvalid AND pg_table_is_visible(c.oid) ORDER BY 1`.pipe(rows("looking at the indexes", Name)),
       (found) => {
         const names = found.map(({ name }) => name)
         if (names.length === 0) return fine("indexes", "all are valid")
@@ -146,7 +144,7 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
           Effect.zipRight(
             sql`SELECT set_config('statement_timeout', ${countTimeout}, true)`,
             sql`SELECT count(*)::text AS name FROM kumiko_events
-              WHERE jsonb_typeof(payload) = 'string' OR jsonb_typeof(metadata) = 'string'`
+            WHERE jsonb_typeof(payload) = 'string' OR jsonb_typeof(metadata) = 'string'`
           )
         )
       )
@@ -174,7 +172,7 @@ export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | Operat
       hasSessions: Effect.map(pooling, (found) => found === "none" || found === "session"),
       examine: Effect.withSpan(examine, "DatabaseHealth.examine")
     })
-  })
+  }
 )
 
 /** A table that is missing and that this role may not create. */

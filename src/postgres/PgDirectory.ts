@@ -3,7 +3,6 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
@@ -29,118 +28,115 @@ const MembershipRow = Schema.Struct({
 const IdRow = Schema.Struct({ id: Schema.String })
 
 /** The read tables that the search path finds. */
-export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(
-  Directory,
-  Effect.gen(function* () {
-    const sql = yield* PgSql
-    const eventsSeen = yield* Ref.make(false)
+export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(function* () {
+  const sql = yield* PgSql
+  const eventsSeen = yield* Ref.make(false)
 
-    /** An application with a dispatcher of its own may have no event table; one that is there stays. */
-    const hasEvents = Effect.gen(function* () {
-      if (yield* Ref.get(eventsSeen)) return true
-      const [found] = yield* sql`SELECT to_regclass('kumiko_events')::text AS id`.pipe(
-        rows("looking for the events", Schema.Struct({ id: Schema.NullOr(Schema.String) }))
+  /** An application with a dispatcher of its own may have no event table; one that is there stays. */
+  const hasEvents = Effect.gen(function* () {
+    if (yield* Ref.get(eventsSeen)) return true
+    const [found] = yield* sql`SELECT to_regclass('kumiko_events')::text AS id`.pipe(
+      rows("looking for the events", Schema.Struct({ id: Schema.NullOr(Schema.String) }))
+    )
+    const seen = found !== undefined && found.id !== null
+    yield* Ref.set(eventsSeen, seen)
+    return seen
+  })
+
+  const membershipsWhere = (where: Fragment) =>
+    Effect.flatMap(hasEvents, (joined) => {
+      const stream = joined ? sql`coalesce(e.tenant_id, m.tenant_id)` : sql`m.tenant_id`
+      const events = joined ? sql`LEFT JOIN kumiko_events e ON e.aggregate_id = m.id AND e.version = 1` : sql``
+      return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
+        FROM read_tenant_memberships m ${events} WHERE ${where} ORDER BY m.tenant_id`.pipe(
+        rows("reading memberships", MembershipRow)
       )
-      const seen = found !== undefined && found.id !== null
-      yield* Ref.set(eventsSeen, seen)
-      return seen
     })
 
-    const membershipsWhere = (where: Fragment) =>
-      Effect.flatMap(hasEvents, (joined) => {
-        const stream = joined ? sql`coalesce(e.tenant_id, m.tenant_id)` : sql`m.tenant_id`
-        const events = joined ? sql`LEFT JOIN kumiko_events e ON e.aggregate_id = m.id AND e.version = 1` : sql``
-        return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
-          FROM read_tenant_memberships m ${events} WHERE ${where} ORDER BY m.tenant_id`.pipe(
-          rows("reading memberships", MembershipRow)
-        )
-      })
-
-    /** Adds rows that the table does not have yet; those that do not come back were taken. */
-    const add = <Row extends { readonly id: string }>(
-      addition: Addition,
-      given: ReadonlyArray<Row>,
-      name: (row: Row) => { readonly what: string; readonly value: string },
-      columns: (row: Row) => Readonly<Record<string, string>>
-    ): Effect.Effect<void, AlreadyTaken | DatabaseError> => {
-      const [first] = given
-      if (first === undefined) return Effect.void
-      const action = `adding a ${name(first).what}`
-      const added = Effect.suspend(() => ask(sql, insertOf(addition, given.map(columns)))).pipe(
-        Effect.mapError((error) =>
-          // unique_violation: an index that the table has beyond ours.
-          Option.contains(sqlState(error), "23505") ? new AlreadyTaken(name(first)) : databaseError(action)(error)
-        ),
-        Effect.flatMap(decodeRows(action, IdRow)),
-        Effect.flatMap((found) => {
-          const ids = new Set(found.map(({ id }) => id))
-          const taken = given.find((row) => !ids.has(row.id.toLowerCase()))
-          return taken === undefined ? Effect.void : new AlreadyTaken(name(taken))
-        })
-      )
-      return Effect.zipRight(refuseTaken([], given, name), added)
-    }
-
-    return Directory.of({
-      findUserByEmail: (email) =>
-        Effect.map(
-          sql`SELECT id::text, email, tenant_id::text FROM read_users WHERE email = ${email} LIMIT 1`.pipe(
-            rows("finding a user", UserRow)
-          ),
-          (found) =>
-            Option.map(Option.fromNullable(found[0]), (row) => ({
-              id: row.id,
-              email: row.email,
-              tenantId: row.tenant_id
-            }))
-        ),
-      findMembershipsOfUser: (userId) =>
-        Effect.map(membershipsWhere(sql`m.user_id = ${userId}`), (found) =>
-          found.map((row) => ({
-            userId: row.user_id,
-            tenantId: row.tenant_id,
-            streamTenantId: row.stream_tenant_id,
-            roles: rolesOf(row.roles)
-          }))
-        ),
-      findTenants: Effect.map(
-        sql`SELECT id::text, name, key FROM read_tenants ORDER BY inserted_at, key`.pipe(
-          rows("listing tenants", TenantRow)
-        ),
-        (found) => found.map(({ id, key, name }) => ({ id, name, tenantKey: key }))
+  /** Adds rows that the table does not have yet; those that do not come back were taken. */
+  const add = <Row extends { readonly id: string }>(
+    addition: Addition,
+    given: ReadonlyArray<Row>,
+    name: (row: Row) => { readonly what: string; readonly value: string },
+    columns: (row: Row) => Readonly<Record<string, string>>
+  ): Effect.Effect<void, AlreadyTaken | DatabaseError> => {
+    const [first] = given
+    if (first === undefined) return Effect.void
+    const action = `adding a ${name(first).what}`
+    const added = Effect.suspend(() => ask(sql, insertOf(addition, given.map(columns)))).pipe(
+      Effect.mapError((error) =>
+        // unique_violation: an index that the table has beyond ours.
+        Option.contains(sqlState(error), "23505") ? new AlreadyTaken(name(first)) : databaseError(action)(error)
       ),
-      findMembership: ({ tenantId, userId }) =>
-        Effect.map(membershipsWhere(sql`m.user_id = ${userId} AND m.tenant_id = ${tenantId}::uuid`), (found) =>
+      Effect.flatMap(decodeRows(action, IdRow)),
+      Effect.flatMap((found) => {
+        const ids = new Set(found.map(({ id }) => id))
+        const taken = given.find((row) => !ids.has(row.id.toLowerCase()))
+        return taken === undefined ? Effect.void : new AlreadyTaken(name(taken))
+      })
+    )
+    return Effect.zipRight(refuseTaken([], given, name), added)
+  }
+
+  return Directory.of({
+    findUserByEmail: (email) =>
+      Effect.map(
+        sql`SELECT id::text, email, tenant_id::text FROM read_users WHERE email = ${email} LIMIT 1`.pipe(
+          rows("finding a user", UserRow)
+        ),
+        (found) =>
           Option.map(Option.fromNullable(found[0]), (row) => ({
             id: row.id,
-            userId: row.user_id,
-            tenantId: row.tenant_id,
-            roles: rolesOf(row.roles)
+            email: row.email,
+            tenantId: row.tenant_id
           }))
-        ),
-      addTenants: (given) =>
-        add(tenants, given, unique.tenant, ({ id, name, tenantKey }) => ({ id, name, key: tenantKey })),
-      addUsers: (given) =>
-        add(users, given, unique.user, ({ email, id, tenantId }) => ({ id, email, tenant_id: tenantId })),
-      addMemberships: (given) =>
-        add(memberships, given, unique.membership, ({ id, roles, tenantId, userId }) => ({
-          id,
-          user_id: userId,
-          tenant_id: tenantId,
-          roles: JSON.stringify(roles)
-        })),
-      setRoles: (given) =>
-        Effect.suspend(() => {
-          const rows = lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) }))
-          return ask(
-            sql,
-            `UPDATE read_tenant_memberships m SET roles = g.roles
-              FROM jsonb_to_recordset(${literal(JSON.stringify(rows))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`
-          )
-        }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
-    })
+      ),
+    findMembershipsOfUser: (userId) =>
+      Effect.map(membershipsWhere(sql`m.user_id = ${userId}`), (found) =>
+        found.map((row) => ({
+          userId: row.user_id,
+          tenantId: row.tenant_id,
+          streamTenantId: row.stream_tenant_id,
+          roles: rolesOf(row.roles)
+        }))
+      ),
+    findTenants: Effect.map(
+      sql`SELECT id::text, name, key FROM read_tenants ORDER BY inserted_at, key`.pipe(
+        rows("listing tenants", TenantRow)
+      ),
+      (found) => found.map(({ id, key, name }) => ({ id, name, tenantKey: key }))
+    ),
+    findMembership: ({ tenantId, userId }) =>
+      Effect.map(membershipsWhere(sql`m.user_id = ${userId} AND m.tenant_id = ${tenantId}::uuid`), (found) =>
+        Option.map(Option.fromNullable(found[0]), (row) => ({
+          id: row.id,
+          userId: row.user_id,
+          tenantId: row.tenant_id,
+          roles: rolesOf(row.roles)
+        }))
+      ),
+    addTenants: (given) =>
+      add(tenants, given, unique.tenant, ({ id, name, tenantKey }) => ({ id, name, key: tenantKey })),
+    addUsers: (given) =>
+      add(users, given, unique.user, ({ email, id, tenantId }) => ({ id, email, tenant_id: tenantId })),
+    addMemberships: (given) =>
+      add(memberships, given, unique.membership, ({ id, roles, tenantId, userId }) => ({
+        id,
+        user_id: userId,
+        tenant_id: tenantId,
+        roles: JSON.stringify(roles)
+      })),
+    setRoles: (given) =>
+      Effect.suspend(() => {
+        const rows = lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) }))
+        return ask(
+          sql,
+          `UPDATE read_tenant_memberships m SET roles = g.roles
+            FROM jsonb_to_recordset(${literal(JSON.stringify(rows))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`
+        )
+      }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
   })
-)
+})
 
 /** How rows are added to a table. */
 interface Addition {

@@ -5,7 +5,6 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../operation/Operation.js"
@@ -40,9 +39,8 @@ const Holder = Schema.Struct({
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
 /** The advisory lock of the settings' key; the first claim that gets it creates the tables that are missing. */
-export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | OperationConfig> = Layer.effect(
-  OperationLock,
-  Effect.gen(function* () {
+export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema | OperationConfig> = Effect.gen(
+  function* () {
     const sql = yield* PgSql
     const config = yield* OperationConfig
     const schema = yield* PgSchema
@@ -136,7 +134,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
           })
         )
     })
-  })
+  }
 )
 
 /** The session that holds the lock of this key in this database: `pg_locks` shows all of them. */

@@ -117,27 +117,24 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
   })
 
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */
-export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(
-  PgSql,
-  Effect.gen(function* () {
-    const lend = lendOf(yield* SqlClient.SqlClient)
-    const lent = Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(lend, ({ connection, giveBack }) =>
-        Effect.zipRight(
-          Effect.addFinalizer(() => giveBack),
-          restore(connection)
-        )
+export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {
+  const lend = lendOf(yield* SqlClient.SqlClient)
+  const lent = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(lend, ({ connection, giveBack }) =>
+      Effect.zipRight(
+        Effect.addFinalizer(() => giveBack),
+        restore(connection)
       )
     )
-    const sql = yield* SqlClient.make({
-      acquirer: lent,
-      // `withoutTransforms` of a client keeps transforming identifiers when only queries are transformed.
-      compiler: PgClient.makeCompiler(),
-      spanAttributes: []
-    })
-    return Object.assign(sql, { lend })
+  )
+  const sql = yield* SqlClient.make({
+    acquirer: lent,
+    // `withoutTransforms` of a client keeps transforming identifiers when only queries are transformed.
+    compiler: PgClient.makeCompiler(),
+    spanAttributes: []
   })
-).pipe(Layer.provide(Reactivity.layer))
+  return Object.assign(sql, { lend })
+}).pipe(Effect.provideServiceEffect(Reactivity.Reactivity, Reactivity.make))
 
 /** A client of no database: whatever is asked of it fails. */
 export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = Layer.effect(

@@ -8,7 +8,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -28,9 +27,8 @@ import * as PgStep from "./PgStep.js"
 import * as PgUndo from "./PgUndo.js"
 
 /** Transactions on the connections of the application's client. */
-export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Replica> = Layer.effect(
-  Transactor,
-  Effect.gen(function* () {
+export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationConfig | Replica> = Effect.gen(
+  function* () {
     const sql = yield* PgSql
     const config = yield* OperationConfig
     const replica = yield* Replica
@@ -113,7 +111,7 @@ export const layer: Layer.Layer<Transactor, never, PgSql | OperationConfig | Rep
       ),
       query: (text, params) => PgQuery.run(sql, text, params)
     })
-  })
+  }
 )
 
 const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseError> =>

@@ -48,13 +48,13 @@ const peek = Effect.gen(function* () {
   )
   const discovering = yield* Effect.fork(discover)
   const peeked = yield* SeedCheck.blamingTables(log.peek)
-  return { ...(yield* Fiber.join(discovering)), peeked }
+  return { discovery: yield* Fiber.join(discovering), peeked }
 })
 
 type Peeked = Effect.Effect.Success<typeof peek>
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({ entries, peeked, problems }: Peeked): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({ discovery: { entries, problems }, peeked }: Peeked): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const applied = yield* peeked.applied
@@ -88,14 +88,10 @@ export const look: Effect.Effect<Looked, LookError, Looks> = Effect.flatMap(peek
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* peek
-  const { entries, peeked, problems } = found
-  if (
-    peeked.isExactly(
-      seedMigration,
-      entries.map(({ id }): string => id)
-    )
-  ) {
-    yield* refuse(problems)
+  const { discovery, peeked } = found
+  if (peeked.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))) {
+    // Markers are of different ids, hence those that are the same as theirs are too.
+    if (discovery.ids === undefined) yield* refuse(discovery.problems)
     return { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
   }
   const { plan, ...looked } = yield* inspect(found)
