@@ -3,6 +3,8 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -39,7 +41,7 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
     const loaded = yield* Effect.forEach(entries, (entry, at) => {
       const ahead = entries.slice(at === 0 ? 0 : at + readAhead, at + readAhead + 1)
       ahead.forEach((next) => next.prefetch?.())
-      return Effect.flatMap(parse(entry), (parsed) => load(parsed, Option.fromNullable(names)))
+      return look(entry, Option.fromNullable(names))
     })
     const seeds = loaded.flatMap(({ seed }) => Option.toArray(seed))
     return {
@@ -73,64 +75,62 @@ export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable
 /** As many seeds are being read while one is loaded. */
 const readAhead = 16
 
-interface Parsed {
-  readonly entry: SeedEntry
-  /** Its text, where it has one. */
-  readonly text: Option.Option<string>
-  readonly syntax: SeedSyntax.Syntax
-  readonly problems: ReadonlyArray<SeedProblem>
-}
-
-const parse = (entry: SeedEntry): Effect.Effect<Parsed> =>
-  Effect.matchEffect(entry.source, {
-    onFailure: (problem) => Effect.succeed({ entry, text: Option.none(), syntax: noSyntax, problems: [problem] }),
-    onSuccess: (text) =>
-      Option.exists(text, SeedSyntax.mayWrite) && Option.isSome(text)
-        ? Effect.map(SeedSyntax.read(entry.path, text.value), (syntax) => parsedAs(entry, text, syntax))
-        : Effect.succeed(parsedAs(entry, text, noSyntax))
-  })
-
-const parsedAs = (entry: SeedEntry, text: Option.Option<string>, syntax: SeedSyntax.Syntax): Parsed => ({
-  entry,
-  text,
-  syntax,
-  problems: syntax.errors.map((error) => syntaxError(entry, error))
-})
-
-const noSyntax: SeedSyntax.Syntax = { errors: [], handlers: [] }
-
 /** A seed, or why there is none. */
 interface Found {
   readonly seed: Option.Option<LoadedSeed>
   readonly problems: ReadonlyArray<SeedProblem>
 }
 
-const load = (
-  { entry, problems, syntax, text }: Parsed,
-  handlers: Option.Option<ReadonlyArray<string>>
-): Effect.Effect<Found, ConfigError> => {
-  if (problems.length > 0) return Effect.succeed({ seed: Option.none(), problems })
-  const unknown = unknownHandlers(entry, syntax, handlers)
-  return Effect.matchEffect(entry.load, {
-    onFailure: (problem) =>
-      Option.match(text, {
-        onNone: () => Effect.succeed(noSyntax),
-        // The parser says where, which the loader does not.
-        onSome: (source) => SeedSyntax.read(entry.path, source)
-      }).pipe(
-        Effect.map(({ errors }) => ({
-          seed: Option.none(),
-          problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
-        }))
-      ),
-    onSuccess: (seed) => {
-      const name = SkipFlag.nameOf(entry.id)
-      return Effect.map(SkipFlag.read(name), (value) => ({
-        seed: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf), flag: { name, value } }),
-        problems: unknown
-      }))
+const look = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>): Effect.Effect<Found, ConfigError> =>
+  Effect.matchEffect(entry.source, {
+    onFailure: (problem) => Effect.succeed({ seed: Option.none(), problems: [problem] }),
+    onSuccess: (text) => {
+      const loaded = Effect.either(entry.load)
+      if (!Option.exists(text, SeedSyntax.mayWrite)) {
+        return Effect.flatMap(loaded, (seed) => found(entry, text, seed, Option.none(), handlers))
+      }
+      // Parsed while the loader's thread is at work.
+      return Effect.gen(function* () {
+        const loading = yield* Effect.fork(loaded)
+        const syntax = yield* syntaxOf(entry, text)
+        return yield* found(entry, text, yield* Fiber.join(loading), Option.some(syntax), handlers)
+      })
     }
   })
+
+const syntaxOf = (entry: SeedEntry, text: Option.Option<string>): Effect.Effect<SeedSyntax.Syntax> =>
+  Option.match(text, {
+    onNone: () => Effect.succeed({ errors: [], handlers: [] }),
+    onSome: (source) => SeedSyntax.read(entry.path, source)
+  })
+
+/** What came of loading a seed, whose syntax is read for that if it was not before: the parser says where an error is, which the loader does not. */
+const found = (
+  entry: SeedEntry,
+  text: Option.Option<string>,
+  seed: Either.Either<Seed, SeedProblem>,
+  read: Option.Option<SeedSyntax.Syntax>,
+  handlers: Option.Option<ReadonlyArray<string>>
+): Effect.Effect<Found, ConfigError> => {
+  const unknown = Option.match(read, {
+    onNone: () => [],
+    onSome: (syntax) => unknownHandlers(entry, syntax, handlers)
+  })
+  const errorsOf = ({ errors }: SeedSyntax.Syntax) => errors.map((error) => syntaxError(entry, error))
+  const errors = Option.match(read, { onNone: () => [], onSome: errorsOf })
+  if (errors.length > 0) return Effect.succeed({ seed: Option.none(), problems: errors })
+  if (Either.isLeft(seed)) {
+    const syntax = Option.match(read, { onNone: () => syntaxOf(entry, text), onSome: Effect.succeed })
+    return Effect.map(syntax, (late) => {
+      const lines = errorsOf(late)
+      return { seed: Option.none(), problems: lines.length > 0 ? lines : [seed.left, ...unknown] }
+    })
+  }
+  const name = SkipFlag.nameOf(entry.id)
+  return Effect.map(SkipFlag.read(name), (value) => ({
+    seed: Option.some({ entry, seed: seed.right, sourceHash: Option.map(text, hashOf), flag: { name, value } }),
+    problems: unknown
+  }))
 }
 
 const syntaxError = ({ id, path }: SeedEntry, error: string): SeedProblem =>

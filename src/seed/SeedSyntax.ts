@@ -22,10 +22,13 @@ const writes = new Set(["systemWriteAs", "systemWriteAll"])
 /** Whether a source may name a handler: parsing others is left for when they do not load. The parser alone takes 30 ms to load. */
 export const mayWrite = (source: string): boolean => /systemWrite|\\[ux]/.test(source)
 
-/** Parses a module of TypeScript or JavaScript; comments and strings are no calls. The parser is loaded when first needed. */
+/** Loaded when first needed; kept, as each `import` goes through tsx's thread, and takes 0.5 ms there. */
+let parser: Promise<typeof import("oxc-parser")> | undefined
+
+/** Parses a module of TypeScript or JavaScript; comments and strings are no calls. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>
   Effect.tryPromise({
-    try: async () => parse(await import("oxc-parser"), path, source),
+    try: async () => parse(await (parser ??= import("oxc-parser")), path, source),
     catch: (error) => `it cannot be parsed: ${describe(error).message}`
   }).pipe(Effect.catchAll((reason) => Effect.succeed({ handlers: [], errors: [reason] })))
 
