@@ -86,7 +86,9 @@ const look = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>):
     onFailure: (problem) => Effect.succeed({ seed: Option.none(), problems: [problem] }),
     onSuccess: (text) => {
       const loaded = Effect.either(entry.load)
-      if (!Option.exists(text, SeedSyntax.mayWrite)) {
+      const isKnown = (source: string) =>
+        Option.match(handlers, { onNone: () => true, onSome: (names) => SeedSyntax.namesOnly(source, names) })
+      if (Option.getOrElse(Option.map(text, isKnown), () => true)) {
         return Effect.flatMap(loaded, (seed) => found(entry, text, seed, Option.none(), handlers))
       }
       // Parsed while the loader's thread is at work.
