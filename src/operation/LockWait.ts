@@ -23,8 +23,8 @@ const steady = inWholeMillis(Schedule.spaced("500 millis"))
 /** Whoever waits for less than this asks soon each time. */
 const steadyFrom = Duration.seconds(5)
 
-/** Soon at first. */
-const polling = inWholeMillis(Schedule.union(Schedule.exponential("20 millis", 1.6), Schedule.spaced("500 millis")))
+/** Soon at first: after 50, 100, 200, 400 ms. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work. */
+const polling = inWholeMillis(Schedule.union(Schedule.exponential("50 millis", 2), Schedule.spaced("500 millis")))
 
 /** A wait is mentioned at once, then this often. */
 const mentionEvery = Duration.seconds(10)
