@@ -11,7 +11,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { ask } from "./PgGate.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
-import { literal } from "./PgText.js"
+import { exact } from "./PgText.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
 
@@ -132,7 +132,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
         return ask(
           sql,
           `UPDATE read_tenant_memberships m SET roles = g.roles
-            FROM jsonb_to_recordset(${literal(JSON.stringify(rows))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`
+            FROM jsonb_to_recordset(${exact(JSON.stringify(rows))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`
         )
       }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
   })
@@ -181,8 +181,8 @@ const insertOf = (
       WHERE NOT EXISTS (SELECT FROM ${table} t WHERE ${same.map((column) => `t.${column} = ${value(column)}`).join(" AND ")})
       RETURNING id::text`
   const [row, ...others] = rows
-  if (row !== undefined && others.length === 0) return insert((column) => literal(row[column] ?? ""), "0", "")
-  const numbered = literal(JSON.stringify(rows.map((given, n) => ({ ...given, n }))))
+  if (row !== undefined && others.length === 0) return insert((column) => exact(row[column] ?? ""), "0", "")
+  const numbered = exact(JSON.stringify(rows.map((given, n) => ({ ...given, n }))))
   const typed = columns.map((column) => `${column} ${types[column]}`).join(", ")
   return insert(
     (column) => `g.${column}`,

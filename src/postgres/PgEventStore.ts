@@ -23,7 +23,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { ask } from "./PgGate.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
-import { literal } from "./PgText.js"
+import { exact } from "./PgText.js"
 
 /** Old rows hold a jsonb string that contains JSON; both shapes read as the object. */
 const json = <A, I>(schema: Schema.Schema<A, I>) => Schema.parseJson(Schema.Union(schema, Schema.parseJson(schema)))
@@ -106,16 +106,16 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
    * is most of a write; that one says why, where nothing was written.
    */
   const appendOne = (event: NewEvent) => {
-    const stream = `tenant_id = ${literal(event.tenantId)} AND aggregate_id = ${literal(event.aggregateId)}`
+    const stream = `tenant_id = ${exact(event.tenantId)} AND aggregate_id = ${exact(event.aggregateId)}`
     const atVersion =
       event.version === 1
         ? `NOT EXISTS (SELECT FROM kumiko_events WHERE ${stream})`
-        : `(SELECT version FROM kumiko_events WHERE ${stream} ORDER BY version DESC LIMIT 1) = ${event.version - 1}`
+        : `(SELECT version FROM kumiko_events WHERE ${stream} ORDER BY version DESC LIMIT 1) = ${exact(event.version - 1)}`
     return ask(
       sql,
       `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
-        SELECT ${literal(event.aggregateId)}, ${literal(event.aggregateType)}, ${literal(event.tenantId)}, ${event.version}, ${literal(event.type)},
-          ${event.eventVersion}, ${literal(JSON.stringify(event.payload))}, ${literal(JSON.stringify(event.metadata))}, ${literal(event.metadata.userId)}
+        SELECT ${exact(event.aggregateId)}, ${exact(event.aggregateType)}, ${exact(event.tenantId)}, ${exact(event.version)}, ${exact(event.type)},
+          ${exact(event.eventVersion)}, ${exact(JSON.stringify(event.payload))}, ${exact(JSON.stringify(event.metadata))}, ${exact(event.metadata.userId)}
         WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE ${stream})
         RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`
     ).pipe(

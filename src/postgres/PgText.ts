@@ -46,6 +46,15 @@ export const literal = (text: string): string => {
   return text.includes("\\") ? ` E${quoted}` : quoted
 }
 
+/** The same for what must be stored as it is or not at all: the server refuses a NUL (22021), as it does in a parameter. Numbers as text are safe. */
+export const exact = (value: string | number): string => {
+  const [first = "", ...others] = `${value}`
+    .split("\u0000")
+    .map((part) => part.replaceAll("'", "''").replaceAll("\\", "\\\\"))
+  const quoted = `'${[first, ...others].join("\\x00")}'`
+  return quoted.includes("\\") ? ` E${quoted}` : quoted
+}
+
 /** The names of a list such as a search path is shown as; none for a text that is no such list. */
 export const names = (list: string): Option.Option<ReadonlyArray<string>> => {
   const found: Array<string> = []

@@ -37,7 +37,8 @@ describe("SeedSyntax.namesOnly", () => {
     it(`leaves ${source} to the parser`, () => assert.isFalse(SeedSyntax.namesOnly(source, known)))
 
   const piece = FastCheck.constantFrom(
-    ...[...sure, ...unsure],
+    ...sure,
+    ...unsure,
     ..."systemWriteAs systemWriteAll ctx. ctx[ ] ( ) , ; + /* */ // ` ' \" as any ! {} \\ \\u0073".split(" "),
     "\n",
     `"tenant:write:create"`,
