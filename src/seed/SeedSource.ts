@@ -222,34 +222,35 @@ class FileEntry<R> implements SeedEntry {
   }
 
   prefetch(): void {
-    this.read ??= readText(this.path, "utf8")
     // Whoever asks for the text is told.
-    this.read.catch(() => undefined)
+    this.text().catch(() => undefined)
   }
 
-  private get text(): Effect.Effect<string, SeedProblem> {
+  private text(): Promise<string> {
+    return (this.read ??= readText(this.path, "utf8"))
+  }
+
+  get source(): SeedEntry["source"] {
     return Effect.tryPromise({
-      try: () => (this.read ??= readText(this.path, "utf8")),
+      try: async () => Option.some(await this.text()),
       catch: (error) => importError(this.id, this.path, describe(error).message)
     })
   }
 
-  get source(): SeedEntry["source"] {
-    return Effect.asSome(this.text)
-  }
-
   get load(): SeedEntry["load"] {
     const { id, path, services } = this
-    return Effect.flatMap(this.text, (source) =>
-      Effect.tryPromise({
+    let source = ""
+    return Effect.tryPromise({
+      try: async () => {
+        source = await this.text()
         // The module cache knows a file by its URL: another text needs another one.
-        try: () => ModuleLoader.load(path, hashOf(source).slice(0, 16)),
-        catch: (error) => {
-          const line = ModuleLoader.failedLine(path, source, error)
-          return importError(id, path, `${line === undefined ? "" : `line ${line}: `}${describe(error).message}`)
-        }
-      })
-    ).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
+        return ModuleLoader.load(path, hashOf(source).slice(0, 16))
+      },
+      catch: (error) => {
+        const line = ModuleLoader.failedLine(path, source, error)
+        return importError(id, path, `${line === undefined ? "" : `line ${line}: `}${describe(error).message}`)
+      }
+    }).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
   }
 }
 
