@@ -83,8 +83,6 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
       step: Effect.Effect<A, E, R>,
       options: StepOptions<NoInfer<E> | StepError>
     ) => Effect.Effect<A, E | StepError, R>
-    /** Runs what consists of steps that follow on one another: they may share what takes long to get. */
-    readonly sequence: <A, E, R>(steps: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /**
      * Runs `step` outside any transaction, on one connection that it has for itself: nothing of it is undone. What it asks of a `SqlClient`
      * goes over that connection.
@@ -156,7 +154,6 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
             return yield* exit
           })
         ),
-      sequence: identity,
       session: (step) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {

@@ -7,7 +7,6 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { Results } from "./PgGate.js"
 import { leaving } from "./PgGate.js"
 
 /** A batch over one connection. */
@@ -18,19 +17,20 @@ export interface Batch {
   readonly bare: Connection
   /** Sends `text` together with what was kept back; gives the rows of each statement, those kept back first. */
   readonly send: (text: string) => Effect.Effect<Results, SqlError>
-  /** The same, which cannot be left. */
+  /** The same, which cannot be left: whoever sends it decides how long it is waited for. */
   readonly sendBare: (text: string) => Effect.Effect<Results, SqlError>
   /** Sends `text`, which undoes what was kept back. */
   readonly undo: (text: string) => Effect.Effect<Results, SqlError>
   /** Keeps `text` back. */
   readonly later: (text: string) => void
-  /** Takes back what was kept back last; false if it was sent. */
-  readonly takeBack: (text: string) => boolean
   /** Whether nothing was sent so far. */
   readonly isUnsent: () => boolean
   /** Whether the server has answered to what was sent first. */
   readonly isBegun: () => boolean
 }
+
+/** What the server answered to each statement of a text. */
+export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: ReadonlyArray<unknown> }>
 
 /** `first` is kept back until something is sent; `begun` is told what was answered then. */
 export const make = (wire: Connection, first: string, begun: (results: Results) => void): Batch => {
@@ -76,11 +76,6 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
     sendBare: (text) => Effect.suspend(() => together(wire, text)),
     later: (text) => {
       kept.push(text)
-    },
-    takeBack: (text) => {
-      const isLast = kept.at(-1) === text
-      if (isLast) kept.pop()
-      return isLast
     },
     isUnsent: () => unsent,
     isBegun: () => answered,

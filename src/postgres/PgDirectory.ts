@@ -11,7 +11,6 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { ask } from "./PgGate.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
-import { exact } from "./PgText.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
 
@@ -63,7 +62,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
     const [first] = given
     if (first === undefined) return Effect.void
     const action = `adding a ${name(first).what}`
-    const added = Effect.suspend(() => ask(sql, insertOf(addition, given.map(columns)))).pipe(
+    const added = Effect.suspend(() => ask(sql, ...insertOf(addition, given.map(columns)))).pipe(
       Effect.mapError((error) =>
         // unique_violation: an index that the table has beyond ours.
         Option.contains(sqlState(error), "23505") ? new AlreadyTaken(name(first)) : databaseError(action)(error)
@@ -132,7 +131,8 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
         return ask(
           sql,
           `UPDATE read_tenant_memberships m SET roles = g.roles
-            FROM jsonb_to_recordset(${exact(JSON.stringify(rows))}::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`
+              FROM jsonb_to_recordset($1::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`,
+          [JSON.stringify(rows)]
         )
       }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
   })
@@ -169,26 +169,25 @@ const memberships: Addition = {
   same: ["user_id", "tenant_id"]
 }
 
-/** A single row goes as it is, which takes 0.1 ms less to plan than a set. */
+/** Text and parameters. A single row goes as it is, which takes 0.1 ms less to plan than a set. */
 const insertOf = (
   { more = {}, same, table, types }: Addition,
   rows: ReadonlyArray<Readonly<Record<string, string>>>
-): string => {
+): readonly [string, ReadonlyArray<string>] => {
   const columns = Object.keys(types)
-  const insert = (value: (column: string) => string, n: string, from: string) =>
+  const insert = (value: (column: string, at: number) => string, n: string, from: string) =>
     `INSERT INTO ${table} (${[...columns, ...Object.keys(more)].join(", ")})
       SELECT ${[...columns.map(value), ...Object.values(more).map((of) => of(n))].join(", ")} ${from}
-      WHERE NOT EXISTS (SELECT FROM ${table} t WHERE ${same.map((column) => `t.${column} = ${value(column)}`).join(" AND ")})
+      WHERE NOT EXISTS (SELECT FROM ${table} t WHERE ${same.map((column) => `t.${column} = ${value(column, columns.indexOf(column))}`).join(" AND ")})
       RETURNING id::text`
   const [row, ...others] = rows
-  if (row !== undefined && others.length === 0) return insert((column) => exact(row[column] ?? ""), "0", "")
-  const numbered = exact(JSON.stringify(rows.map((given, n) => ({ ...given, n }))))
+  if (row !== undefined && others.length === 0) {
+    const single = insert((column, at) => `$${at + 1}::${types[column]}`, "0", "")
+    return [single, columns.map((column) => row[column] ?? "")]
+  }
   const typed = columns.map((column) => `${column} ${types[column]}`).join(", ")
-  return insert(
-    (column) => `g.${column}`,
-    "g.n",
-    `FROM jsonb_to_recordset(${numbered}::jsonb) AS g (${typed}, n integer)`
-  )
+  const set = `FROM jsonb_to_recordset($1::jsonb) AS g (${typed}, n integer)`
+  return [insert((column) => `g.${column}`, "g.n", set), [JSON.stringify(rows.map((given, n) => ({ ...given, n })))]]
 }
 
 const decodeRoles = Schema.decodeUnknownOption(Schema.parseJson(Schema.Array(Schema.String)))

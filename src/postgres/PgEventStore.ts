@@ -23,7 +23,6 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { ask } from "./PgGate.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
-import { exact } from "./PgText.js"
 
 /** Old rows hold a jsonb string that contains JSON; both shapes read as the object. */
 const json = <A, I>(schema: Schema.Schema<A, I>) => Schema.parseJson(Schema.Union(schema, Schema.parseJson(schema)))
@@ -54,6 +53,16 @@ const Answer = Schema.Struct({
 })
 
 const Stored = Schema.Struct({ id: Schema.BigInt, created_at: Schema.NumberFromString })
+
+const insertIf = (atVersion: string) =>
+  `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
+    SELECT $1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text
+    WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
+    RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`
+
+const stream = "FROM kumiko_events WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid"
+const insertFirst = insertIf(`NOT EXISTS (SELECT ${stream})`)
+const insertNext = insertIf(`(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`)
 
 const decodeStored = decodeRows("appending an event", Stored)
 
@@ -105,25 +114,22 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
    * One event without an idempotency key, written if its stream is as expected. Planned in 0.4 ms less than the statement for many, which
    * is most of a write; that one says why, where nothing was written.
    */
-  const appendOne = (event: NewEvent) => {
-    const stream = `tenant_id = ${exact(event.tenantId)} AND aggregate_id = ${exact(event.aggregateId)}`
-    const atVersion =
-      event.version === 1
-        ? `NOT EXISTS (SELECT FROM kumiko_events WHERE ${stream})`
-        : `(SELECT version FROM kumiko_events WHERE ${stream} ORDER BY version DESC LIMIT 1) = ${exact(event.version - 1)}`
-    return ask(
-      sql,
-      `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
-        SELECT ${exact(event.aggregateId)}, ${exact(event.aggregateType)}, ${exact(event.tenantId)}, ${exact(event.version)}, ${exact(event.type)},
-          ${exact(event.eventVersion)}, ${exact(JSON.stringify(event.payload))}, ${exact(JSON.stringify(event.metadata))}, ${exact(event.metadata.userId)}
-        WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE ${stream})
-        RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`
-    ).pipe(
+  const appendOne = (event: NewEvent) =>
+    ask(sql, event.version === 1 ? insertFirst : insertNext, [
+      event.aggregateId,
+      event.aggregateType,
+      event.tenantId,
+      event.version,
+      event.type,
+      event.eventVersion,
+      JSON.stringify(event.payload),
+      JSON.stringify(event.metadata),
+      event.metadata.userId
+    ]).pipe(
       Effect.mapError(appendError([event])),
       Effect.flatMap(decodeStored),
       Effect.map(([found]) => Option.fromNullable(found))
     )
-  }
 
   const appendMany = (events: NonEmptyReadonlyArray<NewEvent>) =>
     Effect.gen(function* () {

@@ -3,7 +3,6 @@
  * and deadlock with `CREATE INDEX CONCURRENTLY` of the holder (40P01).
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -59,20 +58,8 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         (found) => found.length > 0
       )
 
-    /** Who was last seen to hold the lock, until when that is said again: a crowd that waits looks once a second, which takes as long as the claim. */
-    let seen: { readonly holder: Option.Option<LockHolder>; readonly until: number } = {
-      holder: Option.none(),
-      until: 0
-    }
     const held = (id: OperationId) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        now < seen.until
-          ? new LockHeld({ id, holder: seen.holder })
-          : Effect.flatMap(holderOf(sql, config.lockKey), (holder) => {
-              seen = { holder, until: Option.isSome(holder) ? now + 1000 : 0 }
-              return new LockHeld({ id, holder })
-            })
-      )
+      Effect.flatMap(holderOf(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
 
     const admit = ([got]: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
       const { locked, server, server_text = "unknown" } = got ?? {}

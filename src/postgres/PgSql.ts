@@ -34,30 +34,6 @@ export interface Loan {
   readonly connection: Effect.Effect<Connection, SqlError>
   /** Gives it back, now or as soon as it is there; to be run whether it was waited for or not. */
   readonly giveBack: Effect.Effect<void>
-  /** The same, but inside `sequence` whoever asks next may have it first. */
-  readonly giveBackSoon: Effect.Effect<void>
-}
-
-/** Steps that follow on one another, and the connection that the last of them gave back. */
-class Sequence extends Context.Tag("effect-es-ops/PgSql/Sequence")<Sequence, { kept: Loan | undefined }>() {}
-
-/**
- * Runs steps that follow on one another. A connection that one gives back is kept for the next, without asking the pool, which spares a step
- * 60 µs: until the end, or until the event loop goes on, so that nobody waits for a connection that nobody uses.
- */
-export const sequence = <A, E, R>(steps: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const own: Sequence["Type"] = { kept: undefined }
-    return steps.pipe(
-      Effect.provideService(Sequence, own),
-      Effect.ensuring(Effect.suspend(() => taken(own)?.giveBack ?? Effect.void))
-    )
-  })
-
-const taken = (from: Sequence["Type"]): Loan | undefined => {
-  const { kept } = from
-  from.kept = undefined
-  return kept
 }
 
 /** How long to wait for a free connection of the pool before it is an error, in seconds. */
@@ -74,47 +50,31 @@ const neverFree = new SqlError({
  * 30 µs a step.
  */
 const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
-  Effect.withFiberRuntime<Loan>(({ currentContext }) => {
-    const session = Context.getOption(currentContext, PgSession)
-    const within = Option.isNone(session) ? Context.getOption(currentContext, Sequence) : Option.none()
-    const kept = Option.isSome(within) ? taken(within.value) : undefined
-    if (kept !== undefined) return Effect.succeed(kept)
-    return Effect.flatMap(Effect.runtime(), (runtime) =>
-      Effect.map(Scope.make(), (scope) => {
-        const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
-        const fiber = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, { immediate: true })
-        let timer: NodeJS.Timeout | undefined
-        const waited = Effect.async<Connection, SqlError>((resume) => {
+  Effect.flatMap(Effect.runtime(), (runtime) =>
+    Effect.map(Scope.make(), (scope) => {
+      const session = Context.getOption(runtime.context, PgSession)
+      const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
+      const fiber = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, { immediate: true })
+      let timer: NodeJS.Timeout | undefined
+      return {
+        connection: Effect.async((resume) => {
           const tooLong = () => resume(Effect.fail(neverFree))
           if (Option.isNone(session)) timer = setTimeout(tooLong, reserveTimeout * 1000)
           fiber.addObserver((exit) => {
             clearTimeout(timer)
             resume(exit)
           })
+        }),
+        giveBack: Effect.suspend(() => {
+          clearTimeout(timer)
+          const close = Scope.close(scope, Exit.void)
+          if (fiber.unsafePoll() !== null) return close
+          fiber.addObserver(() => Runtime.runFork(runtime)(close))
+          return Effect.void
         })
-        const loan: Loan = {
-          connection: Effect.suspend(() => fiber.unsafePoll() ?? waited),
-          giveBack: Effect.suspend(() => {
-            clearTimeout(timer)
-            const close = Scope.close(scope, Exit.void)
-            if (fiber.unsafePoll() !== null) return close
-            fiber.addObserver(() => Runtime.runFork(runtime)(close))
-            return Effect.void
-          }),
-          giveBackSoon: Effect.suspend(() => {
-            if (Option.isNone(within) || within.value.kept !== undefined) return loan.giveBack
-            const { value: sequence } = within
-            sequence.kept = loan
-            setImmediate(() => {
-              if (sequence.kept === loan) Runtime.runFork(runtime)(taken(sequence)?.giveBack ?? Effect.void)
-            })
-            return Effect.void
-          })
-        }
-        return loan
-      })
-    )
-  })
+      }
+    })
+  )
 
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */
 export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {

@@ -81,7 +81,7 @@ export interface Step {
   readonly seal: Effect.Effect<void, CloseError>
   /**
    * Commits what the body did, if its deferred constraints hold and the transaction is still ours, and what was to be written after it.
-   * Whoever is interrupted meanwhile waits for the answer.
+   * It cannot be left: whoever runs it decides how long it is waited for.
    */
   readonly commit: Effect.Effect<void, CommitError>
   /** Back to the savepoint, with the transaction and its locks kept. */
@@ -126,7 +126,7 @@ const neverEnded = new CommitRefused({
 })
 
 /** A step over one connection, whose transaction `begin` begins with the first statement; `begun` is told what was answered to it. */
-export const make = (wire: Connection, begin: string, begun: (answered: PgGate.Results) => void): Step => {
+export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.Results) => void): Step => {
   const permit = Effect.unsafeMakeSemaphore(1)
   const batch = PgBatch.make(wire, begin, begun)
   const raw = batch.connection

@@ -1,5 +1,6 @@
 /**
- * The first words of a statement, as the server would see them: white space, comments and stray semicolons passed over.
+ * Text of SQL: the first words of a statement as the server would see them (white space, comments and stray semicolons passed over), literals,
+ * and lists of names.
  */
 import * as Option from "effect/Option"
 
@@ -44,15 +45,6 @@ export const closesCursors = (text: string): Option.Option<string> => {
 export const literal = (text: string): string => {
   const quoted = `'${text.replaceAll("\u0000", "\uFFFD").replaceAll("'", "''").replaceAll("\\", "\\\\")}'`
   return text.includes("\\") ? ` E${quoted}` : quoted
-}
-
-/** The same for what must be stored as it is or not at all: the server refuses a NUL (22021), as it does in a parameter. Numbers as text are safe. */
-export const exact = (value: string | number): string => {
-  const [first = "", ...others] = `${value}`
-    .split("\u0000")
-    .map((part) => part.replaceAll("'", "''").replaceAll("\\", "\\\\"))
-  const quoted = `'${[first, ...others].join("\\x00")}'`
-  return quoted.includes("\\") ? ` E${quoted}` : quoted
 }
 
 /** The names of a list such as a search path is shown as; none for a text that is no such list. */

@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
@@ -17,12 +18,13 @@ import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import { databaseError } from "./PgError.js"
+import type * as PgBatch from "./PgBatch.js"
 import type * as PgGate from "./PgGate.js"
 import { inTime, leaving } from "./PgGate.js"
 import * as PgQuery from "./PgQuery.js"
 import * as PgSession from "./PgSession.js"
 import type { Loan } from "./PgSql.js"
-import { PgSql, rows, sequence } from "./PgSql.js"
+import { PgSql, rows } from "./PgSql.js"
 import * as PgStep from "./PgStep.js"
 import * as PgUndo from "./PgUndo.js"
 
@@ -40,9 +42,17 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
       set === undefined
         ? `${beginning}; ${setKnown(settings(name))}`
         : `${beginning}; SET LOCAL application_name = '${applicationName(`${replica.host} ${name}`)}'${set}`
-    const begun = (answered: PgGate.Results) => {
-      set ??= setLocal(timeouts, new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : []))))
+    const begun = (answered: PgBatch.Results) => {
+      const known = new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : [])))
+      if (known.size > 0) set ??= setLocal(timeouts, known)
     }
+    /** undefined_object: after a failover the server may be an older one. */
+    const mayBeOlder = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.sync(() => {
+        const failure = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+        if (Option.exists(failure, (error) => error instanceof DatabaseError && Option.contains(error.code, "42704")))
+          set = undefined
+      })
 
     const run = <A, E, R>(
       body: Effect.Effect<A, E, R>,
@@ -51,14 +61,11 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
           const loan = yield* sql.lend
-          let isAsBefore = false
-          const { exit, later } = yield* Effect.gen(function* () {
-            const connection = yield* restore(connectionOf(loan))
-            const ended = yield* runOn(connection, body, options, restore, begin(options.name), begun)
-            isAsBefore = Exit.isSuccess(ended.exit)
-            return ended
-          }).pipe(Effect.ensuring(Effect.suspend(() => (isAsBefore ? loan.giveBackSoon : loan.giveBack))))
+          const { exit, later } = yield* Effect.flatMap(restore(connectionOf(loan)), (connection) =>
+            runOn(connection, body, options, restore, begin(options.name), begun)
+          ).pipe(Effect.ensuring(loan.giveBack))
           yield* later
+          yield* mayBeOlder(exit)
           return yield* exit
         })
       )
@@ -95,7 +102,6 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
 
     return Transactor.of({
       run,
-      sequence,
       session,
       turn: (part) =>
         Effect.flatMap(
@@ -124,7 +130,7 @@ const runOn = <A, E, R>(
   options: StepOptions<E | StepError>,
   restore: PgGate.Around,
   begin: string,
-  begun: (answered: PgGate.Results) => void
+  begun: (answered: PgBatch.Results) => void
 ): Effect.Effect<PgUndo.Ended<A, E | StepError>, never, R> =>
   Effect.gen(function* () {
     const step = PgStep.make(connection, begin, begun)
@@ -146,8 +152,8 @@ const runOn = <A, E, R>(
  * the same message may wait for another session.
  */
 const patiently = <E>(restore: PgGate.Around, commit: Effect.Effect<void, E>): Effect.Effect<Exit.Exit<void, E>> =>
-  Effect.suspend(() => {
-    const fiber = Effect.runFork(commit, { immediate: true })
+  Effect.flatMap(Effect.runtime(), (runtime) => {
+    const fiber = Runtime.runFork(runtime)(Effect.interruptible(commit), { immediate: true })
     const ended = Effect.async<Exit.Exit<void, E>>((resume) =>
       fiber.addObserver((exit) => resume(Effect.succeed(exit)))
     )

@@ -40,8 +40,6 @@ export const make = ({
 }): Savepoint => {
   let savepoints = 0
 
-  const isAlive = () => !gate.isLeft() && PgGate.statusOf(batch.connection) === "T"
-
   /** A statement of ours that failed because one of the body had: the body's is the reason. */
   const abortedBy = (error: SqlError): DatabaseError =>
     Option.contains(sqlState(error), "25P02")
@@ -59,10 +57,8 @@ export const make = ({
         yield* Effect.mapError(gate.admit, databaseError("writing"))
         const name = `es_ops_${++savepoints}`
         const begin = options.begin === undefined ? "" : `; ${options.begin}`
-        const savepoint = `SAVEPOINT ${name}${begin}`
-        // Goes with the part's first statement; but that the transaction takes nothing any more is no failure of the part.
-        if (isAlive()) batch.later(savepoint)
-        else yield* Effect.mapError(batch.send(savepoint), abortedBy)
+        // Answered before the part begins: a statement refused together with it would leave nothing to go back to.
+        yield* Effect.mapError(batch.send(`SAVEPOINT ${name}${begin}`), abortedBy)
         const turn = { step, over: false }
         const inner = gate.connection(identity, () => turn.over)
         const exit = yield* Effect.exit(within(inner, turn)(restore(part)))
@@ -70,13 +66,13 @@ export const make = ({
         if (Exit.isSuccess(exit) && options.keep !== false) {
           const release = `RELEASE SAVEPOINT ${name}`
           // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.
-          if (isAlive()) batch.later(release)
+          if (!gate.isLeft() && PgGate.statusOf(batch.connection) === "T") batch.later(release)
           else
             yield* batch.send(release).pipe(
               Effect.mapError(abortedBy),
               Effect.tapError(() => Effect.ignore(batch.undo(`ROLLBACK TO SAVEPOINT ${name}`)))
             )
-        } else if (!batch.takeBack(savepoint)) {
+        } else {
           const undoing = batch.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
           const undone = yield* Exit.isInterrupted(exit) ? inTime(undoing) : Effect.exit(undoing)
           // A part that failed keeps its own error: one of the savepoint only repeats it.

@@ -29,8 +29,6 @@ export interface Seed<out E = unknown, out R = never> {
   readonly run: (context: SeedContext["Type"], parent?: Tracer.AnySpan) => Effect.Effect<unknown, E, R>
   /** `run` as it was declared, so that its shape can be checked without running it. */
   readonly declared: unknown
-  /** `run` before the context is given to it as a service, where that is to be done together with others. */
-  readonly body?: unknown
 }
 
 /** What seeds require. */
@@ -60,8 +58,10 @@ export const make = <E = never, R = never>(options: {
     transaction: options.transaction ?? "one",
     idempotent: options.idempotent ?? false,
     declared: run,
-    body,
-    run: (context) => Effect.provideService(body(context), SeedContext, context)
+    // With it goes what it is before the context is given to it as a service, for whoever gives it others as well.
+    run: Object.assign((context: SeedContext["Type"]) => Effect.provideService(body(context), SeedContext, context), {
+      body
+    })
   }
 }
 
@@ -94,10 +94,10 @@ export const isSeed = (value: unknown): value is Seed => Predicate.hasProperty(v
  * go the same way: each as a context of its own takes 25 µs.
  */
 export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): Seed<E> => {
-  const body = hasBody(seed) ? seed.body : seed.run
+  const { run } = seed
+  const body = hasBody(run) ? run.body : run
   return {
     ...seed,
-    body: undefined,
     run: (context, parent) =>
       Effect.mapInputContext(body(context), (step: Context.Context<never>) => {
         const all = Context.add(Context.merge(services, step), SeedContext, context)
@@ -106,9 +106,11 @@ export const provide = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): S
   }
 }
 
-const hasBody = <E, R>(seed: Seed<E, R>): seed is WithBody<E, R> => Predicate.isFunction(seed.body)
+const hasBody = <E, R>(run: Seed<E, R>["run"]): run is WithBody<E, R> =>
+  Predicate.hasProperty(run, "body") && Predicate.isFunction(run.body)
 
-interface WithBody<out E, out R> extends Seed<E, R> {
+interface WithBody<out E, out R> {
+  (context: SeedContext["Type"], parent?: Tracer.AnySpan): Effect.Effect<unknown, E, R>
   readonly body: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R | SeedContext>
 }
 

@@ -3,8 +3,6 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -85,17 +83,14 @@ const look = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>):
   Effect.matchEffect(entry.source, {
     onFailure: (problem) => Effect.succeed({ seed: Option.none(), problems: [problem] }),
     onSuccess: (text) => {
-      const loaded = Effect.either(entry.load)
       const isKnown = (source: string) =>
         Option.match(handlers, { onNone: () => true, onSome: (names) => SeedSyntax.namesOnly(source, names) })
-      if (Option.getOrElse(Option.map(text, isKnown), () => true)) {
-        return Effect.flatMap(loaded, (seed) => found(entry, text, seed, Option.none(), handlers))
-      }
-      // Parsed while the loader's thread is at work.
-      return Effect.gen(function* () {
-        const loading = yield* Effect.fork(loaded)
-        const syntax = yield* syntaxOf(entry, text)
-        return yield* found(entry, text, yield* Fiber.join(loading), Option.some(syntax), handlers)
+      if (Option.getOrElse(Option.map(text, isKnown), () => true)) return load(entry, text, Option.none(), handlers)
+      return Effect.flatMap(syntaxOf(entry, text), (syntax) => {
+        const problems = syntax.errors.map((error) => syntaxError(entry, error))
+        return problems.length > 0
+          ? Effect.succeed({ seed: Option.none(), problems })
+          : load(entry, text, Option.some(syntax), handlers)
       })
     }
   })
@@ -106,33 +101,31 @@ const syntaxOf = (entry: SeedEntry, text: Option.Option<string>): Effect.Effect<
     onSome: (source) => SeedSyntax.read(entry.path, source)
   })
 
-/** What came of loading a seed, whose syntax is read for that if it was not before: the parser says where an error is, which the loader does not. */
-const found = (
+/** A seed that does not load is parsed for that, if it was not before: the parser says where an error is, which the loader does not. */
+const load = (
   entry: SeedEntry,
   text: Option.Option<string>,
-  seed: Either.Either<Seed, SeedProblem>,
-  read: Option.Option<SeedSyntax.Syntax>,
+  parsed: Option.Option<SeedSyntax.Syntax>,
   handlers: Option.Option<ReadonlyArray<string>>
 ): Effect.Effect<Found, ConfigError> => {
-  const unknown = Option.match(read, {
+  const unknown = Option.match(parsed, {
     onNone: () => [],
     onSome: (syntax) => unknownHandlers(entry, syntax, handlers)
   })
-  const errorsOf = ({ errors }: SeedSyntax.Syntax) => errors.map((error) => syntaxError(entry, error))
-  const errors = Option.match(read, { onNone: () => [], onSome: errorsOf })
-  if (errors.length > 0) return Effect.succeed({ seed: Option.none(), problems: errors })
-  if (Either.isLeft(seed)) {
-    const syntax = Option.match(read, { onNone: () => syntaxOf(entry, text), onSome: Effect.succeed })
-    return Effect.map(syntax, (late) => {
-      const lines = errorsOf(late)
-      return { seed: Option.none(), problems: lines.length > 0 ? lines : [seed.left, ...unknown] }
-    })
-  }
-  const name = SkipFlag.nameOf(entry.id)
-  return Effect.map(SkipFlag.read(name), (value) => ({
-    seed: Option.some({ entry, seed: seed.right, sourceHash: Option.map(text, hashOf), flag: { name, value } }),
-    problems: unknown
-  }))
+  return Effect.matchEffect(entry.load, {
+    onFailure: (problem) =>
+      Effect.map(Option.isSome(parsed) ? Effect.succeed(parsed.value) : syntaxOf(entry, text), ({ errors }) => ({
+        seed: Option.none(),
+        problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
+      })),
+    onSuccess: (seed) => {
+      const name = SkipFlag.nameOf(entry.id)
+      return Effect.map(SkipFlag.read(name), (value) => ({
+        seed: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf), flag: { name, value } }),
+        problems: unknown
+      }))
+    }
+  })
 }
 
 const syntaxError = ({ id, path }: SeedEntry, error: string): SeedProblem =>

@@ -140,7 +140,7 @@ const applyAll = (
       rest
     )
     const ports = { lock: yield* OperationLock, log: yield* OperationLog, transactor: yield* Transactor }
-    const steps = SeedSequence.run(selected, rest, observer, (loaded) =>
+    const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
       Effect.useSpan(
         "SeedRunner.applyOne",
         { attributes: { seed: loaded.entry.id }, captureStackTrace: false },
@@ -150,7 +150,6 @@ const applyAll = (
           )
       )
     )
-    const outcomes = yield* ports.transactor.sequence(steps)
     return { ...nothing, outcomes, notAttempted: rest }
   })
 

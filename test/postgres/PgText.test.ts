@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
-import { beginsReading, exact, firstWords, names, transactionControl } from "../../src/postgres/PgText.js"
-import * as Database from "../support/TestDatabase.js"
-import { TestDatabase } from "../support/TestDatabase.js"
+import { Option } from "effect"
+import { beginsReading, firstWords, names, transactionControl } from "../../src/postgres/PgText.js"
 
 describe("the first words of a statement", () => {
   const cases: ReadonlyArray<readonly [string, number, ReadonlyArray<string>]> = [
@@ -69,13 +67,6 @@ describe("the first words of a statement", () => {
     }
   })
 
-  it("quote what is to be stored, and leave the server to refuse a NUL", () => {
-    assert.strictEqual(exact("it's"), "'it''s'")
-    assert.strictEqual(exact("a\\b"), " E'a\\\\b'")
-    assert.strictEqual(exact("a\u0000'b"), " E'a\\x00''b'")
-    assert.strictEqual(exact(7), "'7'")
-  })
-
   it("take a search path for the names in it, and nothing else", () => {
     assert.deepStrictEqual(names('"$user", public'), Option.some(["$user", "public"]))
     assert.deepStrictEqual(names('My_Schema,"a ""b"", c"'), Option.some(["my_schema", 'a "b", c']))
@@ -83,15 +74,4 @@ describe("the first words of a statement", () => {
       assert.deepStrictEqual(names(text), Option.none(), text)
     }
   })
-
-  it.effect("come out of the server as they went in, or not at all", () =>
-    Effect.gen(function* () {
-      const { query } = yield* TestDatabase
-      for (const text of ["it's", "a\\b", "\\'; --", "ä\n\u{1f600}", ""]) {
-        assert.deepStrictEqual(yield* Effect.promise(() => query(`SELECT ${exact(text)} AS text`)), [{ text }])
-      }
-      const refused = yield* Effect.promise(() => query(`SELECT ${exact("a\u0000b")}`).catch((error: unknown) => error))
-      assert.deepInclude(refused, { code: "22021" })
-    }).pipe(Effect.scoped, Effect.provide(Database.layer))
-  )
 })

@@ -29,6 +29,7 @@ describe("SeedSyntax.namesOnly", () => {
     `ctx["systemWriteAs"]("tenant:write:destroy")`,
     `ctx["\\x73ystemWriteAs"]("tenant:write:destroy")`,
     `ctx.\\u0073ystemWriteAs("tenant:write:destroy")`,
+    `ctx["systemWrit\\eAs"]("tenant:write:destroy")`,
     `systemWriteAs(/* which */ "tenant:write:destroy")`,
     `// systemWriteAs("tenant:write:destroy")`,
     `import { systemWriteAs } from "./own.js"`
