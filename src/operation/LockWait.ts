@@ -26,6 +26,13 @@ const steadyFrom = Duration.seconds(5)
 /** Soon at first: after 50, 100, 200, 400 ms. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work. */
 const polling = inWholeMillis(Schedule.union(Schedule.exponential("50 millis", 2), Schedule.spaced("500 millis")))
 
+/** As long as that and no longer: the last delay is what is left. */
+const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Duration): Schedule.Schedule<unknown> =>
+  Schedule.intersect(schedule, Schedule.elapsed).pipe(
+    Schedule.whileOutput(([, elapsed]) => Duration.lessThan(elapsed, bound)),
+    Schedule.modifyDelay(([, elapsed], delay) => Duration.min(delay, Duration.subtract(bound, elapsed)))
+  )
+
 /** A wait is mentioned at once, then this often. */
 const mentionEvery = Duration.seconds(10)
 
@@ -77,7 +84,7 @@ const again = <A, E, R>(
     const isLong = Duration.greaterThan(lockTimeout, steadyFrom)
     const schedule = Duration.equals(lockTimeout, Duration.zero)
       ? Schedule.stop
-      : Schedule.upTo(isLong && waitedBefore ? steady : polling, lockTimeout)
+      : within(isLong && waitedBefore ? steady : polling, lockTimeout)
     return yield* attempt.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
       Effect.retry({ schedule, while: isLockHeld }),

@@ -328,6 +328,17 @@ describe("the wait for the lock", () => {
     }).pipe(Effect.provide(EsOps.layerMemory({ seeds, lockTimeout: "1 minute" })))
   )
 
+  for (const lockTimeout of [1, 60, 500, 4_999, 7_000]) {
+    it.effect(`takes no longer than lockTimeout, with an attempt at its end: ${lockTimeout} ms`, () =>
+      Effect.gen(function* () {
+        yield* hold
+        const fiber = yield* Effect.fork(Effect.flip(apply))
+        yield* TestClock.adjust("1 minutes")
+        assert.deepInclude(yield* Fiber.join(fiber), { _tag: "LockTimeout", waitedMs: lockTimeout })
+      }).pipe(Effect.provide(EsOps.layerMemory({ seeds, lockTimeout })))
+    )
+  }
+
   it.effect("is one attempt when lockTimeout is 0", () =>
     Effect.gen(function* () {
       yield* hold
