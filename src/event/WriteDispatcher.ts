@@ -123,43 +123,43 @@ const makeUnited = <R>(
         { discard: true }
       )
 
-    const append = (events: ReadonlyArray<NewEvent>) =>
-      Effect.gen(function* () {
-        if (!isNonEmptyReadonlyArray(events)) return []
-        const stored = yield* store.append(events)
-        yield* project(stored)
-        return stored
-      })
+    const append = Effect.fnUntraced(function* (events: ReadonlyArray<NewEvent>) {
+      if (!isNonEmptyReadonlyArray(events)) return []
+      const stored = yield* store.append(events)
+      yield* project(stored)
+      return stored
+    })
 
-    const decideAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>
-      Effect.gen(function* () {
-        const handler = yield* admitted(handlers, request)
-        const metadata = metadataOf(request)
-        const written: Array<Written> = []
-        const decided: Array<{ readonly data: WriteData; readonly events: ReadonlyArray<NewEvent> }> = []
-        const flush = Effect.suspend(() => append(decided.flatMap(({ events }) => events))).pipe(
-          Effect.map((stored) => {
-            let from = 0
-            for (const { data, events } of decided.splice(0)) {
-              written.push({ data, events: stored.slice(from, from + events.length) })
-              from += events.length
-            }
-          })
-        )
-        for (const payload of request.payloads) {
-          const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
-          const atOnce = isDecidedAtOnce(answer)
-          if (!atOnce) yield* flush
-          const decision = isDecision(answer) ? answer : yield* answer
-          decided.push({
-            data: decision.data,
-            events: decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
-          })
-          if (!atOnce || decided.length >= batchSize) yield* flush
-        }
-        yield* flush
-        return written
-      })
+    const decideAll = Effect.fnUntraced(function* (
+      request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }
+    ) {
+      const handler = yield* admitted(handlers, request)
+      const metadata = metadataOf(request)
+      const written: Array<Written> = []
+      const decided: Array<{ readonly data: WriteData; readonly events: ReadonlyArray<NewEvent> }> = []
+      const flush = Effect.suspend(() => append(decided.flatMap(({ events }) => events))).pipe(
+        Effect.map((stored) => {
+          let from = 0
+          for (const { data, events } of decided.splice(0)) {
+            written.push({ data, events: stored.slice(from, from + events.length) })
+            from += events.length
+          }
+        })
+      )
+      for (const payload of request.payloads) {
+        const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
+        const atOnce = isDecidedAtOnce(answer)
+        if (!atOnce) yield* flush
+        const decision = isDecision(answer) ? answer : yield* answer
+        decided.push({
+          data: decision.data,
+          events: decision.events.map((event) => complete(event, request.actor.tenantId, metadata))
+        })
+        if (!atOnce || decided.length >= batchSize) yield* flush
+      }
+      yield* flush
+      return written
+    })
 
     /** The step's own context wins: the layer may have been built inside another transaction. One context for it and the span: each takes 25 µs. */
     const writeAll = (request: WriteRequest & { readonly payloads: ReadonlyArray<unknown> }) =>

@@ -5,9 +5,12 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import { leaving } from "./PgGate.js"
+import * as PgFlight from "./PgFlight.js"
+import { abandonable, leaving } from "./PgGate.js"
 
 /** A batch over one connection. */
 export interface Batch {
@@ -23,6 +26,8 @@ export interface Batch {
   readonly undo: (text: string) => Effect.Effect<Results, SqlError>
   /** Keeps `text` back. */
   readonly later: (text: string) => void
+  /** Keeps `text` back no longer: true if it was not sent. */
+  readonly forget: (text: string) => boolean
   /** Whether nothing was sent so far. */
   readonly isUnsent: () => boolean
   /** Whether the server has answered to what was sent first. */
@@ -57,8 +62,20 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
   const after = <A>(over: Connection, run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
     Effect.suspend(() => (kept.length === 0 ? run : Effect.zipRight(together(over), run)))
 
-  const connectionOver = (over: Connection): Connection => ({
-    execute: (text, params, transform) => after(over, over.execute(text, params, transform)),
+  /** Together with what was kept back, where the driver can and there is a transaction. */
+  const execute =
+    (over: Connection, watch: typeof abandonable): Connection["execute"] =>
+    (text, params, transform) =>
+      Effect.suspend(() => {
+        if (kept.length === 0) return over.execute(text, params, transform)
+        const flight = answered && params.length > 0 ? PgFlight.over(wire) : Option.none()
+        if (Option.isNone(flight)) return Effect.zipRight(together(over), over.execute(text, params, transform))
+        const rows = watch(flight.value(kept.splice(0), text, params))
+        return transform === undefined ? rows : Effect.map(rows, transform)
+      })
+
+  const connectionOver = (over: Connection, watch: typeof abandonable): Connection => ({
+    execute: execute(over, watch),
     executeRaw: (text, params) => after(over, over.executeRaw(text, params)),
     executeValues: (text, params) => after(over, over.executeValues(text, params)),
     executeUnprepared: (text, params, transform) => after(over, over.executeUnprepared(text, params, transform)),
@@ -77,6 +94,10 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
     later: (text) => {
       kept.push(text)
     },
+    forget: (text) => {
+      const at = kept.indexOf(text)
+      return at !== -1 && kept.splice(at, 1).length > 0
+    },
     isUnsent: () => unsent,
     isBegun: () => answered,
     undo: (text) =>
@@ -84,8 +105,8 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
         kept.length = 0
         return together(raw, text)
       }),
-    connection: { ...connectionOver(raw), pg: raw.pg },
-    bare: connectionOver(wire)
+    connection: { ...connectionOver(raw, abandonable), pg: raw.pg },
+    bare: connectionOver(wire, identity)
   }
 }
 

@@ -54,21 +54,23 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
           set = undefined
       })
 
+    const runBy = Effect.fnUntraced(function* <A, E, R>(
+      restore: PgGate.Around,
+      body: Effect.Effect<A, E, R>,
+      options: StepOptions<E | StepError>
+    ) {
+      const loan = yield* sql.lend
+      const { exit, later } = yield* Effect.flatMap(restore(connectionOf(loan)), (connection) =>
+        runOn(connection, body, options, restore, begin(options.name), begun)
+      ).pipe(Effect.ensuring(loan.giveBack))
+      yield* later
+      yield* mayBeOlder(exit)
+      return yield* exit
+    })
     const run = <A, E, R>(
       body: Effect.Effect<A, E, R>,
       options: StepOptions<E | StepError>
-    ): Effect.Effect<A, E | StepError, R> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const loan = yield* sql.lend
-          const { exit, later } = yield* Effect.flatMap(restore(connectionOf(loan)), (connection) =>
-            runOn(connection, body, options, restore, begin(options.name), begun)
-          ).pipe(Effect.ensuring(loan.giveBack))
-          yield* later
-          yield* mayBeOlder(exit)
-          return yield* exit
-        })
-      )
+    ): Effect.Effect<A, E | StepError, R> => Effect.uninterruptibleMask((restore) => runBy(restore, body, options))
 
     const session = <A, E, R>(step: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
       Effect.uninterruptibleMask((restore) =>
@@ -124,28 +126,27 @@ const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseE
   Effect.mapError(connection, databaseError("connecting"))
 
 /** A step in a transaction on this connection, interruptible by `restore`; `begun` is told what the server answered to `begin`. */
-const runOn = <A, E, R>(
+const runOn = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   body: Effect.Effect<A, E, R>,
   options: StepOptions<E | StepError>,
   restore: PgGate.Around,
   begin: string,
   begun: (answered: PgBatch.Results) => void
-): Effect.Effect<PgUndo.Ended<A, E | StepError>, never, R> =>
-  Effect.gen(function* () {
-    const step = PgStep.make(connection, begin, begun)
-    const done: Exit.Exit<A, E | StepError> = yield* Effect.exit(
-      restore(Effect.zipLeft(step.provide(options.parent)(body), step.seal))
-    )
-    const ended =
-      Exit.isFailure(done) || step.isUnsent()
-        ? done
-        : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
-    yield* step.end
-    return Exit.isSuccess(ended)
-      ? { exit: ended, later: Effect.void }
-      : yield* PgUndo.undo(leaving(connection), step, ended.cause, options)
-  })
+) {
+  const step = PgStep.make(connection, begin, begun)
+  const done: Exit.Exit<A, E | StepError> = yield* Effect.exit(
+    restore(Effect.zipLeft(step.provide(options.parent)(body), step.seal))
+  )
+  const ended =
+    Exit.isFailure(done) || step.isUnsent()
+      ? done
+      : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
+  yield* step.end
+  return Exit.isSuccess(ended)
+    ? { exit: ended, later: Effect.void }
+    : yield* PgUndo.undo(leaving(connection), step, ended.cause, options)
+})
 
 /**
  * How a COMMIT ends: whoever is interrupted meanwhile waits for it, as what it did is worth knowing, but not for ever, as what goes before it in

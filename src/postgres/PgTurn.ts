@@ -26,71 +26,79 @@ export type Savepoint = <A, E, R>(
   options?: PartOptions
 ) => Effect.Effect<A, E | DatabaseError, R>
 
-/** The savepoints of one step, whose parts run `within` a connection. */
-export const make = ({
-  batch,
-  gate,
-  step,
-  within
-}: {
+/** What the parts of one step share. */
+interface Parts {
   readonly batch: Batch
   readonly gate: PgGate.Gate
   readonly step: object
+  /** Runs a part with this connection for its statements. */
   readonly within: (connection: Connection, turn: Turn["Type"]) => PgGate.Around
-}): Savepoint => {
-  let savepoints = 0
+}
 
-  /** A statement of ours that failed because one of the body had: the body's is the reason. */
-  const abortedBy = (error: SqlError): DatabaseError =>
+/** The savepoints of one step. */
+export const make = (parts: Parts): Savepoint => {
+  let savepoints = 0
+  return (part, options = {}) =>
+    Effect.uninterruptibleMask((restore) => inSavepoint(parts, `es_ops_${++savepoints}`, restore(part), options))
+}
+
+const inSavepoint = Effect.fnUntraced(function* <A, E, R>(
+  parts: Parts,
+  name: string,
+  part: Effect.Effect<A, E, R>,
+  options: PartOptions
+) {
+  const { batch, gate, step, within } = parts
+  yield* Effect.mapError(gate.admit, databaseError("writing"))
+  const begin = `SAVEPOINT ${name}`
+  // Goes with the part's first statement, unless more goes with it, or a transaction that takes nothing any more is to be found here.
+  if (options.begin === undefined && isSound(parts)) batch.later(begin)
+  else yield* Effect.mapError(batch.send([begin, options.begin ?? []].flat().join("; ")), abortedBy(gate))
+  const turn = { step, over: false }
+  const inner = gate.connection(identity, () => turn.over)
+  const exit = yield* Effect.exit(within(inner, turn)(part))
+  turn.over = true
+  if (batch.forget(begin)) return yield* exit
+  if (Exit.isSuccess(exit) && options.keep !== false) {
+    const release = `RELEASE SAVEPOINT ${name}`
+    // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.
+    if (isSound(parts)) batch.later(release)
+    else
+      yield* batch.send(release).pipe(
+        Effect.mapError(abortedBy(gate)),
+        Effect.tapError(() => Effect.ignore(batch.undo(`ROLLBACK TO SAVEPOINT ${name}`)))
+      )
+  } else {
+    const undoing = batch.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
+    const undone = yield* Exit.isInterrupted(exit) ? inTime(gate, undoing) : Effect.exit(undoing)
+    // A part that failed keeps its own error: one of the savepoint only repeats it.
+    if (Exit.isFailure(undone) && Exit.isSuccess(exit)) {
+      const gone = new TransactionControl({ statement: "its savepoint is gone" })
+      return yield* databaseError("ending a query")(PgGate.sqlError(gone))
+    }
+  }
+  return yield* exit
+})
+
+/** Whether the transaction takes the next statement, as far as the server has said. */
+const isSound = ({ batch, gate }: Parts): boolean => !gate.isLeft() && PgGate.statusOf(batch.connection) === "T"
+
+/** A statement of ours that failed because one of the body had: the body's is the reason. */
+const abortedBy =
+  (gate: PgGate.Gate) =>
+  (error: SqlError): DatabaseError =>
     Option.contains(sqlState(error), "25P02")
       ? databaseError("going on after a statement that failed and was caught outside sql.withTransaction")(
           Option.getOrElse(gate.lastFailure(), () => error)
         )
       : databaseError("writing")(error)
 
-  const savepoint = <A, E, R>(
-    part: Effect.Effect<A, E, R>,
-    options: PartOptions = {}
-  ): Effect.Effect<A, E | DatabaseError, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        yield* Effect.mapError(gate.admit, databaseError("writing"))
-        const name = `es_ops_${++savepoints}`
-        const begin = options.begin === undefined ? "" : `; ${options.begin}`
-        // Answered before the part begins: a statement refused together with it would leave nothing to go back to.
-        yield* Effect.mapError(batch.send(`SAVEPOINT ${name}${begin}`), abortedBy)
-        const turn = { step, over: false }
-        const inner = gate.connection(identity, () => turn.over)
-        const exit = yield* Effect.exit(within(inner, turn)(restore(part)))
-        turn.over = true
-        if (Exit.isSuccess(exit) && options.keep !== false) {
-          const release = `RELEASE SAVEPOINT ${name}`
-          // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.
-          if (!gate.isLeft() && PgGate.statusOf(batch.connection) === "T") batch.later(release)
-          else
-            yield* batch.send(release).pipe(
-              Effect.mapError(abortedBy),
-              Effect.tapError(() => Effect.ignore(batch.undo(`ROLLBACK TO SAVEPOINT ${name}`)))
-            )
-        } else {
-          const undoing = batch.undo(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`)
-          const undone = yield* Exit.isInterrupted(exit) ? inTime(undoing) : Effect.exit(undoing)
-          // A part that failed keeps its own error: one of the savepoint only repeats it.
-          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) {
-            const gone = new TransactionControl({ statement: "its savepoint is gone" })
-            return yield* databaseError("ending a query")(PgGate.sqlError(gone))
-          }
-        }
-        return yield* exit
-      })
-    )
-
-  /** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
-  const inTime = (undoing: Effect.Effect<unknown, SqlError>): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-    PgGate.inTime(undoing).pipe(
-      Effect.tapError(() => Effect.sync(gate.close)),
-      Effect.exit
-    )
-
-  return savepoint
-}
+/** A statement that was interrupted may still be running: then nothing that belongs to the step can be sent any more. */
+const inTime = (
+  gate: PgGate.Gate,
+  undoing: Effect.Effect<unknown, SqlError>
+): Effect.Effect<Exit.Exit<unknown, unknown>> =>
+  PgGate.inTime(undoing).pipe(
+    Effect.tapError(() => Effect.sync(gate.close)),
+    Effect.exit
+  )

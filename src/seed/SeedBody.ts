@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Tracer from "effect/Tracer"
 import type { Event } from "../event/Event.js"
 import { NewId } from "../event/Event.js"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
@@ -40,32 +41,39 @@ export const run = (
   appended: (events: ReadonlyArray<Event>) => void = () => undefined
 ): Effect.Effect<Ran, BodyFailed, OperationConfig | Transactor | WriteDispatcher | Directory> =>
   Effect.useSpan("SeedBody.run", { attributes: { seed: entry.id }, captureStackTrace: false }, (span) =>
-    Effect.gen(function* () {
-      const { seedTimeout } = yield* OperationConfig
-      let events = 0
-      const context = yield* SeedContext.make({
-        operationId: entry.id,
-        correlationId: yield* yield* NewId,
-        appended: (more) => {
-          events += more.length
-          appended(more)
-        }
-      })
-      const body = seed.run(context, span)
-      const bounded = Option.match(seedTimeout, {
-        onNone: () => body,
-        onSome: (duration) =>
-          Effect.timeoutFail(body, {
-            duration,
-            onTimeout: () => new SeedTimeout({ milliseconds: Duration.toMillis(duration) })
-          })
-      })
-      const from = yield* Clock.currentTimeNanos
-      yield* bounded
-      const took = (yield* Clock.currentTimeNanos) - from
-      return { durationMs: Math.round(Number(took) / 1_000_000), events }
-    })
+    runWithin(span, entry.id, seed, appended)
   ).pipe(Effect.catchAllCause((cause) => new BodyFailed({ cause: reasonOf(cause) })))
+
+const runWithin = Effect.fnUntraced(function* (
+  span: Tracer.Span,
+  id: string,
+  seed: LoadedSeed["seed"],
+  appended: (events: ReadonlyArray<Event>) => void
+) {
+  const { seedTimeout } = yield* OperationConfig
+  let events = 0
+  const context = yield* SeedContext.make({
+    operationId: id,
+    correlationId: yield* yield* NewId,
+    appended: (more) => {
+      events += more.length
+      appended(more)
+    }
+  })
+  const body = seed.run(context, span)
+  const bounded = Option.match(seedTimeout, {
+    onNone: () => body,
+    onSome: (duration) =>
+      Effect.timeoutFail(body, {
+        duration,
+        onTimeout: () => new SeedTimeout({ milliseconds: Duration.toMillis(duration) })
+      })
+  })
+  const from = yield* Clock.currentTimeNanos
+  yield* bounded
+  const took = (yield* Clock.currentTimeNanos) - from
+  return { durationMs: Math.round(Number(took) / 1_000_000), events }
+})
 
 /** The failure or defect that a body ended with. */
 const reasonOf = (cause: Cause.Cause<unknown>): unknown =>
