@@ -10,21 +10,24 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** Jittered, so that replicas do not march in step; in whole milliseconds. */
-const inWholeMillis = (schedule: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
-  schedule.pipe(
-    Schedule.jittered,
+/** Whoever waits for less than this asks soon each time. */
+const patient = Duration.seconds(5)
+
+/** Whoever waits longer asks this often in the end. */
+const longest = "500 millis"
+
+/** When to ask first where nothing is known of whoever is at work. */
+const soon = Duration.millis(50)
+
+/**
+ * After `first`, then twice as long each time. Jittered, so that replicas do not march in step; in whole milliseconds. Of 20 replicas each
+ * attempt costs all of them 5 ms, also the one that is at work.
+ */
+const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
+  Schedule.union(Schedule.exponential(first, 2), Schedule.spaced(longest)).pipe(
+    Schedule.jitteredWith({ min: 0.8, max: 1 }),
     Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
   )
-
-/** Half a second apart: for whoever has waited before, as somebody is at work. */
-const steady = inWholeMillis(Schedule.spaced("500 millis"))
-
-/** Whoever waits for less than this asks soon each time. */
-const steadyFrom = Duration.seconds(5)
-
-/** Soon at first: after 50, 100, 200, 400 ms. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work. */
-const polling = inWholeMillis(Schedule.union(Schedule.exponential("50 millis", 2), Schedule.spaced("500 millis")))
 
 /** As long as that and no longer: the last delay is what is left. */
 const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Duration): Schedule.Schedule<unknown> =>
@@ -40,14 +43,14 @@ const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockH
 
 /**
  * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
- * found it taken; `waitedBefore`, whether this is not the first wait. An attempt that finds it free is made as it is: a schedule around each
- * took 50 µs.
+ * found it taken; `expected`, when it may be free, if that is known. An attempt that finds it free is made as it is: a schedule around each took
+ * 50 µs.
  */
 export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  waitedBefore = false
+  expected = soon
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.catchIf(attempt, isLockHeld, (held) => {
     let found = Option.some(held)
@@ -56,7 +59,7 @@ export const whileHeld = <A, E, R>(
       found = Option.none()
       return Option.isSome(first) ? Effect.fail(first.value) : attempt
     })
-    return again(id, next, onHeld, waitedBefore)
+    return again(id, next, onHeld, expected)
   })
 
 /** The same from the first attempt that found it taken, which `attempt` gives at once. */
@@ -64,7 +67,7 @@ const again = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  waitedBefore: boolean
+  expected: Duration.Duration
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
@@ -81,10 +84,8 @@ const again = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
-    const isLong = Duration.greaterThan(lockTimeout, steadyFrom)
-    const schedule = Duration.equals(lockTimeout, Duration.zero)
-      ? Schedule.stop
-      : within(isLong && waitedBefore ? steady : polling, lockTimeout)
+    const first = Duration.greaterThan(lockTimeout, patient) ? expected : soon
+    const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : within(polling(first), lockTimeout)
     return yield* attempt.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
       Effect.retry({ schedule, while: isLockHeld }),

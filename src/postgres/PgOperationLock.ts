@@ -68,12 +68,19 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
       return Effect.succeed(locked === "true")
     }
 
-    /** Tables are created under the lock; where another has it and there are no markers yet, nothing can be known of this one. */
-    const createMissing = (id: OperationId) =>
+    /**
+     * Tables are created under the lock; where another has it and there are no markers yet, nothing can be known of this one. What is
+     * missing is looked for with the lock in one message: of a crowd on an empty database, each does so again and again.
+     */
+    const createMissing = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {
-        const got = sql.unsafe(`SELECT ${tried()}`).pipe(rows("trying the operations lock", Tried))
-        const locked = yield* Effect.flatMap(got, admit)
-        const missing = yield* schema.wanted
+        const trying = Effect.mapError(
+          step.send(`SELECT ${tried()}; ${schema.look}`),
+          databaseError("trying the operations lock")
+        )
+        const [got, names] = (yield* trying).slice(-2)
+        const locked = yield* Effect.flatMap(decodeTried(got?.rows ?? []), admit)
+        const missing = yield* schema.seen(names?.rows ?? [])
         if (missing.length === 0) return
         if (locked) return yield* schema.create(missing)
         if (missing.every(({ name }) => name !== schema.markers) && (yield* isMarked(id)))
@@ -97,7 +104,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
             return locked ? Effect.void : over(step.raw)(held(id))
           })
       )
-      return schema.isComplete() ? opened : Effect.zipRight(over(step.raw)(createMissing(id)), opened)
+      return schema.isComplete() ? opened : Effect.zipRight(over(step.raw)(createMissing(step, id)), opened)
     }
 
     /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
@@ -143,7 +150,7 @@ export const holderOf = (
 ): Effect.Effect<Option.Option<LockHolder>, DatabaseError> =>
   sql`SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
       to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
-    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    FROM pg_locks l LEFT JOIN LATERAL pg_stat_get_activity(l.pid) a ON true
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((l.classid::bigint << 32) | l.objid::bigint) = ${lockKey.toString()}::bigint`.pipe(

@@ -13,8 +13,9 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import { TableMismatch } from "../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
-import { PgSql, rows } from "./PgSql.js"
+import { decodeRows, PgSql, rows } from "./PgSql.js"
 import type { PgTable } from "./PgTable.js"
+import { literal } from "./PgText.js"
 import * as Tables from "./PgTable.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
@@ -31,6 +32,9 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** The same, but those that we do without; not looked for again once that is none. */
     readonly wanted: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
+    /** The statement that looks for them, for whoever sends it together with others, and what its rows say. */
+    readonly look: string
+    readonly seen: (rows: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** Creates them, under the operations lock, inside its transaction. One that this role may not create we do without, if we can. */
     readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<void, DatabaseError>
     /** Whether a table was found when all were looked for. */
@@ -50,20 +54,19 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     let complete = false
     let without: ReadonlyArray<PgTable> = []
     const [{ name: markers }, { name: attempts }] = tables
+    const noted = (missing: ReadonlyArray<PgTable>): ReadonlyArray<PgTable> => {
+      const found = missing.filter(({ name }) => !without.some((table) => table.name === name))
+      complete = found.length === 0
+      return found
+    }
     return PgSchema.of({
       markers,
       attempts,
       tables,
       missing: missingOf(sql, tables),
-      wanted: Effect.suspend(() =>
-        complete
-          ? Effect.succeed([])
-          : Effect.map(missingOf(sql, tables), (missing) => {
-              const found = missing.filter(({ name }) => !without.some((table) => table.name === name))
-              complete = found.length === 0
-              return found
-            })
-      ),
+      wanted: Effect.suspend(() => (complete ? Effect.succeed([]) : Effect.map(missingOf(sql, tables), noted))),
+      look: lookFor(tables),
+      seen: (found) => Effect.map(missingAmong(tables)(found), noted),
       has: (name) => complete && !without.some((table) => table.name === name),
       isComplete: () => complete,
       mismatches: Effect.map(columnsOf(sql, tables), (found) =>
@@ -74,15 +77,18 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
         })
       ),
       create: (missing) =>
-        Effect.forEach(
-          missing,
-          (table) =>
-            Effect.flatMap(createTable(sql, table), (created) =>
-              Effect.sync(() => {
-                if (!created) without = [...without, table]
-              })
-            ),
-          { discard: true }
+        // In one message, as 16 round trips fewer are 12 ms of a first start; where that fails, one by one says which and why.
+        Effect.orElse(createAll(sql, missing), () =>
+          Effect.forEach(
+            missing,
+            (table) =>
+              Effect.flatMap(createTable(sql, table), (created) =>
+                Effect.sync(() => {
+                  if (!created) without = [...without, table]
+                })
+              ),
+            { discard: true }
+          )
         )
     })
   })
@@ -151,23 +157,32 @@ const columnsOf = (
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
 
+const lookFor = (tables: ReadonlyArray<PgTable>): string =>
+  `SELECT name FROM jsonb_array_elements_text(${literal(namesOf(tables))}::jsonb) AS name WHERE to_regclass(name) IS NULL`
+
+const missingAmong =
+  (tables: ReadonlyArray<PgTable>) =>
+  (found: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
+    Effect.map(decodeNames(found), (absent) => tables.filter((table) => absent.some(({ name }) => name === table.name)))
+
+const decodeNames = decodeRows("looking for the tables", Schema.Struct({ name: Schema.String }))
+
 /** The tables of `tables` that the search path does not find. */
 const missingOf = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<PgTable>
 ): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
-  Effect.gen(function* () {
-    const absent = yield* sql`
-      SELECT name FROM jsonb_array_elements_text(${namesOf(tables)}::jsonb) AS name WHERE to_regclass(name) IS NULL`.pipe(
-      rows("looking for the tables", Schema.Struct({ name: Schema.String }))
-    )
-    return tables.filter((table) => absent.some(({ name }) => name === table.name))
-  })
+  sql
+    .unsafe(lookFor(tables))
+    .pipe(Effect.mapError(databaseError("looking for the tables")), Effect.flatMap(missingAmong(tables)))
 
 /** Another program creates the same table without the lock: unique_violation in the catalog, duplicate_table, duplicate_object. */
 const createdByAnother = new Set(["23505", "42P07", "42710"])
 
 const attemptsAtTable = 5
+
+const createAll = (sql: SqlClient.SqlClient, tables: ReadonlyArray<PgTable>): Effect.Effect<void, SqlError> =>
+  Effect.asVoid(sql.withTransaction(sql.unsafe(tables.flatMap(({ statements }) => statements).join("; "))))
 
 /** Whether it is there afterwards; false for one that we can do without and may not create. */
 const createTable = (sql: SqlClient.SqlClient, table: PgTable): Effect.Effect<boolean, DatabaseError> =>

@@ -54,6 +54,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
   {
     /** The connection for statements of ours. */
     readonly raw: Connection
+    /** Sends statements of ours in one message; gives the rows of each. */
+    readonly send: (text: string) => Effect.Effect<PgBatch.Results, SqlError>
     /** Sends a claim, and with it guard and savepoint: what follows is the body. */
     readonly open: (claim: Claim) => Effect.Effect<Claimed, SqlError>
     /** Ends the body: its connection takes no more statements. What is written after it goes with the COMMIT. */
@@ -256,6 +258,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
 
   const outerStep = PgStep.of({
     raw,
+    send,
     open,
     close: (last) =>
       Effect.zipRight(

@@ -134,11 +134,9 @@ const applyAll = (
     const observer = options.observer ?? logging
     const atomic = yield* checkWriter(false)
     const { appliedBy, retry } = options
-    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, retry, ...found })
-    yield* observer.planned(
-      selected.map(({ entry }) => entry.id),
-      rest
-    )
+    const ids = selected.map(({ entry }): string => entry.id)
+    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, retry, ids, ...found })
+    yield* observer.planned(ids, rest)
     const ports = { lock: yield* OperationLock, log: yield* OperationLog, transactor: yield* Transactor }
     const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
       Effect.useSpan(

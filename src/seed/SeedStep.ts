@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
@@ -22,6 +23,7 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
 import { Transactor } from "../operation/Transactor.js"
+import * as Elsewhere from "./Elsewhere.js"
 import * as LostCommit from "./LostCommit.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed, Ran } from "./SeedBody.js"
@@ -53,8 +55,10 @@ export interface Run {
   readonly lastAttempts: ReadonlyMap<string, Attempt>
   /** Whether this run had to wait so far. */
   readonly waited: Ref.Ref<boolean>
+  /** The seeds of the run, in order. */
+  readonly ids: ReadonlyArray<string>
   /** What was applied when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile. */
-  readonly appliedElsewhere: Ref.Ref<ReadonlyMap<string, string>>
+  readonly elsewhere: Ref.Ref<Elsewhere.Elsewhere>
   readonly author: SeedAttempt.Author
   readonly services: Context.Context<Services>
 }
@@ -63,13 +67,13 @@ type Services = OperationLock | OperationLog | Transactor | OperationConfig | Re
 
 /** A run begins. */
 export const startRun = (
-  options: Omit<Run, "waited" | "appliedElsewhere" | "author" | "services">
+  options: Omit<Run, "waited" | "elsewhere" | "author" | "services">
 ): Effect.Effect<Run, never, Services> =>
   Effect.gen(function* () {
     const waited = yield* Ref.make(false)
-    const appliedElsewhere = yield* Ref.make<ReadonlyMap<string, string>>(new Map())
+    const elsewhere = yield* Ref.make(Elsewhere.unseen(yield* Clock.currentTimeMillis))
     const author = yield* SeedAttempt.author
-    return { ...options, waited, appliedElsewhere, author, services: yield* Effect.context<Services>() }
+    return { ...options, waited, elsewhere, author, services: yield* Effect.context<Services>() }
   })
 
 /** A body that is through, with what is to be written of it. */
@@ -112,14 +116,18 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
       )
     : Effect.void
 
-  const unlessRaced = Effect.flatMap(Ref.get(run.appliedElsewhere), (applied) =>
+  const unlessRaced = Effect.flatMap(Ref.get(run.elsewhere), ({ applied }) =>
     applied.has(id) ? new AlreadyApplied({ id }) : Effect.void
   )
 
   const raced = Effect.gen(function* () {
-    if (!(yield* Ref.get(run.appliedElsewhere)).has(id))
+    const before = yield* Ref.get(run.elsewhere)
+    if (!before.applied.has(id))
       // It spares attempts at the lock, and is no reason to fail.
-      yield* Effect.flatMap(log.applied, (applied) => Ref.set(run.appliedElsewhere, applied)).pipe(Effect.ignoreLogged)
+      yield* Effect.zip(log.applied, Clock.currentTimeMillis).pipe(
+        Effect.flatMap(([applied, at]) => Ref.set(run.elsewhere, Elsewhere.seen(before, applied, at, run.ids))),
+        Effect.ignoreLogged
+      )
     return SeedOutcome.Raced({ id })
   })
 
@@ -218,12 +226,12 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   }
 
   const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
-    Effect.flatMap(Ref.get(run.waited), (waitedBefore) =>
+    Effect.flatMap(Ref.get(run.elsewhere), ({ next }) =>
       LockWait.whileHeld(
         id,
         effect,
         (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
-        waitedBefore
+        Duration.millis(next)
       )
     )
 

@@ -1,0 +1,39 @@
+/**
+ * What other replicas have done at each look at the markers, and from that, how soon it is worth to look again. Pure.
+ */
+
+/** What was seen last. */
+export interface Elsewhere {
+  /** Markers, with their type of operation. */
+  readonly applied: ReadonlyMap<string, string>
+  /** How many seeds of the run are among them. */
+  readonly done: number
+  /** When it was looked, in milliseconds since the epoch. */
+  readonly at: number
+  /** Milliseconds after which everything may be done, within `soonest` and `latest`. */
+  readonly next: number
+}
+
+/** Nobody asks more often than this, nor less often, in milliseconds. */
+const soonest = 50
+export const latest = 500
+
+/** Nothing was seen yet. */
+export const unseen = (at: number): Elsewhere => ({ applied: new Map(), done: 0, at, next: soonest })
+
+/**
+ * Seen now, of a run of these seeds. If the others go on as fast as since the last look, the rest takes so long: who waits for the last one
+ * learns of it when it is there, and not up to half a second later.
+ */
+export const seen = (
+  before: Elsewhere,
+  applied: ReadonlyMap<string, string>,
+  at: number,
+  ids: ReadonlyArray<string>
+): Elsewhere => {
+  const done = ids.filter((id) => applied.has(id)).length
+  const rest = ((at - before.at) / Math.max(done - before.done, 0)) * (ids.length - done)
+  // Without progress it is not a number, or without end.
+  const next = rest < latest ? Math.max(soonest, Math.round(rest)) : latest
+  return { applied, done, at, next }
+}
