@@ -178,8 +178,8 @@ const makeUnited = <R>(
     return WriteDispatcher.of({
       names: [...handlers.keys()],
       writeAll,
-      write: (request) =>
-        Effect.flatMap(writeAll({ ...request, payloads: [request.payload] }), ([written]) =>
+      write: ({ actor, correlationId, handler, operationId, payload }) =>
+        Effect.flatMap(writeAll({ handler, actor, operationId, correlationId, payloads: [payload] }), ([written]) =>
           written === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(written)
         )
     })

@@ -3,6 +3,7 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
@@ -109,15 +110,33 @@ const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedE
   data: row
 })
 
-const TenantPayload = Schema.Struct({ ...NewTenant.fields, id: Schema.String })
+/** What a stored event of ours says; one that does not fit its type was not written by us. */
+const payloadsOf = <A, I>(schema: Schema.Schema<A, I>) => {
+  const decode = ParseResult.decodeUnknownEither(schema)
+  return (events: ReadonlyArray<Event>): Either.Either<ReadonlyArray<A>, DatabaseError> =>
+    Either.mapLeft(
+      Either.all(events.map(({ payload }) => decode(payload))),
+      (issue) =>
+        new DatabaseError({
+          action: "projecting an event",
+          id: Option.none(),
+          code: Option.none(),
+          reason: ParseResult.TreeFormatter.formatIssueSync(issue),
+          connectionLost: false,
+          cause: issue
+        })
+    )
+}
 
-const UserPayload = Schema.Struct({ ...NewUser.fields, id: Schema.String })
+const tenantPayloads = payloadsOf(Schema.Struct({ ...NewTenant.fields, id: Schema.String }))
+const userPayloads = payloadsOf(Schema.Struct({ ...NewUser.fields, id: Schema.String }))
+const membershipPayloads = payloadsOf(Schema.Struct({ ...MemberRoles.fields, id: Schema.String }))
 
 const tenants = Projection.make({
   name: "read_tenants",
   events: ["tenant.created"],
-  apply: Effect.fn("Identity.tenants")(function* (events) {
-    const rows = yield* payloads(TenantPayload, events)
+  apply: Effect.fnUntraced(function* (events) {
+    const rows = yield* tenantPayloads(events)
     const directory = yield* Directory
     yield* directory
       .addTenants(rows.map(({ id, key, name }) => ({ id, name, tenantKey: key })))
@@ -128,8 +147,8 @@ const tenants = Projection.make({
 const users = Projection.make({
   name: "read_users",
   events: ["user.created"],
-  apply: Effect.fn("Identity.users")(function* (events) {
-    const rows = yield* payloads(UserPayload, events)
+  apply: Effect.fnUntraced(function* (events) {
+    const rows = yield* userPayloads(events)
     const directory = yield* Directory
     yield* directory.addUsers(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
   })
@@ -138,10 +157,10 @@ const users = Projection.make({
 const memberships = Projection.make({
   name: "read_tenant_memberships",
   events: ["tenant-membership.created", "tenant-membership.updated"],
-  apply: Effect.fn("Identity.memberships")(function* (events) {
+  apply: Effect.fnUntraced(function* (events) {
     const directory = yield* Directory
     for (const group of Arr.groupWith(events, (a, b) => a.type === b.type)) {
-      const rows: ReadonlyArray<Membership> = yield* payloads(MembershipPayload, group)
+      const rows: ReadonlyArray<Membership> = yield* membershipPayloads(group)
       yield* group[0].type === "tenant-membership.created"
         ? directory.addMemberships(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
         : directory.setRoles(rows)
@@ -149,25 +168,7 @@ const memberships = Projection.make({
   })
 })
 
-const MembershipPayload = Schema.Struct({ ...MemberRoles.fields, id: Schema.String })
-
 const conflict = (taken: AlreadyTaken) => WriteHandler.reject("conflict", taken.message)
-
-/** What a stored event of ours says; one that does not fit its type was not written by us. */
-const payloads = <A, I>(schema: Schema.Schema<A, I>, events: ReadonlyArray<Event>) =>
-  Effect.forEach(events, (event) => Schema.decodeUnknown(schema)(event.payload)).pipe(
-    Effect.mapError(
-      (error) =>
-        new DatabaseError({
-          action: "projecting an event",
-          id: Option.none(),
-          code: Option.none(),
-          reason: ParseResult.TreeFormatter.formatErrorSync(error),
-          connectionLost: false,
-          cause: error
-        })
-    )
-  )
 
 /** Tenants, users, memberships: handlers, projections and read tables. Active unless the settings name other features. */
 export const feature = Feature.make({

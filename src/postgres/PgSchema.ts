@@ -69,13 +69,14 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       seen: (found) => Effect.map(missingAmong(tables)(found), noted),
       has: (name) => complete && !without.some((table) => table.name === name),
       isComplete: () => complete,
-      mismatches: Effect.map(columnsOf(sql, tables), (found) =>
-        tables.flatMap((table) => {
-          const columns = found.get(table.name) ?? []
-          const reasons = columns.length === 0 ? [] : Tables.misfits(table, columns)
+      mismatches: Effect.map(columnsOf(sql, tables), (found) => {
+        noted(tables.filter(({ name }) => !found.has(name)))
+        return tables.flatMap((table) => {
+          const columns = found.get(table.name)
+          const reasons = columns === undefined ? [] : Tables.misfits(table, columns)
           return reasons.length === 0 ? [] : [new TableMismatch({ table: table.name, reason: reasons.join("; ") })]
         })
-      ),
+      }),
       create: (missing) =>
         // In one message, as 16 round trips fewer are 12 ms of a first start; where that fails, one by one says which and why.
         Effect.orElse(createAll(sql, missing), () =>

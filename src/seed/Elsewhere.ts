@@ -16,7 +16,7 @@ export interface Elsewhere {
 
 /** Nobody asks more often than this, nor less often, in milliseconds. */
 const soonest = 50
-export const latest = 500
+const latest = 500
 
 /** Nothing was seen yet. */
 export const unseen = (at: number): Elsewhere => ({ applied: new Map(), done: 0, at, next: soonest })

@@ -4,11 +4,12 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
 import type { Event } from "../event/Event.js"
 import { systemTenantId, systemUserId } from "../event/Event.js"
-import type { WriteData, WriteError, WriteRequest, Written } from "../event/WriteDispatcher.js"
+import type { WriteData, WriteError, Written } from "../event/WriteDispatcher.js"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
-import type { WriteHandler } from "../event/WriteHandler.js"
+import type { Actor, WriteHandler } from "../event/WriteHandler.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { Directory } from "../identity/Directory.js"
 import type { DatabaseError } from "../operation/OperationError.js"
@@ -118,18 +119,21 @@ export const make = (options: {
     const transactor = Context.get(step, Transactor)
     const dispatcher = Context.get(step, WriteDispatcher)
     const directory = Context.get(step, Directory)
-    const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.provide(effect, step)
+    // A span that the seed has around it is not the step's.
+    const services = Context.omit(Tracer.ParentSpan)(step)
+    /** Where the fiber has all of it already, nothing is provided: that takes 10 µs a write. */
+    const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.withFiberRuntime(({ currentContext }) =>
+        hasAll(currentContext, services) ? effect : Effect.provide(effect, services)
+      )
 
-    const request = (handler: string, write: WriteOptions = {}): WriteRequest => ({
-      handler,
-      actor: {
-        id: systemUserId,
-        tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
-        roles: ["system", ...(write.extraRoles ?? [])]
-      },
-      operationId: options.operationId,
-      correlationId: options.correlationId
+    /** Key by key, here and below: to spread a request and add to it takes 6 µs. */
+    const actorOf = ({ extraRoles = [], tenantId = systemTenantId }: WriteOptions = {}): Actor => ({
+      id: systemUserId,
+      tenantId: tenantId.toLowerCase(),
+      roles: ["system", ...extraRoles]
     })
+    const { correlationId, operationId } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
       inStep(transactor.turn(writes)).pipe(
@@ -138,19 +142,22 @@ export const make = (options: {
       )
 
     const writeAll = (handler: string, payloads: ReadonlyArray<unknown>, write?: WriteOptions) => {
-      const to = request(handler, write)
+      const actor = actorOf(write)
       return settle(
         dispatcher.writeAll === undefined
-          ? Effect.forEach(payloads, (payload) => dispatcher.write({ ...to, payload }))
-          : dispatcher.writeAll({ ...to, payloads })
+          ? Effect.forEach(payloads, (payload) =>
+              dispatcher.write({ handler, actor, operationId, correlationId, payload })
+            )
+          : dispatcher.writeAll({ handler, actor, operationId, correlationId, payloads })
       )
     }
 
-    const writeOne = (handler: string, payload: unknown, write?: WriteOptions) =>
-      Effect.flatMap(
-        settle(Effect.map(dispatcher.write({ ...request(handler, write), payload }), (written) => [written])),
-        ([data]) => (data === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(data))
+    const writeOne = (handler: string, payload: unknown, write?: WriteOptions) => {
+      const written = dispatcher.write({ handler, actor: actorOf(write), operationId, correlationId, payload })
+      return Effect.flatMap(settle(Effect.map(written, (one) => [one])), ([data]) =>
+        data === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(data)
       )
+    }
 
     return {
       systemWriteAs: writeOne,
@@ -162,3 +169,9 @@ export const make = (options: {
       query: (text, params = []) => inStep(transactor.query(text, params))
     }
   })
+
+/** Whether a context has the very services of another. */
+const hasAll = (context: Context.Context<never>, services: Context.Context<never>): boolean => {
+  for (const [key, service] of services.unsafeMap) if (context.unsafeMap.get(key) !== service) return false
+  return true
+}

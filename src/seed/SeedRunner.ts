@@ -68,12 +68,15 @@ export interface ApplyOptions {
   readonly observer?: Observer | undefined
 }
 
+/** What there is to do. */
+export interface Planned extends SeedPlan {
+  /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
+  readonly changed: ReadonlyArray<string>
+}
+
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<SeedPlan, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
-  Effect.suspend(() => SeedSelection.look).pipe(
-    Effect.map(({ plan }) => plan),
-    Effect.withSpan("SeedRunner.plan")
-  )
+export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
+  Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>

@@ -11,6 +11,7 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { seedMigration } from "../operation/Operation.js"
 import { OperationLog } from "../operation/OperationLog.js"
+import * as SeedChange from "./SeedChange.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
@@ -82,8 +83,18 @@ const inspect = ({ discovery: { entries, problems }, peeked }: Peeked): Effect.E
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
 
-/** All seeds with their states. */
-export const look: Effect.Effect<Looked, LookError, Looks> = Effect.flatMap(peek, inspect)
+/** All seeds with their states, and the applied ones that were edited since. */
+export const look: Effect.Effect<SeedPlan & { readonly changed: ReadonlyArray<string> }, LookError, Looks> = Effect.gen(
+  function* () {
+    const found = yield* peek
+    const { lastAttempts, plan } = yield* inspect(found)
+    const log = yield* OperationLog
+    const attempts = lastAttempts.size > 0 ? lastAttempts : yield* SeedCheck.blamingTables(log.lastAttempts)
+    const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
+    const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
+    return { ...plan, changed: [...(yield* SeedChange.changed(entries, attempts.values()))] }
+  }
+)
 
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {

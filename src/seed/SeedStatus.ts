@@ -2,7 +2,6 @@
  * Every seed with its state, from what is there and what is recorded. Writes nothing, takes no lock.
  */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Attempt } from "../operation/Attempt.js"
@@ -14,14 +13,14 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
+import * as SeedChange from "./SeedChange.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedState } from "./SeedPlan.js"
 import * as SeedPlan from "./SeedPlan.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedProblem } from "./SeedProblem.js"
-import type { SeedEntry } from "./SeedSource.js"
-import { hashOf, SeedSource } from "./SeedSource.js"
+import { SeedSource } from "./SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
 
 /** One seed with its state and everything that is known of it. */
@@ -87,32 +86,33 @@ export const status: Effect.Effect<
       [...lastAttempts.values()].some(({ outcome }) => outcome === "running") && Option.isSome(yield* lock.holder)
   })
   const all = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
-  const byId = new Map(entries.map((entry): [string, SeedEntry] => [entry.id, entry]))
-  const seeds = yield* Effect.forEach(plan.seeds, ({ id, state }) =>
-    Effect.gen(function* () {
-      const seed = Option.fromNullable(loaded.get(id))
-      const marker = Option.fromNullable(markers.get(id))
-      const entry: SeedStatusEntry = {
-        id,
-        state,
-        changed: yield* isChanged(state, Option.fromNullable(byId.get(id)), attempts),
-        description: Option.orElse(
-          Option.map(seed, (found) => found.seed.description),
-          () => Option.flatMap(marker, ({ notes }) => notes)
-        ),
-        skippable: Option.map(seed, (found) => found.seed.skippable),
-        flag: Option.map(
-          Option.filter(seed, (found) => found.seed.skippable),
-          ({ flag }) => flag.name
-        ),
-        flagSet: Option.exists(seed, SeedCheck.isSkipped),
-        marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
-        lastAttempt: Option.fromNullable(lastAttempts.get(id)),
-        problem: problemOf(all.filter((problem) => problem.id === id))
-      }
-      return entry
-    })
+  const done = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
+  const changed = yield* SeedChange.changed(
+    entries.filter(({ id }) => done.has(id)),
+    attempts
   )
+  const seeds = plan.seeds.map(({ id, state }): SeedStatusEntry => {
+    const seed = Option.fromNullable(loaded.get(id))
+    const marker = Option.fromNullable(markers.get(id))
+    return {
+      id,
+      state,
+      changed: changed.has(id),
+      description: Option.orElse(
+        Option.map(seed, (found) => found.seed.description),
+        () => Option.flatMap(marker, ({ notes }) => notes)
+      ),
+      skippable: Option.map(seed, (found) => found.seed.skippable),
+      flag: Option.map(
+        Option.filter(seed, (found) => found.seed.skippable),
+        ({ flag }) => flag.name
+      ),
+      flagSet: Option.exists(seed, SeedCheck.isSkipped),
+      marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
+      lastAttempt: Option.fromNullable(lastAttempts.get(id)),
+      problem: problemOf(all.filter((problem) => problem.id === id))
+    }
+  })
   return { seeds, problems: all, counts: count(seeds) }
 }).pipe(Effect.withSpan("SeedStatus.status"))
 
@@ -123,22 +123,6 @@ const problemOf = ([first, ...others]: ReadonlyArray<SeedProblem>): Option.Optio
       ? problem
       : new SeedProblem({ ...problem, message: [problem, ...others].map(({ message }) => message).join("\n") })
   )
-
-/** Whether the text differs from the one that was recorded with the attempt that applied it; unknown is not changed. */
-const isChanged = (
-  state: SeedState,
-  entry: Option.Option<SeedEntry>,
-  attempts: ReadonlyArray<Attempt>
-): Effect.Effect<boolean> =>
-  Effect.gen(function* () {
-    if (state !== "applied" || Option.isNone(entry)) return false
-    const recorded = attempts.find(
-      ({ operationId, outcome }) => operationId === entry.value.id && (outcome === "applied" || outcome === "marked")
-    )?.sourceHash
-    if (recorded === undefined || Option.isNone(recorded)) return false
-    const source = yield* Effect.either(entry.value.source)
-    return Either.isRight(source) && Option.exists(source.right, (text) => hashOf(text) !== recorded.value)
-  })
 
 const count = (seeds: ReadonlyArray<SeedStatusEntry>): Status["counts"] => {
   const of = (state: SeedState) => seeds.filter((seed) => seed.state === state).length

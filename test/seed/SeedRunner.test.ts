@@ -13,6 +13,9 @@ import {
   SeedStatus
 } from "effect-es-ops"
 import type { Attempt } from "effect-es-ops"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 
 class Boom extends Schema.TaggedError<Boom>()("Boom", { code: Schema.String }) {
   override get message(): string {
@@ -440,5 +443,30 @@ describe("SeedRunner.plan", () => {
         assert.isTrue(lines.some((line) => line.startsWith("WARN") && line.includes('"a" is late')))
       }).pipe(Effect.provide(first))
     })
+  )
+
+  it.effect("names the applied seeds that were edited since, whatever ends their lines, and none that was not", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "es-ops-plan-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true }))
+      )
+      const text = `export default { description: "", run: async () => {} }\n`
+      const write = (name: string, content: string) => Effect.promise(() => writeFile(join(folder, name), content))
+      for (const name of ["1.mjs", "2.mjs", "3.mjs"]) yield* write(name, text)
+      yield* Effect.gen(function* () {
+        yield* apply
+        assert.deepStrictEqual((yield* SeedRunner.plan).changed, [])
+        yield* write("1.mjs", `${text}// edited`)
+        yield* write("2.mjs", text.replaceAll("\n", "\r\n"))
+        yield* write("4.mjs", text)
+        const { changed, seeds } = yield* SeedRunner.plan
+        assert.deepStrictEqual(changed, ["1"])
+        assert.deepStrictEqual(
+          seeds.map(({ state }) => state),
+          ["applied", "applied", "applied", "pending"]
+        )
+      }).pipe(Effect.provide(EsOps.layerMemory({ seeds: folder })))
+    }).pipe(Effect.scoped)
   )
 })
