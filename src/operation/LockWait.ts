@@ -20,9 +20,8 @@ const longest = "500 millis"
 const soon = Duration.millis(50)
 
 /**
- * After `first` or a little later, as what is expected then is not there before; then twice as long each time. Jittered, so that replicas do not
- * march in step; in whole milliseconds. Of 20 replicas each
- * attempt costs all of them 5 ms, also the one that is at work.
+ * After `first` or a little later, as what is expected then is not there before; then twice as long each time. Jittered, so that replicas do
+ * not march in step; in whole milliseconds. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work.
  */
 const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
   Schedule.union(Schedule.exponential(first, 2), Schedule.spaced(longest)).pipe(
