@@ -9,7 +9,6 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Event, NewEvent, StreamId } from "../event/Event.js"
-import { EventMetadata, Payload } from "../event/Event.js"
 import type { AppendError } from "../event/EventStore.js"
 import {
   EventStore,
@@ -21,25 +20,9 @@ import {
 } from "../event/EventStore.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
+import { EventRow, toEvent } from "./PgEventRow.js"
 import { ask } from "./PgGate.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
-
-/** Old rows hold a jsonb string that contains JSON; both shapes read as the object. */
-const json = <A, I>(schema: Schema.Schema<A, I>) => Schema.parseJson(Schema.Union(schema, Schema.parseJson(schema)))
-
-const EventRow = Schema.Struct({
-  id: Schema.BigInt,
-  tenant_id: Schema.String,
-  aggregate_id: Schema.String,
-  aggregate_type: Schema.String,
-  version: Schema.NumberFromString,
-  type: Schema.String,
-  event_version: Schema.NumberFromString,
-  payload: json(Payload),
-  metadata: json(EventMetadata),
-  created_at: Schema.NumberFromString,
-  created_by: Schema.String
-})
 
 const Answer = Schema.Struct({
   kind: Schema.Literal("stored", "archived", "version", "key"),
@@ -243,17 +226,3 @@ const appendError =
       ? new IdempotencyConflict({ tenantId, idempotencyKey: metadata.idempotencyKey ?? "" })
       : new VersionConflict({ tenantId, aggregateId, expected: version - 1, actual: Option.none() })
   }
-
-const toEvent = (row: typeof EventRow.Type): Event => ({
-  id: row.id,
-  tenantId: row.tenant_id,
-  aggregateId: row.aggregate_id,
-  aggregateType: row.aggregate_type,
-  version: row.version,
-  type: row.type,
-  eventVersion: row.event_version,
-  payload: row.payload,
-  metadata: row.metadata,
-  createdAt: DateTime.unsafeMake(row.created_at),
-  createdBy: row.created_by
-})

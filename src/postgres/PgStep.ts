@@ -7,18 +7,15 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
-import { randomUUID } from "node:crypto"
 import type { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
 import { CommitLost, CommitRefused, SwallowedSqlError, TransactionControl } from "../operation/OperationError.js"
 import { Turn } from "../operation/Transactor.js"
 import { isConnectionLost, reasonOf, sqlState } from "./PgError.js"
 import * as PgBatch from "./PgBatch.js"
 import * as PgGate from "./PgGate.js"
+import * as PgGuard from "./PgGuard.js"
 import * as PgTurn from "./PgTurn.js"
-import { literal, names } from "./PgText.js"
-import { quote } from "./PgTable.js"
 
 /** Why a body cannot be closed: it meddled with the transaction, or left something running. */
 export type CloseError = TransactionControl | CommitRefused
@@ -95,30 +92,6 @@ export interface Step {
   readonly end: Effect.Effect<void>
 }
 
-/** What a body may change for its transaction, and must not decide where the marker goes and who writes it. */
-interface Session {
-  readonly search_path: string
-  readonly role: string
-}
-
-const isSession = (row: unknown): row is Session =>
-  Predicate.hasProperty(row, "search_path") &&
-  Predicate.isString(row.search_path) &&
-  Predicate.hasProperty(row, "role") &&
-  Predicate.isString(row.role)
-
-/** invalid_cursor_name: there is none of this name. */
-const noCursor = "34000"
-
-/** By statements that need no planning, which takes 0.05 ms less than `set_config`. */
-const backTo = ({ role, search_path }: Session): string => {
-  const path = Option.match(names(search_path), {
-    onNone: () => `SELECT set_config('search_path', ${literal(search_path)}, false)`,
-    onSome: (all) => `SET search_path = ${all.map(quote).join(", ")}`
-  })
-  return `${path}; SET ROLE ${role === "none" ? "NONE" : quote(role)}`
-}
-
 /** How long a write or query that the body left running may take to end. */
 const settleTimeout = "30 seconds"
 
@@ -133,26 +106,17 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   const batch = PgBatch.make(wire, begin, begun)
   const raw = batch.connection
   const gate = PgGate.make(batch)
+  const guard = PgGuard.make()
   const self = {}
   let state: "new" | "open" | "sealed" | "committing" = "new"
   let wasOpened = false
   let closing = Option.none<Closing>()
-  let session: Session = { search_path: "", role: "" }
   let guarded = false
-
-  /**
-   * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it.
-   * After a ROLLBACK that is not ours the cursor is gone (34000). Without table, privilege or round trip of its own; under a name that the
-   * body cannot know, as whoever closes it can commit.
-   */
-  const guard = `es_ops_guard_${randomUUID().replaceAll("-", "")}`
 
   const send = batch.send
 
   const open = ({ columns, statement }: Claim) =>
-    send(
-      `SELECT ${columns}, current_setting('search_path') AS search_path, current_setting('role') AS role; ${statement}; DECLARE ${guard} CURSOR WITH HOLD FOR SELECT 1/(random()*0)::int; SAVEPOINT es_ops_step`
-    ).pipe(
+    send(`SELECT ${columns}, ${PgGuard.columns}; ${statement}; ${guard.set}; SAVEPOINT es_ops_step`).pipe(
       Effect.flatMap((results) => {
         state = "open"
         wasOpened = true
@@ -160,8 +124,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
         const [first, second] = results.slice(-4)
         const row = first?.rows[0]
         // A driver that answers in another shape: without the session to go back to, nothing may be run.
-        if (!isSession(row) || second === undefined) return Effect.fail(PgGate.sqlError(new TypeError("no session")))
-        session = { search_path: row.search_path, role: row.role }
+        if (!guard.note(row) || second === undefined) return Effect.fail(PgGate.sqlError(new TypeError("no session")))
         return Effect.succeed({ row, rows: second.rows })
       })
     )
@@ -190,11 +153,11 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   )
 
   /**
-   * In one message: search path and role as the step began with them, for the session as well, where a plain SET would outlive the
-   * transaction; then deferred constraints, then the guard; then marker and attempt, and COMMIT. One round trip of 0.08 ms in place of four.
+   * In one message: search path and role as the step began with them; then deferred constraints, then the guard; then marker and attempt, and
+   * COMMIT. One round trip of 0.08 ms in place of four.
    */
   const commit = Effect.suspend((): Effect.Effect<void, CommitError> => {
-    const before = wasOpened ? `${backTo(session)}; SET CONSTRAINTS ALL IMMEDIATE; CLOSE ${guard}; ` : ""
+    const before = wasOpened ? `${guard.back()}; SET CONSTRAINTS ALL IMMEDIATE; ${guard.close}; ` : ""
     const after = Option.match(closing, { onNone: () => "", onSome: ({ text }) => `${text}; ` })
     state = "committing"
     return Effect.matchEffect(batch.sendBare(`${before}${after}COMMIT`), {
@@ -212,10 +175,10 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
    */
   const backPastGuard: Effect.Effect<boolean, SqlError> = Effect.suspend(() => {
     const back = "ROLLBACK TO SAVEPOINT es_ops_step"
-    return send(`${back}; CLOSE ${guard}`).pipe(
+    return send(`${back}; ${guard.close}`).pipe(
       Effect.as(false),
       Effect.catchIf(
-        (error) => Option.contains(sqlState(error), noCursor),
+        (error) => Option.contains(sqlState(error), PgGuard.noCursor),
         () => Effect.as(send(back), true)
       ),
       Effect.tap(() =>
@@ -229,7 +192,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   /** Behind the guard it was marker or attempt. */
   const notCommitted = (error: SqlError): Effect.Effect<never, CommitError> => {
     if (isConnectionLost(error)) return new CommitLost({ reason: reasonOf(error), cause: error })
-    const meant = Option.match(sqlState(error), { onNone: () => false, onSome: (code) => code !== noCursor })
+    const meant = Option.match(sqlState(error), { onNone: () => false, onSome: (code) => code !== PgGuard.noCursor })
     const passed = meant ? Effect.orElseSucceed(backPastGuard, () => false) : Effect.succeed(false)
     return Effect.flatMap(passed, (isPassed): Effect.Effect<never, CommitError> => {
       state = "sealed"
@@ -239,7 +202,8 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
 
   const commitError = (error: SqlError): CommitError => {
     const code = sqlState(error)
-    if (Option.contains(code, noCursor) || Option.contains(code, "3B001")) return gate.meddled(PgGate.inLongerText)
+    if (Option.contains(code, PgGuard.noCursor) || Option.contains(code, "3B001"))
+      return gate.meddled(PgGate.inLongerText)
     if (Option.contains(code, "25P02")) {
       const swallowed = Option.getOrElse(gate.lastFailure(), () => error)
       return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
@@ -299,7 +263,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
     undo: Effect.zipRight(
       Effect.when(Effect.ignore(backPastGuard), () => state === "committing" && guarded),
       Effect.suspend(() =>
-        Effect.asVoid(batch.undo(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; CLOSE ${guard}` : ""}`))
+        Effect.asVoid(batch.undo(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; ${guard.close}` : ""}`))
       )
     ),
     rollback: Effect.asVoid(batch.undo("ROLLBACK")),

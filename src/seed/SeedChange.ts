@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Attempt } from "../operation/Attempt.js"
-import type { SeedEntry } from "./SeedSource.js"
-import { hashOf } from "./SeedSource.js"
+import type { SeedEntry } from "./SeedEntry.js"
+import { hashOf } from "./SeedEntry.js"
 
 /** As many files are read at once. */
 const concurrency = 16

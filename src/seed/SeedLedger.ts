@@ -29,8 +29,9 @@ import * as SeedCheck from "./SeedCheck.js"
 import * as SeedPlan from "./SeedPlan.js"
 import { SeedsInconsistent } from "./SeedProblem.js"
 import { NotApplied, UnknownSeed } from "./SeedReport.js"
-import type { SeedEntry } from "./SeedSource.js"
-import { hashOf, SeedSource } from "./SeedSource.js"
+import type { SeedEntry } from "./SeedEntry.js"
+import { hashOf } from "./SeedEntry.js"
+import { SeedSource } from "./SeedSource.js"
 
 /** Which seed, and who changes its record. */
 export interface MarkOptions {

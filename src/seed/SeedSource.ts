@@ -2,35 +2,21 @@
  * Where seeds come from: a directory of modules, or a record of values.
  */
 import type { Dirent } from "node:fs"
-import { readdir, readFile } from "node:fs"
+import { readdir } from "node:fs"
 import { join, resolve } from "node:path"
-import { createHash } from "node:crypto"
 import { promisify } from "node:util"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import { describe } from "../operation/Attempt.js"
-import * as ModuleLoader from "./ModuleLoader.js"
 import { areRising, OperationId, order } from "../operation/Operation.js"
-import type { Seed } from "./Seed.js"
-import * as SeedModule from "./Seed.js"
+import type * as Seed from "./Seed.js"
+import type { Recorded, SeedEntry } from "./SeedEntry.js"
+import { FileEntry, RecordEntry } from "./SeedEntry.js"
 import { SeedProblem } from "./SeedProblem.js"
 
-/** A seed by its name, not loaded yet. */
-export interface SeedEntry {
-  readonly id: OperationId
-  /** Where it came from. */
-  readonly path: string
-  /** Its text, where it has one. */
-  readonly source: Effect.Effect<Option.Option<string>, SeedProblem>
-  /** Begins to read it, for whoever is going to ask for many. */
-  readonly prefetch?: (() => void) | undefined
-  /** The seed itself; running a module's top level may have effects. */
-  readonly load: Effect.Effect<Seed, SeedProblem>
-}
+export type { Recorded, SeedEntry } from "./SeedEntry.js"
+export { hashOf } from "./SeedEntry.js"
 
 /** What a source has: seeds in the order of their ids, what is wrong with it, and what a person should know. */
 export interface Discovery {
@@ -50,8 +36,6 @@ export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
   }
 >() {}
 
-/** Those of `node:fs/promises` take six times as long for a small file. */
-const readText = promisify(readFile)
 const listFolder = promisify(readdir)
 
 const taken = new Set([".ts", ".mts", ".js", ".mjs"])
@@ -83,14 +67,11 @@ export const makeDirectory = <R = never>(directory: string): Effect.Effect<SeedS
 export const layerDirectory = <R = never>(directory: string): Layer.Layer<SeedSource, never, R> =>
   Layer.effect(SeedSource, makeDirectory<R>(directory))
 
-/** A seed as a value, or a function that imports its module. */
-export type Recorded<R = unknown> = Seed<unknown, R> | (() => Promise<unknown>)
-
 /** Seeds by their ids, for a bundled application and for tests. */
 export const makeRecord = <S extends Recorded>(
   seeds: Readonly<Record<string, S>>
-): Effect.Effect<SeedSource["Type"], never, SeedModule.Services<S>> =>
-  Effect.map(Effect.context<SeedModule.Services<S>>(), (services) => {
+): Effect.Effect<SeedSource["Type"], never, Seed.Services<S>> =>
+  Effect.map(Effect.context<Seed.Services<S>>(), (services) => {
     const entries = () => recorded(united(seeds), services)
     return SeedSource.of({
       discover: Effect.sync(() =>
@@ -104,21 +85,17 @@ export const makeRecord = <S extends Recorded>(
 /** Seeds by their ids. */
 export const layerRecord = <S extends Recorded>(
   seeds: Readonly<Record<string, S>>
-): Layer.Layer<SeedSource, never, SeedModule.Services<S>> => Layer.effect(SeedSource, makeRecord(seeds))
+): Layer.Layer<SeedSource, never, Seed.Services<S>> => Layer.effect(SeedSource, makeRecord(seeds))
 
 const unnamed = new SeedProblem({ _tag: "InvalidSeed", id: null, path: 'seeds[""]', message: "a seed has an empty id" })
 
 /** Seeds of several types as seeds of their union, which each of them is. */
 function united<S extends Recorded>(
   seeds: Readonly<Record<string, S>>
-): Readonly<Record<string, Recorded<SeedModule.Services<S>>>>
+): Readonly<Record<string, Recorded<Seed.Services<S>>>>
 function united(seeds: Readonly<Record<string, Recorded>>): Readonly<Record<string, Recorded>> {
   return seeds
 }
-
-/** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
-export const hashOf = (source: string): string =>
-  createHash("sha256").update(source.replaceAll("\r\n", "\n")).digest("hex")
 
 const recorded = <R>(
   seeds: Readonly<Record<string, Recorded<R>>>,
@@ -205,90 +182,3 @@ const unreadable = (root: string, error: unknown): Discovery => {
   const text = `the seeds folder ${root} cannot be read: ${reason}`
   return { ...empty, problems: [new SeedProblem({ _tag: "SeedSourceError", id: null, path: root, message: text })] }
 }
-
-/** A file, of which nothing is read before it is asked for, and that once. */
-class FileEntry<R> implements SeedEntry {
-  private read: Promise<string> | undefined
-
-  constructor(
-    readonly id: OperationId,
-    private readonly folder: string,
-    private readonly name: string,
-    private readonly services: Context.Context<R>
-  ) {}
-
-  get path(): string {
-    return join(this.folder, this.name)
-  }
-
-  prefetch(): void {
-    // Whoever asks for the text is told.
-    this.text().catch(() => undefined)
-  }
-
-  private text(): Promise<string> {
-    return (this.read ??= readText(this.path, "utf8"))
-  }
-
-  get source(): SeedEntry["source"] {
-    return Effect.tryPromise({
-      try: async () => Option.some(await this.text()),
-      catch: (error) => importError(this.id, this.path, describe(error).message)
-    })
-  }
-
-  get load(): SeedEntry["load"] {
-    const { id, path, services } = this
-    let source = ""
-    return Effect.tryPromise({
-      try: async () => {
-        source = await this.text()
-        // The module cache knows a file by its URL: another text needs another one.
-        return ModuleLoader.load(path, hashOf(source).slice(0, 16))
-      },
-      catch: (error) => {
-        const line = ModuleLoader.failedLine(path, source, error)
-        return importError(id, path, `${line === undefined ? "" : `line ${line}: `}${describe(error).message}`)
-      }
-    }).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
-  }
-}
-
-/** A value, of which nothing is made before it is asked for. */
-class RecordEntry<R> implements SeedEntry {
-  readonly source: SeedEntry["source"] = Effect.succeedNone
-
-  constructor(
-    readonly id: OperationId,
-    private readonly value: Recorded<R>,
-    private readonly services: Context.Context<R>
-  ) {}
-
-  get path(): string {
-    return `seeds["${this.id}"]`
-  }
-
-  get load(): SeedEntry["load"] {
-    const { id, path, services, value } = this
-    return Predicate.isFunction(value)
-      ? Effect.tryPromise({ try: value, catch: (error) => importError(id, path, describe(error).message) }).pipe(
-          Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services))
-        )
-      : checked(id, path, Either.right(value), services)
-  }
-}
-
-const checked = <R>(
-  id: OperationId,
-  path: string,
-  decoded: Either.Either<Seed<unknown, R>, string>,
-  services: Context.Context<R>
-): Effect.Effect<Seed, SeedProblem> =>
-  Either.match(decoded, {
-    onLeft: (reason) =>
-      Effect.fail(new SeedProblem({ _tag: "InvalidSeed", id, path, message: `${path} is not a seed: ${reason}` })),
-    onRight: (seed) => Effect.succeed(SeedModule.provide(seed, services))
-  })
-
-const importError = (id: OperationId, path: string, reason: string): SeedProblem =>
-  new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${reason}` })

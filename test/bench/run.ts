@@ -13,6 +13,7 @@ import * as CommandWorks from "./CommandWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
 import * as Rounds from "./Rounds.js"
 import * as SeedWorks from "./SeedWorks.js"
+import * as WriteWorks from "./WriteWorks.js"
 import * as Worlds from "./World.js"
 
 const { values } = parseArgs({
@@ -29,6 +30,7 @@ const world = await Worlds.open()
 try {
   const works = [
     ...SeedWorks.works(world),
+    ...WriteWorks.works(world),
     ...BootWorks.works(world),
     ...CommandWorks.works(world),
     ...PeerWorks.works(world)
