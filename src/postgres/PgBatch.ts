@@ -74,7 +74,9 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
         return transform === undefined ? rows : Effect.map(rows, transform)
       })
 
-  const connectionOver = (over: Connection, watch: typeof abandonable): Connection => ({
+  /** With `pg` among the others: spread and added to, an object gets a hidden class of its own, each time, in old space. */
+  const connectionOver = (over: Connection, watch: typeof abandonable): Batch["connection"] => ({
+    pg: raw.pg,
     execute: execute(over, watch),
     executeRaw: (text, params) => after(over, over.executeRaw(text, params)),
     executeValues: (text, params) => after(over, over.executeValues(text, params)),
@@ -105,7 +107,7 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
         kept.length = 0
         return together(raw, text)
       }),
-    connection: { ...connectionOver(raw, abandonable), pg: raw.pg },
+    connection: connectionOver(raw, abandonable),
     bare: connectionOver(wire, identity)
   }
 }

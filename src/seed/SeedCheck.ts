@@ -45,8 +45,11 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
       return look(entry, Option.fromNullable(names))
     })
     const flags = yield* Fiber.join(reading)
-    const seeds = Arr.zip(loaded, flags).flatMap(([{ seed }, flag]) =>
-      Option.match(seed, { onNone: () => [], onSome: (found): ReadonlyArray<LoadedSeed> => [{ ...found, flag }] })
+    const seeds = Arr.zip(loaded, flags).flatMap(([{ loads }, flag]) =>
+      Option.match(loads, {
+        onNone: () => [],
+        onSome: ({ entry, seed, sourceHash }): ReadonlyArray<LoadedSeed> => [{ entry, seed, sourceHash, flag }]
+      })
     )
     return {
       seeds,
@@ -86,13 +89,13 @@ const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], ConfigError> => {
 
 /** A seed, or why there is none. */
 interface Found {
-  readonly seed: Option.Option<Omit<LoadedSeed, "flag">>
+  readonly loads: Option.Option<Omit<LoadedSeed, "flag">>
   readonly problems: ReadonlyArray<SeedProblem>
 }
 
 const look = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>): Effect.Effect<Found> =>
   Effect.matchEffect(entry.source, {
-    onFailure: (problem) => Effect.succeed({ seed: Option.none(), problems: [problem] }),
+    onFailure: (problem) => Effect.succeed({ loads: Option.none(), problems: [problem] }),
     onSuccess: (text) => {
       const isKnown = (source: string) =>
         Option.match(handlers, { onNone: () => true, onSome: (names) => SeedSyntax.namesOnly(source, names) })
@@ -100,7 +103,7 @@ const look = (entry: SeedEntry, handlers: Option.Option<ReadonlyArray<string>>):
       return Effect.flatMap(syntaxOf(entry, text), (syntax) => {
         const problems = syntax.errors.map((error) => syntaxError(entry, error))
         return problems.length > 0
-          ? Effect.succeed({ seed: Option.none(), problems })
+          ? Effect.succeed({ loads: Option.none(), problems })
           : load(entry, text, Option.some(syntax), handlers)
       })
     }
@@ -126,12 +129,12 @@ const load = (
   return Effect.matchEffect(entry.load, {
     onFailure: (problem) =>
       Effect.map(Option.isSome(parsed) ? Effect.succeed(parsed.value) : syntaxOf(entry, text), ({ errors }) => ({
-        seed: Option.none(),
+        loads: Option.none(),
         problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
       })),
     onSuccess: (seed) =>
       Effect.succeed({
-        seed: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf) }),
+        loads: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf) }),
         problems: unknown
       })
   })
