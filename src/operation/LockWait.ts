@@ -13,7 +13,7 @@ import { LockHeld, LockTimeout } from "./OperationError.js"
 /** Whoever waits for less than this asks soon each time. */
 const patient = Duration.seconds(5)
 
-/** Whoever waits longer asks this often in the end. */
+/** Whoever waits longer asks about this often in the end. */
 const longest = "500 millis"
 
 /** When to ask first where nothing is known of whoever is at work. */

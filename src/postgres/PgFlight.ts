@@ -3,7 +3,7 @@
  * executed behind what was refused (PostgreSQL manual, 54.2.3), and no value stands in a text. A message of their own took 0.1 ms a write.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -15,7 +15,42 @@ export type Flight = (
   params: ReadonlyArray<unknown>
 ) => Effect.Effect<ReadonlyArray<object>, SqlError>
 
-/** What the driver submits a query to. */
+/**
+ * Flights over this connection, if nothing was put around the client's connection and its driver, which is that of `pg` in JavaScript: what was
+ * may want to see a text, or make another query of it.
+ */
+export const over = (connection: Connection): Option.Option<Flight> => {
+  if (!isClients(connection)) return Option.none()
+  const driver = connection.pg
+  return isPlain(driver)
+    ? Option.some((before, text, params) => fly(connection, driver, before, text, params))
+    : Option.none()
+}
+
+/** The connection of a `PgClient`: while what is asked of its driver is under way, whoever is interrupted has it cancelled. */
+interface ClientConnection extends Connection {
+  readonly pg: unknown
+  readonly runWithClient: (
+    ask: (driver: unknown, resume: (answer: Answer) => void) => void
+  ) => Effect.Effect<ReadonlyArray<object>, SqlError>
+}
+
+type Answer = Effect.Effect<ReadonlyArray<object>, SqlError>
+
+/** The driver. */
+interface Driver {
+  readonly constructor: { readonly Query: new (text: string, params: Array<unknown>) => Query }
+  readonly query: (query: Query) => unknown
+}
+
+/** A query of the driver: submitted when its turn has come, and then told of each message. */
+interface Query {
+  callback: (error: unknown, results?: unknown) => void
+  submit: (wire: Wire) => unknown
+  handleCommandComplete: (message: unknown, wire: unknown) => void
+}
+
+/** What it is submitted to. */
 interface Wire {
   readonly parse: (statement: { readonly text: string }) => void
   readonly bind: (values: object) => void
@@ -23,33 +58,41 @@ interface Wire {
   readonly stream: { readonly cork: () => void; readonly uncork: () => void }
 }
 
-/** A query of the driver, which it takes in place of a text: made, then submitted to the wire when its turn has come. */
-interface Query {
-  submit: (wire: unknown) => unknown
-}
+/** Cancelled is only `text`: without the others, there would be no savepoint to go back to. */
+const fly = (
+  connection: ClientConnection,
+  driver: Driver,
+  before: ReadonlyArray<string>,
+  text: string,
+  params: ReadonlyArray<unknown>
+): Answer =>
+  Effect.suspend(() => {
+    const query = new driver.constructor.Query(text, [...params])
+    let left = before.length
+    let answer: Answer | undefined
+    let begun = () => {}
+    let ended = (_: Answer) => {}
+    sendingBefore(query, before, () => --left === 0 && begun())
+    query.callback = (error, results) => {
+      answer = Predicate.isNotNullable(error) ? Effect.fail(refused(error)) : Effect.succeed(lastRows(results))
+      begun()
+      ended(answer)
+    }
+    const sent = Effect.async<void>((resume) => {
+      begun = () => resume(Effect.void)
+      driver.query(query)
+    })
+    const awaited = connection.runWithClient((_, resume) => {
+      ended = resume
+      if (answer !== undefined) resume(answer)
+    })
+    return Effect.zipRight(Effect.uninterruptible(sent), awaited)
+  })
 
-type QueryClass = new (text: string, params: Array<unknown>) => Query
-
-/**
- * Flights over this connection, if it is the client's own and its driver the one of `pg` in JavaScript: what somebody put around it may want
- * to see a text, and another driver submits in another way.
- */
-export const over = (connection: Connection): Option.Option<Flight> => {
-  const driver = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-  const Query = queryClass(driver)
-  if (Query === undefined || !Predicate.hasProperty(driver, "connection") || !isWire(driver.connection))
-    return Option.none()
-  if (connection.execute !== Object.getPrototypeOf(connection).execute) return Option.none()
-  return Option.some((before, text, params) =>
-    Effect.suspend(() => Effect.map(submit(connection, behind(before, new Query(text, [...params]))), lastRows))
-  )
-}
-
-/** The same query, which sends these before itself. */
-const behind = (before: ReadonlyArray<string>, query: Query): Query => {
+/** Makes a query send these before itself, and tells of each that is through. */
+const sendingBefore = (query: Query, before: ReadonlyArray<string>, through: () => void): void => {
   const submit = query.submit.bind(query)
   query.submit = (wire) => {
-    if (!isWire(wire)) return new TypeError("another wire than expected")
     wire.stream.cork()
     try {
       for (const text of before) {
@@ -62,17 +105,46 @@ const behind = (before: ReadonlyArray<string>, query: Query): Query => {
       wire.stream.uncork()
     }
   }
-  return query
+  const handle = query.handleCommandComplete.bind(query)
+  query.handleCommandComplete = (message, wire) => {
+    handle(message, wire)
+    through()
+  }
 }
 
-/** The client hands on to the driver what it is given for a text, and has its cancelling and its errors around it. */
-const submit = (connection: Connection, query: Query): Effect.Effect<ReadonlyArray<unknown>, SqlError> =>
-  Reflect.apply(connection.execute, connection, [query, [], undefined])
-
-/** As with a text of several statements, there is an answer to each. */
-const lastRows = (answers: ReadonlyArray<unknown>): ReadonlyArray<object> => {
-  const rows = answers.at(-1)
+/** As with a text of several statements, there is a result of each. */
+const lastRows = (results: unknown): ReadonlyArray<object> => {
+  const last: unknown = Array.isArray(results) ? results.at(-1) : results
+  const rows = Predicate.hasProperty(last, "rows") ? last.rows : []
   return Array.isArray(rows) ? rows.filter(Predicate.isObject) : []
+}
+
+const refused = (cause: unknown): SqlError => new SqlError({ cause, message: "Failed to execute statement" })
+
+const isClients = (connection: Connection): connection is ClientConnection => {
+  const prototype: unknown = Object.getPrototypeOf(connection)
+  return (
+    hasFunctions(prototype, ["execute", "runWithClient"]) &&
+    Predicate.hasProperty(prototype, "execute") &&
+    prototype.execute === connection.execute &&
+    Predicate.hasProperty(connection, "pg")
+  )
+}
+
+const isPlain = (driver: unknown): driver is Driver => {
+  if (!Predicate.hasProperty(driver, "constructor") || !Predicate.hasProperty(driver, "query")) return false
+  const made = driver.constructor
+  return (
+    Predicate.hasProperty(made, "Query") &&
+    Object.hasOwn(made, "Query") &&
+    Predicate.hasProperty(made, "prototype") &&
+    Predicate.hasProperty(made.prototype, "query") &&
+    made.prototype.query === driver.query &&
+    Predicate.hasProperty(made.Query, "prototype") &&
+    hasFunctions(made.Query.prototype, ["submit", "handleCommandComplete"]) &&
+    Predicate.hasProperty(driver, "connection") &&
+    isWire(driver.connection)
+  )
 }
 
 const isWire = (value: unknown): value is Wire =>
@@ -82,11 +154,3 @@ const isWire = (value: unknown): value is Wire =>
 
 const hasFunctions = (value: unknown, names: ReadonlyArray<string>): boolean =>
   names.every((name) => Predicate.hasProperty(value, name) && Predicate.isFunction(value[name]))
-
-const isQueryClass = (value: unknown): value is QueryClass =>
-  Predicate.isFunction(value) && hasFunctions(value.prototype, ["submit", "handleCommandComplete"])
-
-const queryClass = (driver: unknown): QueryClass | undefined => {
-  const made = Predicate.hasProperty(driver, "constructor") ? driver.constructor : undefined
-  return Predicate.hasProperty(made, "Query") && isQueryClass(made.Query) ? made.Query : undefined
-}

@@ -26,14 +26,18 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     /** Quoted name of the attempts table. */
     readonly attempts: string
     readonly tables: ReadonlyArray<PgTable>
-    /** What keeps tables that exist from being used: a column that is missing, of another type, or that must be given a value. */
+    /**
+     * What keeps tables that exist from being used: a column that is missing, of another type, or that must be given a value. Which exist is
+     * noted.
+     */
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
     /** The tables that the search path does not find. */
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** The same, but those that we do without; not looked for again once that is none. */
     readonly wanted: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
-    /** The statement that looks for them, for whoever sends it together with others, and what its rows say. */
+    /** The statement that looks for them, for whoever sends it together with others. */
     readonly look: string
+    /** What its rows say. */
     readonly seen: (rows: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** Creates them, under the operations lock, inside its transaction. One that this role may not create we do without, if we can. */
     readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<void, DatabaseError>

@@ -1,12 +1,12 @@
 /**
- * What other replicas have done at each look at the markers, and from that, how soon it is worth to look again. Pure.
+ * What is done at each look at the markers, most of it by other replicas, and from that, how soon it is worth to look again. Pure.
  */
 
 /** What was seen last. */
 export interface Elsewhere {
   /** Markers, with their type of operation. */
   readonly applied: ReadonlyMap<string, string>
-  /** How many seeds of the run are among them. */
+  /** How many seeds of the run are among them, its own included. */
   readonly done: number
   /** When it was looked, in milliseconds since the epoch. */
   readonly at: number
@@ -14,7 +14,7 @@ export interface Elsewhere {
   readonly next: number
 }
 
-/** Nobody asks more often than this, nor less often, in milliseconds. */
+/** What is expected is never put sooner than this, nor later, in milliseconds. */
 const soonest = 50
 const latest = 500
 

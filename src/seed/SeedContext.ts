@@ -3,7 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Event } from "../event/Event.js"
 import { systemTenantId, systemUserId } from "../event/Event.js"
@@ -119,14 +119,14 @@ export const make = (options: {
     const transactor = Context.get(step, Transactor)
     const dispatcher = Context.get(step, WriteDispatcher)
     const directory = Context.get(step, Directory)
-    // A span that the seed has around it is not the step's.
+    /** Without the step's span: a fiber that has one of its own keeps it. */
     const services = Context.omit(Tracer.ParentSpan)(step)
     /** Where the fiber has all of it already, nothing is provided: that takes 10 µs a write. */
     const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Effect.withFiberRuntime(({ currentContext }) =>
-        hasAll(currentContext, services) ? effect : Effect.provide(effect, services)
-      )
-
+      Effect.withFiberRuntime(({ currentContext }) => {
+        const needed = Option.isSome(Context.getOption(currentContext, Tracer.ParentSpan)) ? services : step
+        return hasAll(currentContext, needed) ? effect : Effect.provide(effect, needed)
+      })
     /** Key by key, here and below: to spread a request and add to it takes 6 µs. */
     const actorOf = ({ extraRoles = [], tenantId = systemTenantId }: WriteOptions = {}): Actor => ({
       id: systemUserId,

@@ -20,7 +20,6 @@ import type { Replica } from "../operation/Replica.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import * as DryRun from "./DryRun.js"
 import type { LoadedSeed } from "./SeedCheck.js"
-import type { SeedPlan } from "./SeedPlan.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
 import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "./SeedReport.js"
 import type { SeedFailed, UnknownSeed } from "./SeedReport.js"
@@ -68,14 +67,8 @@ export interface ApplyOptions {
   readonly observer?: Observer | undefined
 }
 
-/** What there is to do. */
-export interface Planned extends SeedPlan {
-  /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
-  readonly changed: ReadonlyArray<string>
-}
-
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
+export const plan: Effect.Effect<SeedSelection.Planned, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
   Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */

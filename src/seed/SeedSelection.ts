@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Attempt } from "../operation/Attempt.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -83,17 +84,32 @@ const inspect = ({ discovery: { entries, problems }, peeked }: Peeked): Effect.E
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
 
+/** What there is to do. */
+export interface Planned extends SeedPlan {
+  /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
+  readonly changed: ReadonlyArray<string>
+}
+
 /** All seeds with their states, and the applied ones that were edited since. */
-export const look: Effect.Effect<SeedPlan & { readonly changed: ReadonlyArray<string> }, LookError, Looks> = Effect.gen(
-  function* () {
-    const found = yield* peek
-    const { lastAttempts, plan } = yield* inspect(found)
-    const log = yield* OperationLog
-    const attempts = lastAttempts.size > 0 ? lastAttempts : yield* SeedCheck.blamingTables(log.lastAttempts)
-    const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
-    const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
-    return { ...plan, changed: [...(yield* SeedChange.changed(entries, attempts.values()))] }
-  }
+export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {
+  const found = yield* peek
+  const { plan } = yield* inspect(found)
+  const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
+  const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
+  const changed = entries.length === 0 ? [] : yield* SeedChange.changed(entries, yield* attempts)
+  return { ...plan, changed: [...changed] }
+})
+
+/** A role that may read the markers only (insufficient_privilege) knows of no attempt. */
+const attempts: Effect.Effect<
+  ReadonlyArray<Attempt>,
+  DatabaseError | SeedsInconsistent,
+  OperationLog | DatabaseHealth
+> = Effect.flatMap(OperationLog, (log) => SeedCheck.blamingTables(log.attempts({}))).pipe(
+  Effect.catchIf(
+    (error) => error._tag === "DatabaseError" && Option.contains(error.code, "42501"),
+    () => Effect.succeed([])
+  )
 )
 
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */

@@ -57,7 +57,7 @@ export interface Run {
   readonly waited: Ref.Ref<boolean>
   /** The seeds of the run, in order. */
   readonly ids: ReadonlyArray<string>
-  /** What was applied when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile. */
+  /** What was seen when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile, nor too soon. */
   readonly elsewhere: Ref.Ref<Elsewhere.Elsewhere>
   readonly author: SeedAttempt.Author
   readonly services: Context.Context<Services>

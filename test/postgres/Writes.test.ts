@@ -2,13 +2,17 @@
  * What is written is data: whatever it looks like, it is stored as it is, in the database that it is meant for, and leaves the seed as it was
  * where it is refused.
  */
+import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Fiber, Layer, Predicate } from "effect"
 import { EsOps, EventStore, OperationLog, Seed, SeedContext, SeedRunner, Transactor } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
+import { Client, Pool } from "pg"
+import * as FaultProxy from "../support/FaultProxy.js"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
 
@@ -121,6 +125,60 @@ describe("a write", () => {
     }).pipe(fresh)
   )
 
+  it.effect(
+    "that is left as soon as it is sent is not cancelled before its savepoint is there, and the seed goes on",
+    () =>
+      Effect.gen(function* () {
+        const { query, url } = yield* TestDatabase
+        const texts = yield* sentByDriver
+        const { hostname, port } = new URL(url)
+        const proxy = yield* Effect.acquireRelease(
+          Effect.promise(() => FaultProxy.start({ host: hostname, port: Number(port) })),
+          ({ close }) => Effect.promise(close)
+        )
+        const through = new URL(url)
+        through.port = `${proxy.port}`
+        const pool = yield* Layer.build(Database.clientOf(through.href, { maxConnections: 2 }))
+        const early: Array<number> = []
+        const run = Effect.gen(function* () {
+          const { turn } = yield* Transactor.Transactor
+          const stopped = proxy.stopAt("before a savepoint", 0)
+          const write = yield* Effect.fork(turn(event("left")))
+          const { resume } = yield* Effect.promise(() => stopped)
+          const leaving = yield* Effect.fork(Fiber.interrupt(write))
+          // Behind whatever was asked of the pool's other connection by now.
+          yield* Effect.promise(() =>
+            Effect.runPromise(Context.get(pool, SqlClient.SqlClient).unsafe("SELECT 'behind it'"))
+          )
+          early.push(texts.filter((text) => text.includes("pg_cancel_backend")).length)
+          resume()
+          yield* Fiber.join(leaving)
+          yield* tenant("after")
+        })
+        const report = yield* Effect.provide(apply(), layerOf(Layer.succeedContext(pool), { one: seed(run) }))
+        assert.lengthOf(report.outcomes, 1)
+        assert.deepStrictEqual(early, [0])
+        const events = yield* Effect.promise(() => query("SELECT payload->>'key' AS key FROM kumiko_events"))
+        assert.deepStrictEqual(events, [{ key: "after" }])
+      }).pipe(fresh)
+  )
+
+  it.effect("goes as a text through whatever was put around the client's connection, or around its driver", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const texts: Array<string> = []
+      const around = Layer.map(Database.clientOf(url), (services) => {
+        const sql = Context.get(services, SqlClient.SqlClient)
+        const reserve = Effect.map(sql.reserve, (connection) => new Noting(connection, texts))
+        return Context.make(SqlClient.SqlClient, replaced(sql, "reserve", reserve))
+      })
+      yield* Effect.provide(apply(), layerOf(around, { a: seed(tenant("a")) }))
+      assert.isTrue(texts.some((text) => text.includes("INSERT INTO kumiko_events")))
+      yield* Effect.provide(apply(), layerOf(tagged(url), { a: seed(tenant("a")), b: seed(tenant("b")) }))
+      assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 2)
+    }).pipe(fresh)
+  )
+
   it.effect("that fails before it has asked for anything, with another inside it, leaves the seed to go on", () =>
     Effect.gen(function* () {
       const { query, url } = yield* TestDatabase
@@ -230,3 +288,78 @@ const reading = (client: Layer.Layer<SqlClient.SqlClient>, texts: Array<string>)
       })
     )
   })
+
+/** The same object with another member. */
+const replaced = <A extends object, K extends keyof A>(of: A, name: K, member: A[K]): A =>
+  new Proxy(of, { get: (target, key) => (key === name ? member : Reflect.get(target, key)) })
+
+/** A connection of an application's own class around the client's, which reads every text. */
+class Noting implements Connection {
+  readonly pg: unknown
+
+  constructor(
+    private readonly inner: Connection,
+    private readonly texts: Array<string>
+  ) {
+    this.pg = Predicate.hasProperty(inner, "pg") ? inner.pg : undefined
+  }
+
+  private noted(text: string): string {
+    this.texts.push(text.trim())
+    return text
+  }
+
+  execute(text: string, ...rest: Tail<Connection["execute"]>) {
+    return this.inner.execute(this.noted(text), ...rest)
+  }
+  executeRaw(text: string, ...rest: Tail<Connection["executeRaw"]>) {
+    return this.inner.executeRaw(this.noted(text), ...rest)
+  }
+  executeStream(text: string, ...rest: Tail<Connection["executeStream"]>) {
+    return this.inner.executeStream(this.noted(text), ...rest)
+  }
+  executeValues(text: string, ...rest: Tail<Connection["executeValues"]>) {
+    return this.inner.executeValues(this.noted(text), ...rest)
+  }
+  executeUnprepared(text: string, ...rest: Tail<Connection["executeUnprepared"]>) {
+    return this.inner.executeUnprepared(this.noted(text), ...rest)
+  }
+}
+
+type Tail<F extends (text: string, ...rest: never) => unknown> = F extends (text: string, ...rest: infer R) => unknown
+  ? R
+  : never
+
+/** A client whose driver tags every query with a comment, by a copy of what it is asked. */
+const tagged = (url: string): Layer.Layer<SqlClient.SqlClient> => {
+  const tag = (asked: unknown): unknown =>
+    Predicate.hasProperty(asked, "text") ? { ...asked, text: `/* tagged */ ${String(asked.text)}` } : asked
+  const acquire = Effect.acquireRelease(
+    Effect.sync(() => {
+      const pool = new Pool({ connectionString: url, max: 2 })
+      return pool.on("connect", (client) => {
+        const { query } = client
+        Reflect.set(client, "query", (...asked: ReadonlyArray<unknown>) => Reflect.apply(query, client, asked.map(tag)))
+      })
+    }),
+    (pool) => Effect.promise(() => pool.end())
+  )
+  return Layer.scopedContext(
+    Effect.map(PgClient.fromPool({ acquire }), (client) => Context.make(SqlClient.SqlClient, client))
+  ).pipe(Layer.provide(Reactivity.layer), Layer.orDie)
+}
+
+/** The texts that the driver is asked from here on. */
+const sentByDriver = Effect.gen(function* () {
+  const texts: Array<string> = []
+  const { query } = Client.prototype
+  const noting = function (this: Client, ...asked: ReadonlyArray<unknown>): unknown {
+    texts.push(...asked.slice(0, 1).map(String))
+    return Reflect.apply(query, this, asked)
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => Reflect.set(Client.prototype, "query", noting)),
+    () => Effect.sync(() => Reflect.set(Client.prototype, "query", query))
+  )
+  return texts
+})

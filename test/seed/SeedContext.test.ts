@@ -3,7 +3,7 @@
  */
 import { SqlClient } from "@effect/sql"
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Either, Layer, Option } from "effect"
+import { Effect, Either, Layer, Option, Tracer } from "effect"
 import { EsOps, Event, EventStore, Identity, Seed, SeedContext, SeedRunner, SeedSource } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { TestDatabase } from "../support/TestDatabase.js"
@@ -280,4 +280,32 @@ describe("SeedContext.query", () => {
       )
     )
   })
+})
+
+layer(postgres, { excludeTestServices: true })("the spans of a write", (it) => {
+  it.effect("are within the seed's own, or within the step where it is run by a fiber that has none", () =>
+    asSeed(
+      Effect.gen(function* () {
+        const parents: Array<string> = []
+        const native = yield* Effect.tracer
+        const tracer = Tracer.make({
+          context: (f, fiber) => native.context(f, fiber),
+          span: (name, parent, ...rest) => {
+            const of = Option.match(parent, {
+              onNone: () => "none",
+              onSome: (span) => ("name" in span ? span.name : "")
+            })
+            if (name === "WriteDispatcher.writeAll") parents.push(of)
+            return native.span(name, parent, ...rest)
+          }
+        })
+        const context = yield* SeedContext.SeedContext
+        const tenant = (key: string) =>
+          Effect.withTracer(context.systemWriteAs("tenant:write:create", { key, name: key }), tracer)
+        yield* Effect.withSpan(tenant("in-a-span"), "own")
+        yield* Effect.promise(() => Effect.runPromise(tenant("outside")))
+        assert.deepStrictEqual(parents, ["own", "SeedRunner.applyOne"])
+      })
+    )
+  )
 })

@@ -460,6 +460,10 @@ describe("SeedRunner.plan", () => {
         yield* write("1.mjs", `${text}// edited`)
         yield* write("2.mjs", text.replaceAll("\n", "\r\n"))
         yield* write("4.mjs", text)
+        // Another replica, which skips what is applied meanwhile.
+        const log = yield* OperationLog.OperationLog
+        const [last] = yield* log.attempts({ id: Operation.OperationId.make("1") })
+        if (last !== undefined) yield* log.record({ ...last, outcome: "skipped" })
         const { changed, seeds } = yield* SeedRunner.plan
         assert.deepStrictEqual(changed, ["1"])
         assert.deepStrictEqual(

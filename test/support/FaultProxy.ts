@@ -12,6 +12,7 @@ import { connect, createServer } from "node:net"
 const points = {
   "before the lock": { sent: "BEGIN ISOLATION LEVEL", answered: false },
   "before the body": { sent: "SAVEPOINT es_ops_step", answered: true },
+  "before a savepoint": { sent: "SAVEPOINT es_ops_1", answered: false },
   "between its writes": { sent: "INSERT INTO ledger", answered: false },
   "inside a statement": { sent: "pg_sleep", answered: false },
   "before marker and COMMIT": { sent: "COMMIT\0", answered: false },
