@@ -70,8 +70,8 @@ const fly = (
     const query = new driver.constructor.Query(text, [...params])
     let left = before.length
     let answer: Answer | undefined
-    let begun = () => {}
-    let ended = (_: Answer) => {}
+    let begun: () => void = () => undefined
+    let ended: (answer: Answer) => void = () => undefined
     sendingBefore(query, before, () => --left === 0 && begun())
     query.callback = (error, results) => {
       answer = Predicate.isNotNullable(error) ? Effect.fail(refused(error)) : Effect.succeed(lastRows(results))
