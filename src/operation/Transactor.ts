@@ -12,6 +12,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
 import * as MemoryDatabase from "./MemoryDatabase.js"
+import * as Mutex from "./Mutex.js"
 import type {
   AlreadyApplied,
   CommitLost,
@@ -182,11 +183,11 @@ const makeMemoryStep = (
   Effect.gen(function* () {
     const before = yield* Ref.make(Option.none<Context.Context<never>>())
     const sealed = yield* Ref.make(false)
-    const permit = yield* Effect.makeSemaphore(1)
+    const mutex = Mutex.make()
     const self = {}
     const alone = <A, E, R>(part: Effect.Effect<A, E, R>) =>
       Effect.flatMap(Effect.serviceOption(Turn), (turn) =>
-        Option.exists(turn, ({ over, step }) => step === self && !over) ? part : permit.withPermits(1)(part)
+        Option.exists(turn, ({ over, step }) => step === self && !over) ? part : mutex.alone(part)
       )
     const step = MemoryStep.of({
       claimed: Effect.flatMap(Ref.get(database.state), (state) => Ref.set(before, Option.some(state))),
@@ -211,7 +212,7 @@ const makeMemoryStep = (
     const claimedState = Ref.get(before)
     return {
       step,
-      seal: permit.withPermits(1)(Ref.set(sealed, true)),
+      seal: mutex.alone(Ref.set(sealed, true)),
       undo: Effect.flatMap(
         claimedState,
         Option.match({

@@ -8,6 +8,7 @@ import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
@@ -29,10 +30,14 @@ export interface Gate {
   readonly meddled: (statement: string) => TransactionControl
   /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
   readonly lastFailure: () => Option.Option<SqlError>
-  /** Whether the server may still be in a statement that was left. */
+  /** Whether the server may still be in a statement that was left, or may yet cancel what comes after it. */
   readonly isLeft: () => boolean
+  /** Waits until that is over, but not for long. */
+  readonly settled: Effect.Effect<boolean>
   /** No statement of the body from here on, and of whatever it left running. */
   readonly close: () => void
+  /** Whether that is so. */
+  readonly isClosed: () => boolean
 }
 
 /** Something that goes around an effect. */
@@ -50,8 +55,8 @@ export interface Wire {
 
 export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
   let closed = false
-  /** A statement was left while it ran: the server may still be in it. */
-  let left = false
+  /** A statement was left while it ran: the server may still be in it, and is told by another connection to cancel it. */
+  let leaving: Fiber.RuntimeFiber<unknown, unknown> | undefined
   let meddling = Option.none<TransactionControl>()
   let lastFailure = Option.none<SqlError>()
 
@@ -80,18 +85,29 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     })
   }
 
-  /** What follows on a statement that was left, such as the end of its savepoint, does not wait for it for ever. */
+  const settled = Effect.suspend(() =>
+    leaving === undefined
+      ? Effect.succeed(true)
+      : inTime(Fiber.await(leaving), cancelPatience).pipe(
+          Effect.map(() => {
+            leaving = undefined
+            return true
+          }),
+          Effect.orElseSucceed(() => false)
+        )
+  )
+
+  /** What follows on a statement that was left and does not end, such as the end of its savepoint, does not wait for it for ever. */
   const afterLeft = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    inTime(run).pipe(
-      Effect.catchTag("TimeoutException", () => {
-        closed = true
-        return refused(new StepOver())
-      }),
-      Effect.tap(() =>
-        Effect.sync(() => {
-          left = false
-        })
-      )
+    Effect.flatMap(settled, (over) =>
+      over
+        ? run
+        : inTime(run).pipe(
+            Effect.catchTag("TimeoutException", () => {
+              closed = true
+              return refused(new StepOver())
+            })
+          )
     )
 
   const pass = <A>(
@@ -108,7 +124,7 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
       const watched = abandonable(run, noteLeft)
-      return Effect.matchEffect(left ? afterLeft(watched) : watched, {
+      return Effect.matchEffect(leaving === undefined ? watched : afterLeft(watched), {
         onSuccess: (answer) => {
           noteStatus()
           return Effect.succeed(answer)
@@ -121,8 +137,8 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
       })
     })
 
-  const noteLeft = () => {
-    left = true
+  const noteLeft = (fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+    leaving = fiber
     lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
   }
 
@@ -136,10 +152,12 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     meddled,
     meddling: () => meddling,
     lastFailure: () => lastFailure,
-    isLeft: () => left,
+    isLeft: () => leaving !== undefined,
+    settled,
     close: () => {
       closed = true
     },
+    isClosed: () => closed,
     connection: (turn, isOver) => ({
       execute: (text, params, transform) => turn(pass(text, params, isOver, bare.execute(text, params, transform))),
       executeRaw: (text, params) => turn(pass(text, params, isOver, bare.executeRaw(text, params))),
@@ -168,13 +186,16 @@ export const ask = (
  * Something on the wire that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection.
  * Run on this very stack and watched, which takes a statement 1 µs; forked and joined it takes 6.
  */
-export const abandonable = <A, E>(run: Effect.Effect<A, E>, left?: () => void): Effect.Effect<A, E> =>
+export const abandonable = <A, E>(
+  run: Effect.Effect<A, E>,
+  left?: (fiber: Fiber.RuntimeFiber<A, E>) => void
+): Effect.Effect<A, E> =>
   Effect.flatMap(Effect.runtime(), (runtime) =>
     Effect.async<A, E>((resume) => {
       const fiber = Runtime.runFork(runtime)(Effect.interruptible(run), { immediate: true })
       fiber.addObserver(resume)
       return Effect.sync(() => {
-        left?.()
+        left?.(fiber)
         fiber.unsafeInterruptAsFork(fiber.id())
       })
     })
@@ -182,6 +203,12 @@ export const abandonable = <A, E>(run: Effect.Effect<A, E>, left?: () => void): 
 
 /** How long something on the wire may take behind a statement that was left. */
 const patience = "1 second"
+
+/**
+ * How long the cancelling of a statement is waited for: until then it may hit the next one (PostgreSQL manual, 54.2.8). In a pool of one there
+ * is no connection to cancel it by.
+ */
+const cancelPatience = "250 millis"
 
 /** Waits that long for `run`, wherever it stands, and then leaves it. */
 export const inTime = <A, E>(

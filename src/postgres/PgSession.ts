@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Mutex from "../operation/Mutex.js"
 import { sqlError } from "./PgGate.js"
 import { literal } from "./PgText.js"
 
@@ -46,7 +47,7 @@ const Before = Schema.Tuple(Schema.Struct({ search_path: Schema.String, role: Sc
 /** Begins a session: `values` are settings for as long as it lasts. */
 export const make = (raw: Connection, values: Readonly<Record<string, string>>): Effect.Effect<Session, SqlError> =>
   Effect.gen(function* () {
-    const permit = yield* Effect.makeSemaphore(1)
+    const { alone, scoped } = Mutex.make()
     let lock: bigint | undefined
     let over = false
     const [before] = yield* raw
@@ -87,7 +88,6 @@ export const make = (raw: Connection, values: Readonly<Record<string, string>>):
       ...guarded,
       executeStream: (text, params, transform) => Stream.fromIterableEffect(guarded.execute(text, params, transform))
     }
-    const alone = <A>(run: Effect.Effect<A, SqlError>) => permit.withPermits(1)(run)
     // A scope of a statement may be that of a stream, which is open as long as its reader takes: the turn is the statement's.
     const perStatement: Connection = {
       execute: (text, params, transform) => alone(guarded.execute(text, params, transform)),
@@ -98,10 +98,7 @@ export const make = (raw: Connection, values: Readonly<Record<string, string>>):
         Stream.fromIterableEffect(alone(guarded.execute(text, params, transform)))
     }
     const taking = (connection: Connection): Effect.Effect<Connection, SqlError, Scope.Scope> =>
-      unlessOverScoped(
-        () => over,
-        Effect.acquireRelease(Effect.as(Effect.interruptible(permit.take(1)), connection), () => permit.release(1))
-      )
+      unlessOverScoped(() => over, Effect.as(Effect.interruptible(scoped), connection))
 
     const settle = Effect.asVoid(
       raw.executeRaw(

@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import * as Mutex from "../operation/Mutex.js"
 import type { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
 import { CommitLost, CommitRefused, SwallowedSqlError, TransactionControl } from "../operation/OperationError.js"
 import { Turn } from "../operation/Transactor.js"
@@ -102,7 +103,7 @@ const neverEnded = new CommitRefused({
 
 /** A step over one connection, whose transaction `begin` begins with the first statement; `begun` is told what was answered to it. */
 export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.Results) => void): Step => {
-  const permit = Effect.unsafeMakeSemaphore(1)
+  const mutex = Mutex.make()
   const batch = PgBatch.make(wire, begin, begun)
   const raw = batch.connection
   const gate = PgGate.make(batch)
@@ -137,26 +138,26 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   })
 
   /** A turn that the body left running is waited for, within bounds. */
-  const seal: Effect.Effect<void, CloseError> = Effect.suspend(() =>
-    state !== "open"
-      ? Effect.void
-      : Effect.flatMap(permit.withPermitsIfAvailable(1)(ended), (done) =>
-          Option.isSome(done) ? Effect.void : sealLater
-        )
-  )
+  const seal: Effect.Effect<void, CloseError> = Effect.suspend(() => {
+    if (state !== "open") return Effect.void
+    return mutex.isFree() ? ended : sealLater
+  })
 
-  const sealLater = Effect.interruptible(permit.take(1)).pipe(
+  const sealLater = Effect.interruptible(mutex.alone(ended)).pipe(
     Effect.disconnect,
     Effect.interruptible,
-    Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded }),
-    Effect.zipRight(Effect.ensuring(ended, permit.release(1)))
+    Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded })
   )
+
+  /** Behind a statement of the body that was left. */
+  const afterLeft = <A, E>(effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => (gate.isLeft() ? Effect.zipRight(gate.settled, Effect.suspend(effect)) : effect()))
 
   /**
    * In one message: search path and role as the step began with them; then deferred constraints, then the guard; then marker and attempt, and
    * COMMIT. One round trip of 0.08 ms in place of four.
    */
-  const commit = Effect.suspend((): Effect.Effect<void, CommitError> => {
+  const commit = afterLeft((): Effect.Effect<void, CommitError> => {
     const before = wasOpened ? `${guard.back()}; SET CONSTRAINTS ALL IMMEDIATE; ${guard.close}; ` : ""
     const after = Option.match(closing, { onNone: () => "", onSome: ({ text }) => `${text}; ` })
     state = "committing"
@@ -215,9 +216,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   const alone: PgGate.Around = (effect) =>
     Effect.withFiberRuntime((fiber) => {
       const turn = Context.getOption(fiber.currentContext, Turn)
-      return Option.isSome(turn) && turn.value.step === self && !turn.value.over
-        ? effect
-        : permit.withPermits(1)(effect)
+      return Option.isSome(turn) && turn.value.step === self && !turn.value.over ? effect : mutex.alone(effect)
     })
 
   const outerStep = PgStep.of({
@@ -262,11 +261,11 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
     commit,
     undo: Effect.zipRight(
       Effect.when(Effect.ignore(backPastGuard), () => state === "committing" && guarded),
-      Effect.suspend(() =>
+      afterLeft(() =>
         Effect.asVoid(batch.undo(`ROLLBACK TO SAVEPOINT es_ops_step${guarded ? `; ${guard.close}` : ""}`))
       )
     ),
-    rollback: Effect.asVoid(batch.undo("ROLLBACK")),
+    rollback: afterLeft(() => Effect.asVoid(batch.undo("ROLLBACK"))),
     meddling: gate.meddling,
     end: Effect.sync(gate.close)
   }

@@ -58,7 +58,9 @@ const inSavepoint = Effect.fnUntraced(function* <A, E, R>(
   const inner = gate.connection(identity, () => turn.over)
   const exit = yield* Effect.exit(within(inner, turn)(part))
   turn.over = true
-  if (batch.forget(begin)) return yield* exit
+  if (gate.isLeft()) yield* gate.settled
+  // Nothing was sent; or the step is over meanwhile, and is undone as a whole.
+  if (batch.forget(begin) || gate.isClosed()) return yield* exit
   if (Exit.isSuccess(exit) && options.keep !== false) {
     const release = `RELEASE SAVEPOINT ${name}`
     // Goes with the next text; but the end of a transaction that takes nothing any more is this part's own failure.

@@ -8,9 +8,10 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
-import { Context, Effect, Fiber, Layer, Predicate } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Predicate } from "effect"
 import { EsOps, EventStore, OperationLog, Seed, SeedContext, SeedRunner, Transactor } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
+import { setImmediate } from "node:timers/promises"
 import { Client, Pool } from "pg"
 import * as FaultProxy from "../support/FaultProxy.js"
 import * as Database from "../support/TestDatabase.js"
@@ -190,6 +191,86 @@ describe("a write", () => {
       })
       yield* Effect.provide(apply(), layerOf(Database.clientOf(url), { one: seed(run) }))
       assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 1)
+    }).pipe(fresh)
+  )
+})
+
+describe("writes that a seed does not wait for", () => {
+  const outcomes = "SELECT outcome FROM es_ops_attempts ORDER BY id"
+  const stored = `SELECT count(*)::int AS events, (SELECT count(*)::int FROM read_tenants) AS rows FROM kumiko_events`
+  const endless = Effect.forever(Effect.suspend(() => tenant(randomUUID())))
+
+  /** Applies a seed that does this; gives how that ended, and what is there. */
+  const ended = <E>(run: Effect.Effect<unknown, E, SeedContext.SeedContext>) =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const exit = yield* Effect.exit(Effect.provide(apply(), layerOf(Database.clientOf(url), { one: seed(run) })))
+      const [found] = yield* Effect.promise(() => query(stored))
+      return { exit, found, attempts: yield* Effect.promise(() => query(outcomes)) }
+    })
+
+  it.live("leave it to go on when they are left in the middle, again and again", () =>
+    Effect.gen(function* () {
+      const left = Effect.forEach(
+        Array.from({ length: 600 }, (_, n) => n),
+        (n) => Effect.timeoutOption(tenant(`left-${n}`), (n % 30) * 0.2)
+      )
+      const { attempts, exit, found } = yield* ended(Effect.zipRight(left, tenant("after")))
+      assert.isTrue(Exit.isSuccess(exit), String(exit))
+      assert.strictEqual(found?.events, found?.rows)
+      assert.deepStrictEqual(attempts, [{ outcome: "applied" }])
+    }).pipe(fresh)
+  )
+
+  it.live("end with it, if they would go on for ever", () =>
+    Effect.gen(function* () {
+      const { attempts, exit, found } = yield* ended(Effect.zipRight(Effect.fork(endless), tenant("after")))
+      assert.isTrue(Exit.isSuccess(exit), String(exit))
+      assert.strictEqual(found?.events, found?.rows)
+      assert.deepStrictEqual(attempts, [{ outcome: "applied" }])
+    }).pipe(fresh)
+  )
+
+  it.live("are undone with it when it fails, wherever they are, and its attempt is recorded", () =>
+    Effect.gen(function* () {
+      const turns = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20]
+      for (const [times, turn] of turns.entries()) {
+        const underWay = yield* Deferred.make<void>()
+        const writing = Effect.forever(
+          Effect.tap(
+            Effect.suspend(() => tenant(randomUUID())),
+            Deferred.succeed(underWay, undefined)
+          )
+        )
+        const failing = Effect.fork(writing).pipe(
+          Effect.zipRight(Deferred.await(underWay)),
+          // So many turns of the event loop later.
+          Effect.zipRight(
+            Effect.repeatN(
+              Effect.promise(() => setImmediate()),
+              turn
+            )
+          ),
+          Effect.zipRight(Effect.fail("no"))
+        )
+        const { attempts, exit, found } = yield* ended(failing)
+        assert.isTrue(Exit.isFailure(exit))
+        assert.deepStrictEqual(found, { events: 0, rows: 0 })
+        assert.deepStrictEqual(
+          attempts,
+          Array.from({ length: times + 1 }, () => ({ outcome: "failed" }))
+        )
+      }
+    }).pipe(fresh)
+  )
+
+  it.live("take turns in a time that grows as they do, and no faster", () =>
+    Effect.gen(function* () {
+      const keys = Array.from({ length: 2_000 }, (_, n) => `tenant-${n}`)
+      const { found } = yield* ended(
+        Effect.forEach(keys, (key) => tenant(key), { concurrency: "unbounded", discard: true })
+      )
+      assert.deepStrictEqual(found, { events: 2_000, rows: 2_000 })
     }).pipe(fresh)
   )
 })

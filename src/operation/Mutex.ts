@@ -1,0 +1,67 @@
+/**
+ * One at a time, in the order in which they came; whoever waits can leave. A semaphore of Effect with one permit wakes everybody who waits for it
+ * each time: 2,000 writes of one seed at once took 45 s, and whoever came last could wait for ever.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** A mutex. */
+export interface Mutex {
+  /** Runs an effect alone. */
+  readonly alone: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Alone until the scope is closed. */
+  readonly scoped: Effect.Effect<void, never, Scope.Scope>
+  /** Whether nobody is alone, hence nobody waits. */
+  readonly isFree: () => boolean
+}
+
+interface Waiter {
+  /** Whether it is its turn, which it has to give on, also if it leaves at this very moment. */
+  called: boolean
+  call: () => void
+}
+
+/** A mutex that is free. */
+export const make = (): Mutex => {
+  let free = true
+  const waiting = new Set<Waiter>()
+
+  const next = Effect.sync(() => {
+    const [first] = waiting
+    if (first === undefined) free = true
+    else {
+      waiting.delete(first)
+      first.called = true
+      first.call()
+    }
+  })
+
+  const called = (waiter: Waiter): Effect.Effect<void> =>
+    Effect.async((resume) => {
+      waiter.call = () => resume(Effect.void)
+      waiting.add(waiter)
+      return Effect.sync(() => waiting.delete(waiter))
+    })
+
+  /** Waits by `restore`, for whoever gives the turn on with `next`. */
+  const enter = (restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> => {
+    if (free) {
+      free = false
+      return Effect.void
+    }
+    const waiter: Waiter = { called: false, call: () => undefined }
+    return Effect.onError(restore(called(waiter)), () => (waiter.called ? next : Effect.void))
+  }
+
+  return {
+    isFree: () => free,
+    alone: (effect) =>
+      Effect.uninterruptibleMask((restore) => Effect.zipRight(enter(restore), Effect.ensuring(restore(effect), next))),
+    scoped: Effect.uninterruptibleMask((restore) =>
+      Effect.zipRight(
+        enter(restore),
+        Effect.addFinalizer(() => next)
+      )
+    )
+  }
+}
