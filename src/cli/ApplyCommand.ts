@@ -159,7 +159,7 @@ const interrupted = ({ outcomes, planned, running, undone }: Seen, dryRun: boole
   return {
     _tag: "Interrupted",
     id: running,
-    message: `interrupted: ${parts.join("; ")}. es-ops seed:apply goes on where it stopped`
+    message: `interrupted: ${parts.join("; ")}. es-ops seed:apply ${undone || Option.isNone(running) ? "goes on where it stopped" : "says how to go on"}`
   }
 }
 

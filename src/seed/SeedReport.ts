@@ -81,7 +81,7 @@ export class SeedInterrupted extends Schema.TaggedError<SeedInterrupted>()("Seed
   at: Schema.String
 }) {
   override get message(): string {
-    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then es-ops seed:apply --retry ${this.id} runs it again, and es-ops seed:mark ${this.id} does not`
+    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then es-ops seed:apply --retry ${this.id} runs it again, and es-ops seed:mark ${this.id} --reason <text> records it without running it`
   }
 }
 
