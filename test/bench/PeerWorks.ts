@@ -128,7 +128,7 @@ const compared = (world: World, peer: (url: string) => Promise<Peer>, idle: bool
         if (rows[0]?.n !== count) throw new Error(`there are ${rows[0]?.n} rows`)
       },
       prepare: () => bare.query(idle ? "SELECT 1" : `TRUNCATE bench; ${tool.forget}`),
-      repeat: idle ? 20 : 1
+      repeat: idle ? 100 : 1
     }
     return { run, close: tool.close }
   }
