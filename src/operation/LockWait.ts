@@ -14,10 +14,10 @@ import { LockHeld, LockTimeout } from "./OperationError.js"
 const patient = Duration.seconds(5)
 
 /** Whoever waits longer asks about this often in the end. */
-const longest = "500 millis"
+export const longest: Duration.Duration = Duration.millis(500)
 
 /** When to ask first where nothing is known of whoever is at work. */
-const soon = Duration.millis(50)
+export const soonest: Duration.Duration = Duration.millis(50)
 
 /**
  * After `first` or a little later, as what is expected then is not there before; then twice as long each time. Jittered, so that replicas do
@@ -50,7 +50,7 @@ export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  expected = soon
+  expected = soonest
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.catchIf(attempt, isLockHeld, (held) => {
     let found = Option.some(held)
@@ -84,7 +84,7 @@ const again = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
-    const first = Duration.greaterThan(lockTimeout, patient) ? expected : soon
+    const first = Duration.greaterThan(lockTimeout, patient) ? expected : soonest
     const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : within(polling(first), lockTimeout)
     return yield* attempt.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),

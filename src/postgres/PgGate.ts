@@ -55,8 +55,8 @@ export interface Wire {
 
 export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
   let closed = false
-  /** A statement was left while it ran: the server may still be in it, and is told by another connection to cancel it. */
-  let leaving: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  /** Statements that were left while they ran: the server may still be in one, and is told by another connection to cancel it. */
+  const leaving = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let meddling = Option.none<TransactionControl>()
   let lastFailure = Option.none<SqlError>()
 
@@ -86,13 +86,10 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
   }
 
   const settled = Effect.suspend(() =>
-    leaving === undefined
+    leaving.size === 0
       ? Effect.succeed(true)
-      : inTime(Fiber.await(leaving), cancelPatience).pipe(
-          Effect.map(() => {
-            leaving = undefined
-            return true
-          }),
+      : inTime(Fiber.awaitAll(leaving), cancelPatience).pipe(
+          Effect.as(true),
           Effect.orElseSucceed(() => false)
         )
   )
@@ -124,7 +121,7 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
       const watched = abandonable(run, noteLeft)
-      return Effect.matchEffect(leaving === undefined ? watched : afterLeft(watched), {
+      return Effect.matchEffect(leaving.size === 0 ? watched : afterLeft(watched), {
         onSuccess: (answer) => {
           noteStatus()
           return Effect.succeed(answer)
@@ -138,7 +135,8 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     })
 
   const noteLeft = (fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
-    leaving = fiber
+    leaving.add(fiber)
+    fiber.addObserver(() => leaving.delete(fiber))
     lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
   }
 
@@ -152,7 +150,7 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     meddled,
     meddling: () => meddling,
     lastFailure: () => lastFailure,
-    isLeft: () => leaving !== undefined,
+    isLeft: () => leaving.size > 0,
     settled,
     close: () => {
       closed = true

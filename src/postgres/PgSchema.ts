@@ -15,8 +15,8 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { databaseError, sqlState } from "./PgError.js"
 import { decodeRows, PgSql, rows } from "./PgSql.js"
 import type { PgTable } from "./PgTable.js"
-import { literal } from "./PgText.js"
 import * as Tables from "./PgTable.js"
+import { literal } from "./PgText.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
   PgSchema,

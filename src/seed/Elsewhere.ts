@@ -1,6 +1,8 @@
 /**
  * What is done at each look at the markers, most of it by other replicas, and from that, how soon it is worth to look again. Pure.
  */
+import * as Duration from "effect/Duration"
+import * as LockWait from "../operation/LockWait.js"
 
 /** What was seen last. */
 export interface Elsewhere {
@@ -10,13 +12,12 @@ export interface Elsewhere {
   readonly done: number
   /** When it was looked, in milliseconds since the epoch. */
   readonly at: number
-  /** Milliseconds after which everything may be done, within `soonest` and `latest`. */
+  /** Milliseconds after which everything may be done; not sooner and not later than the lock is asked for. */
   readonly next: number
 }
 
-/** What is expected is never put sooner than this, nor later, in milliseconds. */
-const soonest = 50
-const latest = 500
+const soonest = Duration.toMillis(LockWait.soonest)
+const latest = Duration.toMillis(LockWait.longest)
 
 /** Nothing was seen yet. */
 export const unseen = (at: number): Elsewhere => ({ applied: new Map(), done: 0, at, next: soonest })
