@@ -4,7 +4,6 @@
 import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
 import { Context, Effect, Fiber, Layer } from "effect"
 import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
 import { execFile } from "node:child_process"
@@ -12,6 +11,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { fresh, replaced, seed, tenant } from "../support/Applying.js"
 import * as CountingProxy from "../support/CountingProxy.js"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
@@ -36,18 +36,11 @@ const counting = Effect.gen(function* () {
   return applied
 })
 
-const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
-
 const statement = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`)
-
-const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
 
 /** Seeds of these names that are the same. */
 const named = <S>(names: string, made: (name: string) => S): Readonly<Record<string, S>> =>
   Object.fromEntries([...names].map((name) => [name, made(name)]))
-
-const fresh = <A, E>(test: Effect.Effect<A, E, TestDatabase | Scope.Scope>) =>
-  test.pipe(Effect.scoped, Effect.provide(Database.layer))
 
 describe("the wire", () => {
   it.effect("carries one question of an idle boot, which imports no seed and reads no file", () =>
@@ -100,7 +93,7 @@ describe("the wire", () => {
         const applied = yield* counting
         yield* applied({ a: seed(tenant("a")) })
         const one = yield* applied({ a: seed(tenant("a")), b: seed(tenant("b")) })
-        const more = seed(Effect.forEach([..."cdefgh"], tenant))
+        const more = seed(Effect.forEach([..."cdefgh"], (key) => tenant(key)))
         const six = yield* applied({ a: seed(tenant("a")), b: seed(tenant("b")), c: more })
         assert.strictEqual(six.roundTrips - one.roundTrips, 5 * 2)
         assert.strictEqual(six.statements - one.statements, 5 * 4)
@@ -171,7 +164,3 @@ const stoppedInClaim = (url: string): Layer.Layer<SqlClient.SqlClient> =>
       )
     return Context.make(SqlClient.SqlClient, replaced(client, "reserve", Effect.map(client.reserve, stopped)))
   })
-
-/** The same object with another member. */
-const replaced = <A extends object, K extends keyof A>(of: A, name: K, member: A[K]): A =>
-  new Proxy(of, { get: (target, key) => (key === name ? member : Reflect.get(target, key)) })
