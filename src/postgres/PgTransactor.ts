@@ -54,6 +54,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
           set = undefined
       })
 
+    /** Made once, as every generator of a step is: made in each, it gets a hidden class in old space, which keeps all that it closes over. */
     const runBy = Effect.fnUntraced(function* <A, E, R>(
       restore: PgGate.Around,
       body: Effect.Effect<A, E, R>,

@@ -128,10 +128,10 @@ export const make = (options: {
         return hasAll(currentContext, needed) ? effect : Effect.provide(effect, needed)
       })
     /** Key by key, here and below: to spread a request and add to it takes 6 µs. */
-    const actorOf = ({ extraRoles = [], tenantId = systemTenantId }: WriteOptions = {}): Actor => ({
+    const actorOf = (write: WriteOptions = {}): Actor => ({
       id: systemUserId,
-      tenantId: tenantId.toLowerCase(),
-      roles: ["system", ...extraRoles]
+      tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
+      roles: ["system", ...(write.extraRoles ?? [])]
     })
     const { correlationId, operationId } = options
 
