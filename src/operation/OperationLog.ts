@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
-import { order } from "./Operation.js"
+import { order, seedMigration } from "./Operation.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { CommitRefused, DatabaseError, SwallowedSqlError, TransactionControl } from "./OperationError.js"
 import { AlreadyApplied, outsideStep } from "./OperationError.js"
@@ -24,8 +24,10 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   {
     /** Ids of everything applied, with the type of operation; empty where there is no marker table. Takes no lock. */
     readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
-    /** The same, read but not taken apart yet: for whoever most often finds what they expect. */
-    readonly peek: Effect.Effect<Peek, DatabaseError>
+    /** What is applied beside what is listed, which runs meanwhile: for whoever most often finds that they are the same. Takes no lock. */
+    readonly compare: <A extends Listed, R>(
+      listing: Effect.Effect<A, never, R>
+    ) => Effect.Effect<Compared<A>, DatabaseError, R>
     /** All markers, in the order of their ids. */
     readonly markers: Effect.Effect<ReadonlyArray<Marker>, DatabaseError>
     /** Attempts, newest first; empty where there is no attempts table. `after`: only those with a higher id. */
@@ -63,10 +65,16 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   }
 >() {}
 
-/** What is applied, as it was read. */
-export interface Peek {
-  /** Whether exactly these ids are applied, all as this type. False is no answer: look at `applied` then. */
-  readonly isExactly: (operationType: string, ids: ReadonlyArray<string>) => boolean
+/** Ids of seeds, in any order. */
+export interface Listed {
+  readonly ids: ReadonlyArray<string>
+}
+
+/** What is applied, beside what is listed. */
+export interface Compared<A> {
+  readonly listing: A
+  /** Whether exactly those ids are applied, all of seeds. False is no answer: look at `applied` then. */
+  readonly isExactly: boolean
   readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
 }
 
@@ -92,11 +100,12 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
     )
     return OperationLog.of({
       applied,
-      peek: Effect.map(applied, (found) => ({
-        isExactly: (operationType, ids) =>
-          ids.length === found.size && ids.every((id) => found.get(id) === operationType),
-        applied: Effect.succeed(found)
-      })),
+      compare: (listing) =>
+        Effect.zipWith(listing, applied, (listed, found) => ({
+          listing: listed,
+          isExactly: listed.ids.length === found.size && listed.ids.every((id) => found.get(id) === seedMigration),
+          applied: Effect.succeed(found)
+        })),
       markers: Effect.map(log.get, ({ markers }) => markers.toSorted((a, b) => order(a.id, b.id))),
       attempts: ({ after = 0, id }) =>
         Effect.map(attempts, (all) => all.filter((a) => a.id > after && (id === undefined || a.operationId === id))),

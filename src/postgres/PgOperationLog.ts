@@ -18,10 +18,16 @@ import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
 import { attemptInsert, attemptUpdate, markerInsert } from "./PgLogText.js"
 import * as PgPeek from "./PgPeek.js"
 import { PgSchema } from "./PgSchema.js"
-import { alone, askAlone, over, PgSql, rows } from "./PgSql.js"
+import { alone, askAlone, decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 import { literal } from "./PgText.js"
+
+const decodeBrief = decodeRows("reading the markers", PgPeek.Row)
+
+/** undefined_table: nothing was ever applied here. */
+const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
+  Option.contains(sqlState(error), "42P01") ? Effect.succeed([]) : Effect.fail(error)
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
 
@@ -43,21 +49,11 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
   /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
   const read =
     <A, I>(table: string, action: string, row: Schema.Schema<A, I>) =>
-    (
-      statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>,
-      outsideStep = alone(sql)(statement)
-    ): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
+    (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
       Effect.flatMap(
         Effect.serviceOption(PgStep),
         Option.match({
-          onNone: () =>
-            outsideStep.pipe(
-              // undefined_table: nothing was ever applied here.
-              Effect.catchIf(
-                (error) => Option.contains(sqlState(error), "42P01"),
-                () => Effect.succeed([])
-              )
-            ),
+          onNone: () => Effect.catchAll(alone(sql)(statement), noneIfMissing),
           onSome: (step) =>
             over(step.raw)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
         })
@@ -115,20 +111,38 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
   )
 
-  const peeked = PgPeek.text(schema.markers)
-  const peek: OperationLog["Type"]["peek"] = Effect.map(
-    read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(peeked), askAlone(sql, peeked)),
-    ([found = PgPeek.none]) => ({
-      isExactly: (operationType, ids) => operationType === seedMigration && PgPeek.isExactly(found, ids),
-      applied: Effect.suspend(() =>
-        Option.match(PgPeek.takenApart(found), { onNone: () => appliedRows, onSome: Effect.succeed })
-      )
+  const markersOf = (found: typeof PgPeek.Row.Type) =>
+    Option.match(PgPeek.idsOf(found), {
+      onNone: () => appliedRows,
+      onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, seedMigration])))
     })
+
+  const applied = Effect.flatMap(
+    read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(PgPeek.text(schema.markers))),
+    ([found = PgPeek.none]) => markersOf(found)
   )
 
+  const brief = PgPeek.brief(schema.markers)
+  /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else. */
+  const compare: OperationLog["Type"]["compare"] = (listing) =>
+    askAlone(
+      sql,
+      (connection) => Effect.catchAll(connection.execute(brief, [], undefined), noneIfMissing),
+      Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
+    ).pipe(
+      Effect.mapError(databaseError("reading the markers")),
+      Effect.flatMap(([answer, { expected, listed }]) =>
+        Effect.map(decodeBrief(answer), ([found = PgPeek.none]) => ({
+          listing: listed,
+          isExactly: Option.exists(expected, (row) => PgPeek.isSame(row, found)),
+          applied: PgPeek.isWhole(found) ? markersOf(found) : applied
+        }))
+      )
+    )
+
   return OperationLog.of({
-    applied: Effect.flatMap(peek, ({ applied }) => applied),
-    peek,
+    applied,
+    compare,
     markers: Effect.map(
       sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
         ORDER BY id COLLATE "C"`.pipe(read(schema.markers, "reading the markers", MarkerRow)),

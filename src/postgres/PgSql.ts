@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -118,9 +119,19 @@ export const alone =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     borrowing(sql, (connection) => over(connection)(effect))
 
-/** Rows of one statement that has its values in its text, in the same way: an idle boot has no other, and by that of `sql` it took 150 µs more. */
-export const askAlone = (sql: PgSql["Type"], text: string): Effect.Effect<ReadonlyArray<unknown>, SqlError> =>
-  borrowing(sql, (connection) => connection.execute(text, [], undefined))
+/**
+ * What is asked on a connection of its own in the same way, and what `meanwhile` answers with, which runs while the server works: it begins
+ * when the question is sent.
+ */
+export const askAlone = <A, B, R, R2>(
+  sql: PgSql["Type"],
+  ask: (connection: Connection) => Effect.Effect<A, SqlError, R>,
+  meanwhile: Effect.Effect<B, never, R2>
+): Effect.Effect<readonly [answer: A, meanwhile: B], SqlError, R | R2> =>
+  Effect.flatMap(
+    borrowing(sql, (connection) => Effect.zip(Effect.fork(meanwhile), ask(connection))),
+    ([fiber, answer]) => Effect.map(Fiber.join(fiber), (other) => [answer, other] as const)
+  )
 
 const borrowing = <A, E, R>(
   sql: PgSql["Type"],

@@ -2,7 +2,6 @@
  * What there is to do: what is there and what is recorded, loaded, checked and planned; and which of it a run is asked for.
  */
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../event/WriteDispatcher.js"
 import type { Attempt } from "../operation/Attempt.js"
@@ -10,7 +9,6 @@ import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import { seedMigration } from "../operation/Operation.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import * as SeedChange from "./SeedChange.js"
 import * as SeedCheck from "./SeedCheck.js"
@@ -36,30 +34,29 @@ type LookError = SeedsInconsistent | DatabaseError | ConfigError
 
 type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
 
-/**
- * What is there, and what is recorded: read without the lock, the file system and the database at once. Forked and joined, as `Effect.all` of
- * two takes 90 µs more.
- */
-const peek = Effect.gen(function* () {
+/** What is there, and what is recorded: read without the lock, the file system and the database at once. */
+const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const discover = Effect.tap(source.discover, ({ warnings }) =>
-    warnings.length === 0
-      ? Effect.void
-      : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const listing = Effect.map(
+    Effect.tap(source.discover, ({ warnings }) =>
+      warnings.length === 0
+        ? Effect.void
+        : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    ),
+    (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
   )
-  const discovering = yield* Effect.fork(discover)
-  const peeked = yield* SeedCheck.blamingTables(log.peek)
-  return { discovery: yield* Fiber.join(discovering), peeked }
+  return yield* SeedCheck.blamingTables(log.compare(listing))
 })
 
-type Peeked = Effect.Effect.Success<typeof peek>
+type Compared = Effect.Effect.Success<typeof compare>
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({ discovery: { entries, problems }, peeked }: Peeked): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({ applied: reading, listing: { discovery } }: Compared): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    const applied = yield* peeked.applied
+    const { entries, problems } = discovery
+    const applied = yield* reading
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
@@ -92,10 +89,10 @@ export interface Planned extends SeedPlan {
 
 /** All seeds with their states, and the applied ones that were edited since. */
 export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {
-  const found = yield* peek
+  const found = yield* compare
   const { plan } = yield* inspect(found)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
-  const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
+  const entries = found.listing.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* SeedChange.changed(entries, yield* attempts)
   return { ...plan, changed: [...changed] }
 })
@@ -114,9 +111,9 @@ const attempts: Effect.Effect<
 
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
-  const found = yield* peek
-  const { discovery, peeked } = found
-  if (peeked.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))) {
+  const found = yield* compare
+  const { discovery } = found.listing
+  if (found.isExactly) {
     // Markers are of different ids, hence those that are the same as theirs are too.
     if (discovery.ids === undefined) yield* refuse(discovery.problems)
     return { seeds: [], halfDone: new Set(), lastAttempts: new Map() }

@@ -1,60 +1,60 @@
 /**
- * Many markers in one text: what is told apart, and what has to be read in another way.
+ * Many markers in one text, or in its digest: what is told apart, and what has to be read in another way.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck, Option } from "effect"
+import { Operation } from "effect-es-ops"
+import { createHash } from "node:crypto"
 import * as PgPeek from "../../src/postgres/PgPeek.js"
 
-const seed = "seed-migration"
-
-/** The row that the server gives of these markers. */
-const rowOf = (markers: ReadonlyArray<readonly [string, string]>): typeof PgPeek.Row.Type => ({
-  ids: markers.map(([id, type]) => (type === seed ? id : `${id}\u001e${type}`)).join("\u001f"),
-  count: markers.length,
-  others: markers.filter(([, type]) => type !== seed).length
+/** The row that the server gives of seeds with these ids, and of so many markers of another type. */
+const rowOf = (ids: ReadonlyArray<string>, others = 0): typeof PgPeek.Row.Type => ({
+  ids: ids.join("\u001f"),
+  count: ids.length,
+  others
 })
 
-const id = FastCheck.oneof(FastCheck.string(), FastCheck.constantFrom("a", "a\u001fb", "a\u001eb", "\u001f", ""))
-const markers = FastCheck.uniqueArray(FastCheck.tuple(id, FastCheck.constantFrom(seed, "event-replay")), {
-  selector: ([name]) => name
-})
+const id = FastCheck.oneof(FastCheck.string(), FastCheck.constantFrom("a", "a\u001fb", "b", "\u001f", ""))
+const ids = FastCheck.uniqueArray(id).map((some) => some.toSorted(Operation.order))
+const many = Array.from({ length: 1001 }, (_, n) => `${n}`.padStart(4, "0"))
 
 describe("PgPeek", () => {
   it("takes apart what it can, and never into other markers", () => {
     FastCheck.assert(
-      FastCheck.property(markers, (given) => {
-        const row = rowOf(given)
-        const found = PgPeek.takenApart(row)
-        if (Option.isSome(found)) assert.deepStrictEqual(found.value, new Map(given))
-        else assert.isTrue(["\u001e", "\u001f"].some((separator) => row.ids.includes(separator)))
+      FastCheck.property(ids, (given) => {
+        const found = PgPeek.idsOf(rowOf(given))
+        if (Option.isSome(found)) assert.deepStrictEqual(found.value, given)
+        else assert.isTrue(given.some((name) => name.includes("\u001f")))
       })
     )
   })
 
-  it("knows the seeds that are applied, in their order, from any others", () => {
+  it("knows the seeds that were applied in their order from any others", () => {
     FastCheck.assert(
-      FastCheck.property(markers, markers, (given, others) => {
-        const [ids, other] = [given, others].map((all) => all.map(([name]) => name))
-        const same = JSON.stringify(ids) === JSON.stringify(other)
-        const row = rowOf(given.map(([name]) => [name, seed]))
-        const plain = ids?.every((name) => !name.includes("\u001f")) === true
-        assert.strictEqual(PgPeek.isExactly(row, ids ?? []), plain)
-        if (!same) assert.isFalse(PgPeek.isExactly(row, other ?? []))
+      FastCheck.property(ids, ids, (given, other) => {
+        const isSame = (expected: ReadonlyArray<string>) =>
+          Option.exists(PgPeek.briefOf(expected), (row) => PgPeek.isSame(row, rowOf(given)))
+        assert.strictEqual(isSame(given), !given.some((name) => name.includes("\u001f")))
+        assert.strictEqual(isSame(given.toReversed()), isSame(given))
+        if (JSON.stringify(given) !== JSON.stringify(other)) assert.isFalse(isSame(other))
       })
     )
+  })
+
+  it("tells many by the digest of their text", () => {
+    const brief = Option.getOrThrow(PgPeek.briefOf(many))
+    const digest = createHash("sha256").update(many.join("\u001f")).digest("hex")
+    assert.deepStrictEqual(brief, { ids: digest, count: 1001, others: 0 })
+    assert.isFalse(PgPeek.isWhole(brief))
+    assert.isTrue(PgPeek.isWhole(Option.getOrThrow(PgPeek.briefOf(many.slice(1)))))
   })
 
   it("is no answer where there is another kind of operation", () => {
-    assert.isFalse(
-      PgPeek.isExactly(
-        rowOf([
-          ["a", seed],
-          ["b", "event-replay"]
-        ]),
-        ["a", "b"]
-      )
-    )
-    assert.isTrue(PgPeek.isExactly(PgPeek.none, []))
-    assert.isFalse(PgPeek.isExactly(PgPeek.none, [""]))
+    const expected = Option.getOrThrow(PgPeek.briefOf(["a", "b"]))
+    assert.isTrue(PgPeek.isSame(expected, rowOf(["a", "b"])))
+    assert.isFalse(PgPeek.isSame(expected, rowOf(["a", "b"], 1)))
+    assert.isTrue(Option.isNone(PgPeek.idsOf(rowOf(["a", "b"], 1))))
+    assert.isFalse(Option.exists(PgPeek.briefOf([""]), (row) => PgPeek.isSame(row, PgPeek.none)))
+    assert.isTrue(Option.exists(PgPeek.briefOf([]), (row) => PgPeek.isSame(row, PgPeek.none)))
   })
 })

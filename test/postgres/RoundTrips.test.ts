@@ -60,6 +60,27 @@ describe("the wire", () => {
     }).pipe(fresh)
   )
 
+  it.effect("carries one question of an idle boot with many seeds too, the ids only where they are not the same", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      const applied = yield* counting
+      yield* applied({ "0000": seed(statement) })
+      yield* Effect.promise(() =>
+        query(`INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by)
+          SELECT lpad(n::text, 4, '0'), 'seed-migration', 1, 'boot' FROM generate_series(1, 1000) AS n`)
+      )
+      // Numbers come first in an object, whatever stands where.
+      const ids = Array.from({ length: 1001 }, (_, n) => `${n}`.padStart(4, "0"))
+      const seeds = (names: ReadonlyArray<string>) => Object.fromEntries(names.map((name) => [name, seed(statement)]))
+      const nothing = { statements: 1, connections: 0, applied: 0 }
+      assert.deepStrictEqual(yield* applied(seeds(ids)), { ...nothing, roundTrips: 1 })
+      // An orphan is nothing to do either.
+      assert.deepStrictEqual(yield* applied(seeds(ids.slice(1))), { ...nothing, roundTrips: 2, statements: 2 })
+      assert.strictEqual((yield* applied(seeds([...ids, "1001"]))).applied, 1)
+      assert.strictEqual((yield* applied(seeds([...ids, "1001"]))).roundTrips, 1)
+    }).pipe(fresh)
+  )
+
   it.effect("carries one message for all the tables of a first start", () =>
     Effect.gen(function* () {
       const applied = yield* counting

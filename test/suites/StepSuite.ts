@@ -132,6 +132,26 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("compares what is applied with what is listed", () =>
+      Effect.gen(function* () {
+        yield* step(newId(), Effect.void)
+        const log = yield* OperationLog.OperationLog
+        const applied = yield* log.applied
+        const compared = (ids: ReadonlyArray<string>) =>
+          Effect.gen(function* () {
+            const { isExactly, listing, ...read } = yield* log.compare(Effect.succeed({ ids, what: "listed" }))
+            assert.deepStrictEqual(listing, { ids, what: "listed" })
+            assert.deepStrictEqual(yield* read.applied, applied)
+            return isExactly
+          })
+        const ids = [...applied.keys()]
+        assert.isTrue(yield* compared(ids))
+        assert.isFalse(yield* compared(ids.slice(1)))
+        assert.isFalse(yield* compared([...ids, newId()]))
+        assert.isFalse(yield* compared([...ids.slice(1), newId()]))
+      })
+    )
+
     it.effect("finds a database that it can use healthy", () =>
       Effect.gen(function* () {
         const health = yield* DatabaseHealth.DatabaseHealth
