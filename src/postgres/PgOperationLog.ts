@@ -112,10 +112,12 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
   )
 
   const markersOf = (found: typeof PgPeek.Row.Type) =>
-    Option.match(PgPeek.idsOf(found), {
-      onNone: () => appliedRows,
-      onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, seedMigration])))
-    })
+    Effect.suspend(() =>
+      Option.match(PgPeek.idsOf(found), {
+        onNone: () => appliedRows,
+        onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, seedMigration])))
+      })
+    )
 
   const applied = Effect.flatMap(
     read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(PgPeek.text(schema.markers))),
