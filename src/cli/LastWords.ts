@@ -4,9 +4,6 @@
 import * as Option from "effect/Option"
 import { writeSync } from "node:fs"
 
-/** Why the command is being ended from outside its own work: what was thrown where nobody could catch it. */
-let blamed = Option.none<unknown>()
-
 let words: (reason: string) => Option.Option<string> = () => Option.none()
 
 /** Sets what is written to stdout if the process ends now, given the reason. */
@@ -23,13 +20,10 @@ export const unset = (): void => {
 export const write = (reason: string): void => {
   const text = words(reason)
   unset()
-  if (Option.isSome(text)) writeSync(1, `${text.value}\n`)
+  if (Option.isNone(text)) return
+  try {
+    writeSync(1, `${text.value}\n`)
+  } catch {
+    // Nobody reads it any more, and there is no later to tell anybody else.
+  }
 }
-
-/** Notes what was thrown where nobody could catch it. */
-export const blame = (reason: unknown): void => {
-  if (Option.isNone(blamed)) blamed = Option.some(reason)
-}
-
-/** What was noted. */
-export const blamedFor = (): Option.Option<unknown> => blamed

@@ -52,6 +52,9 @@ export type Requirements = Terminal | CliApp.CliApp.Environment
 /** Whether a rejection without a handler fails a seed, and so need not end the process. */
 export const isAnsweredFor: (reason: unknown) => boolean = Rejections.isWatched
 
+/** Notes what was thrown where nobody could catch it, before the run is interrupted because of it. */
+export const blame: (reason: unknown) => void = Rejections.blame
+
 /** Runs the command of `argv` (executable and script first); gives the exit code. */
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {

@@ -7,9 +7,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import process from "node:process"
 import * as LastWords from "./LastWords.js"
 import * as Main from "./Main.js"
+import * as Program from "./Program.js"
 import * as Terminal from "./Terminal.js"
 
 /** How long the work may take to end in order; what has not ended by then is left to the server, which rolls back. */
@@ -33,17 +35,16 @@ const unhandled = (reason: unknown): void => {
     `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
   )
   if (ending !== undefined) return
-  LastWords.blame(reason)
+  Main.blame(reason)
   end(1)
   interrupt()
 }
 
 let interrupt = (): void => undefined
 
-/** Runs the command of this process, which ends with it. */
-export const start = (): void => {
-  process.on("SIGINT", () => end(130))
-  process.on("SIGTERM", () => end(143))
+/** Runs the command of this process, which ends with it; `early` are signals that came before. */
+export const start = (early: ReadonlyArray<Program.Signal>): void => {
+  for (const signal of Program.signals) process.on(signal, () => end(Program.exitCodes[signal]))
   process.on("unhandledRejection", unhandled)
   process.on("uncaughtException", unhandled)
 
@@ -71,8 +72,13 @@ export const start = (): void => {
       teardown: (exit) => {
         if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
         finished = true
-        process.exit(ending ?? code)
+        const lost = Terminal.lost()
+        if (Option.isSome(lost))
+          process.stderr.write(`error: the results could not be written: ${lost.value.message}\n`)
+        process.exit(ending ?? (Option.isSome(lost) && code === 0 ? 1 : code))
       }
     })
   )
+  // When the work has begun, as a signal can come then at the earliest: it is the work that says what an interruption leaves.
+  setImmediate(() => early.forEach((signal) => process.emit(signal, signal)))
 }

@@ -5,6 +5,14 @@
 /** The version of the command. */
 export const version = "0.1.0"
 
+/** The signals that end the command in order. */
+export const signals = ["SIGINT", "SIGTERM"] as const
+
+export type Signal = (typeof signals)[number]
+
+/** How it ends then: 128 and the number of the signal. */
+export const exitCodes: { readonly [signal in Signal]: number } = { SIGINT: 130, SIGTERM: 143 }
+
 /** The names of the command's file, of which the first that is there counts. */
 export const configFiles: ReadonlyArray<string> = [
   "es-ops.config.ts",

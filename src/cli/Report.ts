@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { describe } from "../operation/Attempt.js"
+import * as Rejections from "../seed/Rejections.js"
 import * as SeedDocument from "../seed/SeedDocument.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
@@ -36,7 +37,7 @@ const document = ({ _tag, message }: RunFailure): string =>
 
 /** What was thrown where nobody could catch it is the reason why a command was interrupted, if that happened. */
 export const endedBy = (interrupted: RunFailure): RunFailure =>
-  Option.match(LastWords.blamedFor(), {
+  Option.match(Rejections.blamedFor(), {
     onNone: () => interrupted,
     onSome: (cause) => ({
       _tag: "SeedFailed",

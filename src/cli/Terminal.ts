@@ -90,8 +90,15 @@ stderr.write = overLive(originals.err)
 
 const results = stdout.write.bind(stdout)
 
-// A reader that has seen enough closes the pipe (EPIPE): no reason to fail.
-stdout.on("error", () => undefined)
+/** Why results were not written, if so. */
+let unwritten = Option.none<Error>()
+
+export const lost = (): Option.Option<Error> => unwritten
+
+stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // A reader that has seen enough closes the pipe: no reason to fail.
+  if (error.code !== "EPIPE" && Option.isNone(unwritten)) unwritten = Option.some(error)
+})
 stderr.on("error", () => undefined)
 
 /** Waits until the line is handed over: a pipe that is read slowly loses nothing at exit. */

@@ -159,16 +159,18 @@ const begin = (context: SeedContext["Type"]) =>
     })
 
     const refuseForgotten = Effect.gen(function* () {
+      const written: Array<string> = []
       for (const { done, isWrite, promise, what } of started) {
         if (!isWrite || promise.isAwaited) continue
         const exit = yield* Effect.promise(() => done)
         if (Exit.isFailure(exit)) {
           return yield* new NotAwaited({ handler: what, reason: describe(Cause.squash(exit.cause)).message })
         }
-        yield* Effect.logWarning(`not awaited: ${what}; it was written all the same`)
+        written.push(what)
       }
       const [first] = forgotten
       if (first !== undefined) return yield* first
+      yield* Effect.forEach(written, (what) => Effect.logWarning(`not awaited: ${what}; it was written all the same`))
     })
 
     /** Whatever still runs is stopped, and waited for. */

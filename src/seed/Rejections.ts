@@ -1,7 +1,8 @@
 /**
  * Rejections that nobody handles, of promises that a seed made from those that it was given: an async function that it did not await. By
- * default they end a Node process.
+ * default they end a Node process. And what a program that ends in order because of others says of them.
  */
+import * as Option from "effect/Option"
 import process from "node:process"
 
 /** Whether a rejection is one of ours, and so no reason to end the process. */
@@ -40,3 +41,13 @@ export const answerFor = (isOurs: IsOurs): void => {
   if (!isAnswering) watch(isOurs)
   isAnswering = true
 }
+
+let blamed = Option.none<unknown>()
+
+/** Notes what was thrown where nobody could catch it, by whoever interrupts the run because of it: the first is why the seed failed. */
+export const blame = (reason: unknown): void => {
+  if (Option.isNone(blamed)) blamed = Option.some(reason)
+}
+
+/** What was noted. */
+export const blamedFor = (): Option.Option<unknown> => blamed

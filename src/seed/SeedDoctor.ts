@@ -28,18 +28,8 @@ export const examine: Effect.Effect<
   const seeds = yield* Effect.suspend(() => examineSeeds).pipe(
     Effect.catchTags({
       // The tables cannot be read as they are, or not by this role, which the findings on the database say.
-      SeedsInconsistent: () =>
-        Effect.map(
-          Effect.suspend(() => flags),
-          (found) => [found]
-        ),
-      DatabaseError: (error) =>
-        error.connectionLost
-          ? error
-          : Effect.map(
-              Effect.suspend(() => flags),
-              (found) => [unread(error), found]
-            )
+      SeedsInconsistent: () => Effect.map(flags(), (found) => [found]),
+      DatabaseError: (error) => (error.connectionLost ? error : Effect.map(flags(), (found) => [unread(error), found]))
     })
   )
   return [...database, ...seeds]
@@ -54,9 +44,10 @@ const unread = ({ message }: DatabaseError): Finding =>
   )
 
 /** What can be found of the seeds without a database: those that do not load, and flags. */
-export const examineSource: typeof examineSeeds = Effect.suspend(() =>
-  Effect.all([SeedStatus.status, flags]).pipe(Effect.map(([status, set]) => [...unloadable(status), set]))
-)
+export const examineSource: typeof examineSeeds = Effect.gen(function* () {
+  const status = yield* SeedStatus.status
+  return [...unloadable(status), yield* flags(status)]
+})
 
 /** The findings on the seeds alone. */
 export const examineSeeds: Effect.Effect<
@@ -65,7 +56,7 @@ export const examineSeeds: Effect.Effect<
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
-  return [...unloadable(status), interrupted(status), changed(status), yield* flags]
+  return [...unloadable(status), interrupted(status), changed(status), yield* flags(status)]
 })
 
 /** One finding for each problem, as each has a file of its own. */
@@ -92,20 +83,37 @@ const changed = (status: Status): Finding => {
 }
 
 /** Flags are found by the ids of seeds: the environment cannot be listed. */
-const flags: Effect.Effect<Finding, ConfigError, SeedSource> = Effect.gen(function* () {
-  const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-  const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])
-  const found = yield* Effect.forEach(names, (name) =>
-    Effect.map(SkipFlag.read(name), (value) =>
-      value === "set"
-        ? Option.some(`${name}=1`)
-        : value === "mistaken"
-          ? Option.some(SkipFlag.mistaken(name))
-          : Option.none()
+const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource> =>
+  Effect.gen(function* () {
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])
+    const found = yield* Effect.forEach(names, (name) =>
+      Effect.map(SkipFlag.read(name), (value) =>
+        value === "set"
+          ? Option.some(`${name}=1${idle(name, status?.seeds ?? [])}`)
+          : value === "mistaken"
+            ? Option.some(SkipFlag.mistaken(name))
+            : Option.none()
+      )
     )
-  )
-  const set = found.flatMap(Option.toArray)
-  return set.length === 0
-    ? fine("flags", "no skip flag is set")
-    : wrong("flags", "state", set.join("\n"), "Unset it when what it skips is to be applied.")
-})
+    const set = found.flatMap(Option.toArray)
+    return set.length === 0
+      ? fine("flags", "no skip flag is set")
+      : wrong(
+          "flags",
+          "state",
+          set.join("\n"),
+          "Unset it when what it skips is to be applied, or when it skips nothing."
+        )
+  })
+
+/** Why a flag skips nothing, if so. */
+const idle = (name: string, seeds: Status["seeds"]): string => {
+  const named = seeds.filter(({ id, state }) => state !== "orphan" && SkipFlag.nameOf(id) === name)
+  const waiting = named.filter(({ state }) => state !== "applied")
+  const ids = (waiting.length > 0 ? waiting : named).map(({ id }) => `"${id}"`).join(" and ")
+  if (named.length === 0 || waiting.some(({ skippable }) => !Option.contains(skippable, false))) return ""
+  return waiting.length === 0
+    ? `, which skips nothing: ${ids} is applied`
+    : `, which skips nothing: ${ids} is not skippable, and applied all the same`
+}

@@ -25,6 +25,7 @@ import { Replica } from "../operation/Replica.js"
 import { Transactor } from "../operation/Transactor.js"
 import * as Elsewhere from "./Elsewhere.js"
 import * as LostCommit from "./LostCommit.js"
+import * as Rejections from "./Rejections.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed, Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
@@ -212,9 +213,11 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
     const failure = Cause.failureOption(cause)
     if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
-    const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
+    // Interrupted because of what it threw where nobody could catch it.
+    const blamed = Cause.isInterrupted(cause) ? Rejections.blamedFor() : Option.none()
+    const outcome = Cause.isInterrupted(cause) && Option.isNone(blamed) ? "interrupted" : "failed"
     const error = Option.match(failure, {
-      onNone: () => (outcome === "interrupted" ? Option.none() : Option.some(Cause.squash(cause))),
+      onNone: () => (Cause.isInterrupted(cause) ? blamed : Option.some(Cause.squash(cause))),
       onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
     })
     return Option.some(

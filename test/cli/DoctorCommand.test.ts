@@ -176,11 +176,21 @@ describe("the doctor", () => {
     assert.include(interrupted, "es-ops seed:mark")
   })
 
-  it("finds flags that are set, one that is mistyped, and that of a seed that is applied", async () => {
-    const { env, run } = await applied()
-    const { flags = "" } = await wrongs(run, { ...env, KUMIKO_SKIP_ES_OPS: "true", KUMIKO_SKIP_ES_OPS_1: "1" }, 4)
+  it("finds flags that are set, one that is mistyped, and those that skip nothing", async () => {
+    const { env, run, write } = await applied()
+    await write("seeds/2.mjs", tenant("two"))
+    await write("seeds/3.mjs", tenant("three").replace("run:", "skippable: true, run:"))
+    const set = {
+      KUMIKO_SKIP_ES_OPS: "true",
+      KUMIKO_SKIP_ES_OPS_1: "1",
+      KUMIKO_SKIP_ES_OPS_2: "1",
+      KUMIKO_SKIP_ES_OPS_3: "1"
+    }
+    const { flags = "" } = await wrongs(run, { ...env, ...set }, 4)
     assert.include(flags, "KUMIKO_SKIP_ES_OPS is set, but to something other than 1")
-    assert.include(flags, "KUMIKO_SKIP_ES_OPS_1=1")
+    assert.include(flags, 'KUMIKO_SKIP_ES_OPS_1=1, which skips nothing: "1" is applied')
+    assert.include(flags, 'KUMIKO_SKIP_ES_OPS_2=1, which skips nothing: "2" is not skippable')
+    assert.match(flags, /KUMIKO_SKIP_ES_OPS_3=1$/m)
     assert.include(flags, "Unset it")
   })
 

@@ -66,6 +66,31 @@ describe("a signal", () => {
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
   })
 
+  it.each(signals)(
+    "%s while the command is being loaded: as later, with a sentence or a document",
+    async (signal, expected) => {
+      const { env, query } = await database()
+      const { start } = await project({ "seeds/1.mjs": tenant("one") })
+      // Sent as soon as somebody listens to it, by which time loading has begun, and needs more turns of the event loop.
+      const early = `process.on("newListener", function sent(name) {
+      if (name !== "${signal}") return
+      process.off("newListener", sent)
+      setImmediate(() => process.kill(process.pid, name))
+    })`
+      const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(early)}`
+      for (const words of [["seed:apply"], ["seed:apply", "--json"], ["seed:status", "--json"], ["history"]]) {
+        const { code, stderr, stdout } = await start(words, { ...env, NODE_OPTIONS }).result
+        assert.strictEqual(code, expected, stderr)
+        assert.include(stderr, "error: interrupted: nothing was ")
+        if (!words.includes("--json")) continue
+        const { error } =
+          words[0] === "seed:apply" ? (decodeApply(stdout).failed ?? { error: undefined }) : decodeError(stdout)
+        assert.strictEqual(error?._tag, "Interrupted")
+      }
+      assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
+    }
+  )
+
   it.each(signals)("%s in a connection attempt: at once, with a sentence or a document", async (signal, expected) => {
     // It takes connections, and never says a word.
     const silent = createServer((socket) => socket.on("error", () => undefined)).listen(0, "127.0.0.1")
@@ -129,6 +154,29 @@ describe("a signal", () => {
       if (json) assert.include(decodeApply(stdout).failed?.error.message, "it was ended at once")
       else assert.strictEqual(stdout, "")
     }
+    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
+  })
+})
+
+describe("what a seed throws where nobody can catch it", () => {
+  it("is why it failed, in the document and in its attempt", async () => {
+    const { env, query } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource(
+        `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
+    setTimeout(() => { throw new TypeError("in a timer") })
+    yield* Effect.never`
+      )
+    })
+    const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
+    assert.strictEqual(code, 1, stderr)
+    const failed = decodeApply(stdout).failed
+    assert.deepInclude(failed, { id: "1" })
+    assert.deepInclude(failed?.error.cause, { _tag: "TypeError", message: "in a timer" })
+    assert.deepStrictEqual(
+      await query("SELECT outcome, error ->> 'message' AS message FROM es_ops_attempts ORDER BY id"),
+      [{ outcome: "failed", message: "in a timer" }]
+    )
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
   })
 })

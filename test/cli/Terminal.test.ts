@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { database, project, tenant } from "../support/Command.js"
 import type { Project } from "../support/Project.js"
@@ -75,5 +76,26 @@ describe.skipIf(!isInstalled)("in a terminal (skipped without script of util-lin
       (await made.run(["seed:status"], env)).stdout,
       "on and on, a description that goes on and on, a desc"
     )
+  })
+})
+
+describe.skipIf(!existsSync("/dev/full"))("results that cannot be written (skipped without /dev/full)", () => {
+  it("are no success, and are said to be lost", async () => {
+    const { env } = await database()
+    const made = await project({ "seeds/1.mjs": tenant("one") })
+    const full = await open("/dev/full", "w")
+    for (const words of [["seed:apply", "--json"], ["seed:status"], ["schema"]]) {
+      const running = Projects.watch(
+        spawn(process.execPath, [command, ...words], {
+          cwd: made.folder,
+          env: { PATH: process.env["PATH"] ?? "", ...env },
+          stdio: ["ignore", full.fd, "pipe"]
+        })
+      )
+      const { code, stderr } = await running.result
+      assert.strictEqual(code, 1, stderr)
+      assert.include(stderr, "error: the results could not be written: ENOSPC")
+    }
+    await full.close()
   })
 })

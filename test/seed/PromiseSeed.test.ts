@@ -2,7 +2,7 @@
  * Async seeds, in memory and on PostgreSQL: what their context gives, and what becomes of promises that nobody awaits.
  */
 import { assert, describe, layer, it as plainly } from "@effect/vitest"
-import { Deferred, Effect, Either, Exit, Fiber, Layer, Option } from "effect"
+import { Deferred, Effect, Either, Exit, Fiber, Layer, Logger, LogLevel, Option } from "effect"
 import {
   Directory,
   EsOps,
@@ -139,6 +139,22 @@ const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
           await ctx.systemWriteAs("tenant:write:create", { key, name: "n" })
         })
         assert.include(error.message, "not awaited: tenant:write:create")
+        assert.notInclude(yield* tenantKeys, key)
+      })
+    )
+
+    it.effect("says of no write that it was written where a later one fails", () =>
+      Effect.gen(function* () {
+        const key = newKey()
+        const warnings: Array<string> = []
+        const listening = Logger.make(({ logLevel, message }) => {
+          if (LogLevel.greaterThanEqual(logLevel, LogLevel.Warning)) warnings.push(String(message))
+        })
+        yield* failure((ctx) => {
+          void ctx.systemWriteAs("tenant:write:create", { key, name: "n" })
+          void ctx.systemWriteAs("tenant:write:create", { key: "", name: "" })
+        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, listening)))
+        assert.notInclude(warnings.join("\n"), "not awaited")
         assert.notInclude(yield* tenantKeys, key)
       })
     )
