@@ -24,6 +24,8 @@ const MembershipRow = Schema.Struct({
   roles: Schema.NullOr(Schema.String)
 })
 
+const EventsRow = Schema.Struct({ id: Schema.NullOr(Schema.String) })
+
 const IdRow = Schema.Struct({ id: Schema.String })
 
 /** The read tables that the search path finds. */
@@ -35,7 +37,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
   const hasEvents = Effect.gen(function* () {
     if (yield* Ref.get(eventsSeen)) return true
     const [found] = yield* sql`SELECT to_regclass('kumiko_events')::text AS id`.pipe(
-      rows("looking for the events", Schema.Struct({ id: Schema.NullOr(Schema.String) }))
+      rows("looking for the events", EventsRow)
     )
     const seen = found !== undefined && found.id !== null
     yield* Ref.set(eventsSeen, seen)
