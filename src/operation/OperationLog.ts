@@ -73,7 +73,7 @@ export interface Listed {
 /** What is applied, beside what is listed. */
 export interface Compared<A> {
   readonly listing: A
-  /** Whether exactly those ids are applied, all of seeds. False is no answer: look at `applied` then. */
+  /** Whether exactly those seeds are applied. False is no answer: look at `applied` then. */
   readonly isExactly: boolean
   readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
 }
@@ -101,11 +101,14 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
     return OperationLog.of({
       applied,
       compare: (listing) =>
-        Effect.zipWith(listing, applied, (listed, found) => ({
-          listing: listed,
-          isExactly: listed.ids.length === found.size && listed.ids.every((id) => found.get(id) === seedMigration),
-          applied: Effect.succeed(found)
-        })),
+        Effect.zipWith(listing, applied, (listed, found) => {
+          const seeds = [...found.values()].filter((type) => type === seedMigration).length
+          return {
+            listing: listed,
+            isExactly: listed.ids.length === seeds && listed.ids.every((id) => found.get(id) === seedMigration),
+            applied: Effect.succeed(found)
+          }
+        }),
       markers: Effect.map(log.get, ({ markers }) => markers.toSorted((a, b) => order(a.id, b.id))),
       attempts: ({ after = 0, id }) =>
         Effect.map(attempts, (all) => all.filter((a) => a.id > after && (id === undefined || a.operationId === id))),

@@ -132,7 +132,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       Effect.flatMap(([answer, { expected, listed }]) =>
         Effect.map(decodeBrief(answer), ([found = PgPeek.none]) => ({
           listing: listed,
-          isExactly: Option.exists(expected, (row) => PgPeek.isSame(row, found)),
+          isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
           applied: PgPeek.isWhole(found) ? markersOf(found) : applied
         }))
       )

@@ -132,11 +132,20 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
-    it.effect("compares what is applied with what is listed", () =>
+    it.effect("compares the seeds that are applied with those that are listed, whatever else was done", () =>
       Effect.gen(function* () {
-        yield* step(newId(), Effect.void)
+        const [id, other] = [newId(), newId()]
+        yield* step(id, Effect.void)
+        const lock = yield* OperationLock.OperationLock
         const log = yield* OperationLog.OperationLog
+        const { run } = yield* Transactor.Transactor
+        const replay = { ...marker(other), operationType: "event-replay" }
+        yield* run(
+          Effect.zipRight(lock.claim(other), log.mark(replay, attempt(other, "applied"))),
+          Transactor.untraced(other)
+        )
         const applied = yield* log.applied
+        assert.deepStrictEqual([applied.get(id), applied.get(other)], ["seed-migration", "event-replay"])
         const compared = (ids: ReadonlyArray<string>) =>
           Effect.gen(function* () {
             const { isExactly, listing, ...read } = yield* log.compare(Effect.succeed({ ids, what: "listed" }))
@@ -144,11 +153,13 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
             assert.deepStrictEqual(yield* read.applied, applied)
             return isExactly
           })
-        const ids = [...applied.keys()]
-        assert.isTrue(yield* compared(ids))
-        assert.isFalse(yield* compared(ids.slice(1)))
-        assert.isFalse(yield* compared([...ids, newId()]))
-        assert.isFalse(yield* compared([...ids.slice(1), newId()]))
+        const seeds = [...applied].filter(([, type]) => type === Operation.seedMigration).map(([name]) => name)
+        assert.isTrue(yield* compared(seeds))
+        assert.isTrue(yield* compared(seeds.toReversed()))
+        assert.isFalse(yield* compared(seeds.slice(1)))
+        assert.isFalse(yield* compared([...seeds, newId()]))
+        assert.isFalse(yield* compared([...seeds, other]))
+        assert.isFalse(yield* compared([...seeds.slice(1), other]))
       })
     )
 
