@@ -60,13 +60,20 @@ const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown)
 
 const decode = (settings: unknown): Either.Either<FileSettings, string> => {
   if (!Predicate.isRecord(settings)) return Either.left("its default export is not an object: use EsOps.config({ … })")
-  for (const [key, value] of Object.entries(settings)) {
-    const known = Object.entries(keys).find(([name]) => name === key)?.[1]
-    if (known === undefined) return Either.left(`"${key}" is no setting; there are: ${Object.keys(keys).join(", ")}`)
-    const [isValid, expected] = known
-    if (value !== undefined && !isValid(value)) return Either.left(`${key} is not ${expected}`)
+  const wrong = Object.entries(settings).flatMap(([key, value]) => wrongIn(key, value))
+  if (wrong.length > 0) {
+    const names = Object.keys(keys)
+    const list = Object.keys(settings).every((key) => names.includes(key)) ? [] : [`there are: ${names.join(", ")}`]
+    return Either.left([...wrong, ...list].join("; "))
   }
   return isFileSettings(settings) ? Either.right(settings) : Either.left("it cannot be used")
+}
+
+const wrongIn = (key: string, value: unknown): ReadonlyArray<string> => {
+  const known = Object.entries(keys).find(([name]) => name === key)?.[1]
+  if (known === undefined) return [`"${key}" is no setting`]
+  const [isValid, expected] = known
+  return value === undefined || isValid(value) ? [] : [`${key} is not ${expected}`]
 }
 
 /** Every key has been checked by then. */

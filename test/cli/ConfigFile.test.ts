@@ -101,7 +101,12 @@ describe("es-ops.config.ts", () => {
   const wrong: ReadonlyArray<readonly [string, string, number]> = [
     [`export default { late: "never" }`, `late is not "run" or "fail"`, 4],
     [`export default { lockTimeout: "soon" }`, "lockTimeout", 4],
-    [`export default { seed: "./seeds" }`, `"seed" is no setting`, 4],
+    [`export default { seed: "./seeds" }`, `"seed" is no setting; there are: seeds`, 4],
+    [
+      `export default { seed: "./seeds", late: "never" }`,
+      `"seed" is no setting; late is not "run" or "fail"; there`,
+      4
+    ],
     [`export default { table: "a; b" }`, "table", 4],
     [`export default 1`, "use EsOps.config", 4],
     [`throw new Error("at load")`, "at load", 4],
