@@ -13,11 +13,12 @@ if (program === "version") process.stdout.write(`${Program.version}\n`)
 else {
   // Loading takes a moment, in which a signal is noted: the program ends by it in order, with what it says of an end.
   const early: Array<Program.Signal> = []
-  const note = (signal: Program.Signal) => early.push(signal) > 1 && process.exit(Program.exitCodes[signal])
+  const note = (signal: Program.Signal) => early.push(signal)
   for (const signal of Program.signals) process.on(signal, note)
   // The build makes the whole program of the linked one, hence from where the compiler does not look.
   const path = program === "whole" ? "./whole/Process.js" : "./cli/Process.js"
   const { start }: { readonly start: (early: ReadonlyArray<Program.Signal>) => void } = await import(path)
-  for (const signal of Program.signals) process.off(signal, note)
   start(early)
+  // Last, as a signal that was caught and not told yet is lost when nobody listens for a moment.
+  for (const signal of Program.signals) process.off(signal, note)
 }

@@ -13,7 +13,6 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Rejections from "../seed/Rejections.js"
 import * as ApplyCommand from "./ApplyCommand.js"
 import * as Completions from "./Completions.js"
 import * as DoctorCommand from "./DoctorCommand.js"
@@ -48,12 +47,6 @@ const names = [
 
 /** What the command needs of its process. */
 export type Requirements = Terminal | CliApp.CliApp.Environment
-
-/** Whether a rejection without a handler fails a seed, and so need not end the process. */
-export const isAnsweredFor: (reason: unknown) => boolean = Rejections.isWatched
-
-/** Notes what was thrown where nobody could catch it, before the run is interrupted because of it. */
-export const blame: (reason: unknown) => void = Rejections.blame
 
 /** Runs the command of `argv` (executable and script first); gives the exit code. */
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>

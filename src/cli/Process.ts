@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
+import * as Rejections from "../seed/Rejections.js"
 import * as LastWords from "./LastWords.js"
 import * as Main from "./Main.js"
 import * as Program from "./Program.js"
@@ -30,12 +31,12 @@ const end = (exitCode: number): void => {
 
 /** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
 const unhandled = (reason: unknown): void => {
-  if (Main.isAnsweredFor(reason)) return
+  if (Rejections.isWatched(reason)) return
   process.stderr.write(
     `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
   )
   if (ending !== undefined) return
-  Main.blame(reason)
+  Rejections.blame(reason)
   end(1)
   interrupt()
 }

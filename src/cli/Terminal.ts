@@ -90,9 +90,9 @@ stderr.write = overLive(originals.err)
 
 const results = stdout.write.bind(stdout)
 
-/** Why results were not written, if so. */
 let unwritten = Option.none<Error>()
 
+/** Why results were not written, if so. */
 export const lost = (): Option.Option<Error> => unwritten
 
 stdout.on("error", (error: NodeJS.ErrnoException) => {

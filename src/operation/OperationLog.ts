@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
-import { order, seedMigration } from "./Operation.js"
+import { order } from "./Operation.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { CommitRefused, DatabaseError, SwallowedSqlError, TransactionControl } from "./OperationError.js"
 import { AlreadyApplied, outsideStep } from "./OperationError.js"
@@ -24,8 +24,12 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   {
     /** Ids of everything applied, with the type of operation; empty where there is no marker table. Takes no lock. */
     readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
-    /** What is applied beside what is listed, which runs meanwhile: for whoever most often finds that they are the same. Takes no lock. */
+    /**
+     * What is applied beside operations of this type that are listed meanwhile: for whoever most often finds that they are the same. Takes no
+     * lock.
+     */
     readonly compare: <A extends Listed, R>(
+      operationType: string,
       listing: Effect.Effect<A, never, R>
     ) => Effect.Effect<Compared<A>, DatabaseError, R>
     /** All markers, in the order of their ids. */
@@ -65,7 +69,7 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
   }
 >() {}
 
-/** Ids of seeds, in any order. */
+/** Ids of operations, in any order. */
 export interface Listed {
   readonly ids: ReadonlyArray<string>
 }
@@ -73,7 +77,7 @@ export interface Listed {
 /** What is applied, beside what is listed. */
 export interface Compared<A> {
   readonly listing: A
-  /** Whether exactly those seeds are applied. False is no answer: look at `applied` then. */
+  /** Whether exactly those are applied of their type, and each is listed once. False is no answer: look at `applied` then. */
   readonly isExactly: boolean
   readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
 }
@@ -100,12 +104,13 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
     )
     return OperationLog.of({
       applied,
-      compare: (listing) =>
+      compare: (operationType, listing) =>
         Effect.zipWith(listing, applied, (listed, found) => {
-          const seeds = [...found.values()].filter((type) => type === seedMigration).length
+          const same = listed.ids.filter((id) => found.get(id) === operationType)
+          const count = [...found.values()].filter((type) => type === operationType).length
           return {
             listing: listed,
-            isExactly: listed.ids.length === seeds && listed.ids.every((id) => found.get(id) === seedMigration),
+            isExactly: listed.ids.length === count && new Set(same).size === count,
             applied: Effect.succeed(found)
           }
         }),

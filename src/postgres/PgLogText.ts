@@ -45,7 +45,7 @@ const inserting = (table: string, attempt: NewAttempt, from: (row: string) => st
     source_hash: constant(attempt.sourceHash),
     reason: constant(attempt.reason),
     error: errorOf(attempt)
-  }).filter(([, value]) => value !== unknown)
+  }).filter(([, value]) => value !== absent)
   const columns = values.map(([column]) => column).join(", ")
   return `INSERT INTO ${table} (${columns}) ${from(values.map(([, value]) => value).join(", "))}`
 }
@@ -55,11 +55,11 @@ export const attemptUpdate = (table: string, id: number, attempt: NewAttempt): s
   `UPDATE ${table} SET outcome = ${literal(attempt.outcome)}, ended_at = ${instant(attempt.endedAt)},
     duration_ms = ${constant(attempt.durationMs)}, error = ${errorOf(attempt)} WHERE id = ${id}`
 
-const unknown = "NULL"
+const absent = "NULL"
 
 const constant = (value: Option.Option<string | number>): string =>
   Option.match(value, {
-    onNone: () => unknown,
+    onNone: () => absent,
     onSome: (some) => (typeof some === "string" ? literal(some) : `${some}`)
   })
 

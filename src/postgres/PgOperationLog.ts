@@ -107,25 +107,40 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
   )
 
-  const markersOf = (found: typeof PgPeek.Row.Type) =>
+  const markersOf = (operationType: string, found: typeof PgPeek.Row.Type) =>
     Effect.suspend(() =>
       Option.match(PgPeek.idsOf(found), {
         onNone: () => appliedRows,
-        onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, seedMigration])))
+        onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, operationType])))
       })
     )
 
   const applied = Effect.flatMap(
-    read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(PgPeek.text(schema.markers))),
-    ([found = PgPeek.none]) => markersOf(found)
+    read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(PgPeek.text(schema.markers, seedMigration))),
+    ([found = PgPeek.none]) => markersOf(seedMigration, found)
   )
 
-  const brief = PgPeek.brief(schema.markers)
+  /** Inside a step it is read as everything there. */
+  const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
+    Effect.flatMap(
+      Effect.serviceOption(PgStep),
+      Option.match({
+        onNone: () => compareAlone(operationType, listing),
+        onSome: () =>
+          Effect.zipWith(listing, applied, (listed, found) => ({
+            listing: listed,
+            isExactly: false,
+            applied: Effect.succeed(found)
+          }))
+      })
+    )
+
   /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else. */
-  const compare: OperationLog["Type"]["compare"] = (listing) =>
+  const compareAlone: OperationLog["Type"]["compare"] = (operationType, listing) =>
     askAlone(
       sql,
-      (connection) => Effect.catchAll(connection.execute(brief, [], undefined), noneIfMissing),
+      (connection) =>
+        Effect.catchAll(connection.execute(PgPeek.brief(schema.markers, operationType), [], undefined), noneIfMissing),
       Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
     ).pipe(
       Effect.mapError(databaseError("reading the markers")),
@@ -133,7 +148,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
         Effect.map(decodeBrief(answer), ([found = PgPeek.none]) => ({
           listing: listed,
           isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
-          applied: PgPeek.isWhole(found) ? markersOf(found) : applied
+          applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
         }))
       )
     )

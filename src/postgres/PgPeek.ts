@@ -5,10 +5,10 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
-import { areRising, order, seedMigration } from "../operation/Operation.js"
+import { areRising, order } from "../operation/Operation.js"
 import { literal } from "./PgText.js"
 
-/** The ids of all seeds in one text; how many there are, and how many markers of other types of operation. */
+/** The ids of all operations of a type in one text; how many there are, and how many markers of other types. */
 export const Row = Schema.Struct({
   ids: Schema.String,
   count: Schema.NumberFromString,
@@ -24,25 +24,25 @@ const separator = "\u001f"
 /** So many ids are told by their text, more than that by its digest. */
 const most = 1000
 
-const isSeed = `operation_type = ${literal(seedMigration)}`
-
-const row = (markers: string, ids: string): string =>
-  `SELECT ${ids} AS ids, count::text, others::text FROM (
-    SELECT coalesce(string_agg(id, ${literal(separator)}) FILTER (WHERE ${isSeed}), '') AS ids,
-      count(*) FILTER (WHERE ${isSeed}) AS count, count(*) FILTER (WHERE NOT ${isSeed}) AS others
+const row = (markers: string, type: string, ids: string): string => {
+  const isOfType = `operation_type = ${literal(type)}`
+  return `SELECT ${ids} AS ids, count::text, others::text FROM (
+    SELECT coalesce(string_agg(id, ${literal(separator)}) FILTER (WHERE ${isOfType}), '') AS ids,
+      count(*) FILTER (WHERE ${isOfType}) AS count, count(*) FILTER (WHERE NOT ${isOfType}) AS others
     FROM ${markers}) AS markers`
+}
 
 /** The statement that answers with it. */
-export const text = (markers: string): string => row(markers, "ids")
+export const text = (markers: string, type: string): string => row(markers, type, "ids")
 
 /** The statement that answers with it, the ids as they are where there are few, else the SHA-256 of their text. */
-export const brief = (markers: string): string =>
-  row(markers, `CASE WHEN count > ${most} THEN encode(sha256(convert_to(ids, 'UTF8')), 'hex') ELSE ids END`)
+export const brief = (markers: string, type: string): string =>
+  row(markers, type, `CASE WHEN count > ${most} THEN encode(sha256(convert_to(ids, 'UTF8')), 'hex') ELSE ids END`)
 
 /** Whether that has the ids themselves. */
 export const isWhole = ({ count }: Brief): boolean => count <= most
 
-/** What a brief row says of these seeds when exactly they are applied, and were so in their order; none where it could be said of others too. */
+/** What a brief row says of these when exactly they are applied, and were so in their order; none where it could be said of others too. */
 export const briefOf = (ids: ReadonlyArray<string>): Option.Option<Brief> => {
   const all = inOrder(ids)
   if (ids.length > 0 && countOf(all) !== ids.length) return Option.none()
@@ -57,8 +57,8 @@ type Brief = Pick<typeof Row.Type, "ids" | "count">
 const inOrder = (ids: ReadonlyArray<string>): string => (areRising(ids) ? ids : ids.toSorted(order)).join(separator)
 
 /**
- * Whether it is said of the same seeds: false is no answer where a digest is of another order, as after a late seed. The server does not sort,
- * which takes it 1 ms for 10,000. Markers of other types of operation have other ids.
+ * Whether it is said of the same: false is no answer where a digest is of another order, as it is for good after a late seed or when the row of a
+ * marker was updated. The server does not sort, which takes it 1 ms for 10,000. Markers of other types have other ids.
  */
 export const isSame = (found: Brief, expected: Brief): boolean =>
   found.count === expected.count &&

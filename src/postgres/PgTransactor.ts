@@ -115,7 +115,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
           })
         ),
       transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
-        rows("reading the transaction's id", Row),
+        rows("reading the transaction's id", TransactionRow),
         Effect.map(([found]) => Option.map(Option.fromNullable(found), ({ id }) => id))
       ),
       query: (text, params) => PgQuery.run(sql, text, params)
@@ -123,7 +123,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
   }
 )
 
-const Row = Schema.Struct({ id: Schema.String })
+const TransactionRow = Schema.Struct({ id: Schema.String })
 
 const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseError> =>
   Effect.mapError(connection, databaseError("connecting"))

@@ -44,7 +44,10 @@ export const answerFor = (isOurs: IsOurs): void => {
 
 let blamed = Option.none<unknown>()
 
-/** Notes what was thrown where nobody could catch it, by whoever interrupts the run because of it: the first is why the seed failed. */
+/**
+ * Notes what was thrown where nobody could catch it, for whoever interrupts the run because of it: the first is said to be why, and stands in the
+ * attempt. It is no failure of the seed that was interrupted, as it may be of one before it, or of the application.
+ */
 export const blame = (reason: unknown): void => {
   if (Option.isNone(blamed)) blamed = Option.some(reason)
 }

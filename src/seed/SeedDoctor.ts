@@ -87,10 +87,11 @@ const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource>
   Effect.gen(function* () {
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])
+    const isAllSet = (yield* SkipFlag.read(SkipFlag.all)) === "set"
     const found = yield* Effect.forEach(names, (name) =>
       Effect.map(SkipFlag.read(name), (value) =>
         value === "set"
-          ? Option.some(`${name}=1${idle(name, status?.seeds ?? [])}`)
+          ? Option.some(`${name}=1${isAllSet ? "" : idle(name, status?.seeds ?? [])}`)
           : value === "mistaken"
             ? Option.some(SkipFlag.mistaken(name))
             : Option.none()
@@ -111,9 +112,8 @@ const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource>
 const idle = (name: string, seeds: Status["seeds"]): string => {
   const named = seeds.filter(({ id, state }) => state !== "orphan" && SkipFlag.nameOf(id) === name)
   const waiting = named.filter(({ state }) => state !== "applied")
-  const ids = (waiting.length > 0 ? waiting : named).map(({ id }) => `"${id}"`).join(" and ")
+  const ids = (waiting.length > 0 ? waiting : named).map(({ id }) => `"${id}"`)
   if (named.length === 0 || waiting.some(({ skippable }) => !Option.contains(skippable, false))) return ""
-  return waiting.length === 0
-    ? `, which skips nothing: ${ids} is applied`
-    : `, which skips nothing: ${ids} is not skippable, and applied all the same`
+  const what = ids.length === 1 ? `${ids.join("")} is` : `${ids.join(" and ")} are`
+  return `, which skips nothing: ${what} ${waiting.length === 0 ? "applied" : "not skippable"}`
 }

@@ -9,6 +9,7 @@ import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
+import { seedMigration } from "../operation/Operation.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import * as SeedChange from "./SeedChange.js"
 import * as SeedCheck from "./SeedCheck.js"
@@ -46,7 +47,7 @@ const compare = Effect.gen(function* () {
     ),
     (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
   )
-  return yield* SeedCheck.blamingTables(log.compare(listing))
+  return yield* SeedCheck.blamingTables(log.compare(seedMigration, listing))
 })
 
 type Compared = Effect.Effect.Success<typeof compare>

@@ -192,7 +192,10 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     const unfinished = (cause: Cause.Cause<BodyFailed>) =>
       Effect.flatMap(
         attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", {
-          error: Option.map(Cause.failureOption(cause), (failed) => failed.cause)
+          error: Option.orElse(
+            Option.map(Cause.failureOption(cause), (failed) => failed.cause),
+            Rejections.blamedFor
+          )
         }),
         (ended) => log.finish(attemptId, ended, Option.none())
       ).pipe(
@@ -213,11 +216,9 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
     const failure = Cause.failureOption(cause)
     if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
-    // Interrupted because of what it threw where nobody could catch it.
-    const blamed = Cause.isInterrupted(cause) ? Rejections.blamedFor() : Option.none()
-    const outcome = Cause.isInterrupted(cause) && Option.isNone(blamed) ? "interrupted" : "failed"
+    const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
     const error = Option.match(failure, {
-      onNone: () => (Cause.isInterrupted(cause) ? blamed : Option.some(Cause.squash(cause))),
+      onNone: () => (outcome === "interrupted" ? Rejections.blamedFor() : Option.some(Cause.squash(cause))),
       onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
     })
     return Option.some(

@@ -191,6 +191,9 @@ describe("the doctor", () => {
     assert.include(flags, 'KUMIKO_SKIP_ES_OPS_1=1, which skips nothing: "1" is applied')
     assert.include(flags, 'KUMIKO_SKIP_ES_OPS_2=1, which skips nothing: "2" is not skippable')
     assert.match(flags, /KUMIKO_SKIP_ES_OPS_3=1$/m)
+    // All are skipped: none of them is idle.
+    const all = await wrongs(run, { ...env, ...set, KUMIKO_SKIP_ES_OPS: "1" }, 4)
+    assert.notInclude(all["flags"], "skips nothing:")
     assert.include(flags, "Unset it")
   })
 

@@ -66,17 +66,22 @@ describe("a signal", () => {
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
   })
 
-  it.each(signals)(
-    "%s while the command is being loaded: as later, with a sentence or a document",
-    async (signal, expected) => {
+  it.each([
+    // Loading has begun by then, and needs more turns of the event loop; and when it is through.
+    ["SIGINT", 130, "newListener", "setImmediate(kill)"],
+    ["SIGTERM", 143, "newListener", "setImmediate(kill)"],
+    ["SIGTERM", 143, "removeListener", "kill()"]
+  ] as const)(
+    "%s (%i) while the command is being loaded, at its %s: as later, with a sentence or a document",
+    async (signal, expected, event, send) => {
       const { env, query } = await database()
       const { start } = await project({ "seeds/1.mjs": tenant("one") })
-      // Sent as soon as somebody listens to it, by which time loading has begun, and needs more turns of the event loop.
-      const early = `process.on("newListener", function sent(name) {
-      if (name !== "${signal}") return
-      process.off("newListener", sent)
-      setImmediate(() => process.kill(process.pid, name))
-    })`
+      const early = `const kill = () => process.kill(process.pid, "${signal}")
+        process.on("${event}", function once(name) {
+          if (name !== "${signal}") return
+          process.off("${event}", once)
+          ${send}
+        })`
       const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(early)}`
       for (const words of [["seed:apply"], ["seed:apply", "--json"], ["seed:status", "--json"], ["history"]]) {
         const { code, stderr, stdout } = await start(words, { ...env, NODE_OPTIONS }).result
@@ -159,24 +164,28 @@ describe("a signal", () => {
 })
 
 describe("what a seed throws where nobody can catch it", () => {
-  it("is why it failed, in the document and in its attempt", async () => {
-    const { env, query } = await database()
-    const { run } = await project({
-      "seeds/1.mjs": Projects.seedSource(
-        `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
+  it.each(["one", "none"])(
+    "is why it ended, in the document and in its attempt (transaction: %s)",
+    async (transaction) => {
+      const { env, query } = await database()
+      const { run } = await project({
+        "seeds/1.mjs": Projects.seedSource(
+          `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     setTimeout(() => { throw new TypeError("in a timer") })
-    yield* Effect.never`
+    yield* Effect.never`,
+          `transaction: "${transaction}",`
+        )
+      })
+      const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
+      assert.strictEqual(code, 1, stderr)
+      const failed = decodeApply(stdout).failed
+      assert.deepInclude(failed, { id: "1" })
+      assert.deepInclude(failed?.error.cause, { _tag: "TypeError", message: "in a timer" })
+      assert.deepStrictEqual(
+        await query("SELECT outcome, error ->> 'message' AS message FROM es_ops_attempts ORDER BY id"),
+        [{ outcome: "interrupted", message: "in a timer" }]
       )
-    })
-    const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
-    assert.strictEqual(code, 1, stderr)
-    const failed = decodeApply(stdout).failed
-    assert.deepInclude(failed, { id: "1" })
-    assert.deepInclude(failed?.error.cause, { _tag: "TypeError", message: "in a timer" })
-    assert.deepStrictEqual(
-      await query("SELECT outcome, error ->> 'message' AS message FROM es_ops_attempts ORDER BY id"),
-      [{ outcome: "failed", message: "in a timer" }]
-    )
-    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
-  })
+      assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
+    }
+  )
 })

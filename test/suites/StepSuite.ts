@@ -148,7 +148,10 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.deepStrictEqual([applied.get(id), applied.get(other)], ["seed-migration", "event-replay"])
         const compared = (ids: ReadonlyArray<string>) =>
           Effect.gen(function* () {
-            const { isExactly, listing, ...read } = yield* log.compare(Effect.succeed({ ids, what: "listed" }))
+            const { isExactly, listing, ...read } = yield* log.compare(
+              Operation.seedMigration,
+              Effect.succeed({ ids, what: "listed" })
+            )
             assert.deepStrictEqual(listing, { ids, what: "listed" })
             assert.deepStrictEqual(yield* read.applied, applied)
             return isExactly
@@ -160,6 +163,13 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.isFalse(yield* compared([...seeds, newId()]))
         assert.isFalse(yield* compared([...seeds, other]))
         assert.isFalse(yield* compared([...seeds.slice(1), other]))
+        assert.isFalse(yield* compared([...seeds.slice(1), ...seeds.slice(1, 2)]))
+        // A step needs no other connection than its own.
+        const inside = yield* run(
+          Effect.zipRight(lock.claim(newId()), log.compare(Operation.seedMigration, Effect.succeed({ ids: seeds }))),
+          Transactor.untraced(id)
+        )
+        assert.deepStrictEqual([inside.listing.ids, yield* inside.applied], [seeds, applied])
       })
     )
 
