@@ -53,7 +53,9 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
     if (finished) return
     if (ending === undefined) {
       process.exitCode = 1
-      process.stderr.write("error: a seed ended the process; a transaction that was under way is rolled back\n")
+      process.stderr.write(
+        "error: a seed ended the process: what it had not committed is rolled back; es-ops seed:status says what is applied\n"
+      )
       LastWords.write("a seed ended the process")
     } else LastWords.write("it was ended at once")
   })

@@ -110,6 +110,13 @@ export class TransactionControl extends Schema.TaggedError<TransactionControl>()
   }
 }
 
+/** A body outside any transaction began one, and did not end it: what it did there is rolled back. */
+export class TransactionLeftOpen extends Schema.TaggedError<TransactionLeftOpen>()("TransactionLeftOpen", {}) {
+  override get message(): string {
+    return "it left a transaction open, which is rolled back: end it with COMMIT, or use sql.withTransaction"
+  }
+}
+
 /** A statement of the body failed, the body went on, and the server keeps nothing of such a transaction (25P02). */
 export class SwallowedSqlError extends Schema.TaggedError<SwallowedSqlError>()("SwallowedSqlError", {
   code: Schema.OptionFromSelf(Schema.String),

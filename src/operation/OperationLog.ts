@@ -11,7 +11,13 @@ import type { Attempt, NewAttempt } from "./Attempt.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import { order } from "./Operation.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
-import type { CommitRefused, DatabaseError, SwallowedSqlError, TransactionControl } from "./OperationError.js"
+import type {
+  CommitRefused,
+  DatabaseError,
+  SwallowedSqlError,
+  TransactionControl,
+  TransactionLeftOpen
+} from "./OperationError.js"
 import { AlreadyApplied, outsideStep } from "./OperationError.js"
 import { MemoryStep } from "./Transactor.js"
 
@@ -54,14 +60,17 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
       marker: { readonly id: OperationId; readonly operationType: string },
       attempt: NewAttempt
     ) => Effect.Effect<boolean, DatabaseError>
-    /** Records an attempt that begins, at once; answers with its id. Inside `Transactor.session`, after `claim`. */
+    /**
+     * Records an attempt that begins, at once, if its end can be recorded as well; answers with its id. Inside `Transactor.session`, after
+     * `claim`.
+     */
     readonly begin: (attempt: NewAttempt) => Effect.Effect<number, DatabaseError>
-    /** Ends an attempt that was begun, together with the marker if there is one. */
+    /** Ends an attempt that was begun, together with the marker if there is one: not where the body's own work is not committed. */
     readonly finish: (
       id: number,
       attempt: NewAttempt,
       marker: Option.Option<NewMarker>
-    ) => Effect.Effect<void, AlreadyApplied | DatabaseError>
+    ) => Effect.Effect<void, AlreadyApplied | TransactionLeftOpen | DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
     /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */

@@ -60,17 +60,19 @@ export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | Da
 export type Row = { readonly [column: string]: unknown }
 
 /** What goes with a step. */
-export interface StepOptions<E> {
+export interface StepOptions<A, E> {
   /** What is run, for `application_name`. */
   readonly name: string
   /** The span of what is done inside it. Default: the current one. */
   readonly parent?: Tracer.AnySpan | undefined
   /** What remains of a step that failed; none where the failure leaves no trace, such as a lock held by another. */
   readonly trace: (cause: Cause.Cause<E>) => Option.Option<Effect.Effect<void, DatabaseError>>
+  /** Told of a step that is committed, also where whoever waits for it is interrupted meanwhile. */
+  readonly committed?: ((value: A) => void) | undefined
 }
 
 /** A step whose failure leaves no attempt. */
-export const untraced = (name: string): StepOptions<unknown> => ({ name, trace: () => Option.none() })
+export const untraced = (name: string): StepOptions<unknown, unknown> => ({ name, trace: () => Option.none() })
 
 /** The port of transactions. */
 export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
@@ -82,7 +84,7 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
      */
     readonly run: <A, E, R>(
       step: Effect.Effect<A, E, R>,
-      options: StepOptions<NoInfer<E> | StepError>
+      options: StepOptions<NoInfer<A>, NoInfer<E> | StepError>
     ) => Effect.Effect<A, E | StepError, R>
     /**
      * Runs `step` outside any transaction, on one connection that it has for itself: nothing of it is undone. What it asks of a `SqlClient`
@@ -151,6 +153,7 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
                   Effect.catchAll(write, (error) => Effect.logWarning("The failed attempt was not recorded", error))
               })
             }
+            if (Exit.isSuccess(exit)) options.committed?.(exit.value)
             yield* memory.release
             return yield* exit
           })

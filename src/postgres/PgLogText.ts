@@ -55,6 +55,11 @@ export const attemptUpdate = (table: string, id: number, attempt: NewAttempt): s
   `UPDATE ${table} SET outcome = ${literal(attempt.outcome)}, ended_at = ${instant(attempt.endedAt)},
     duration_ms = ${constant(attempt.durationMs)}, error = ${errorOf(attempt)} WHERE id = ${id}`
 
+/** Does nothing, and fails where the role may not write what ends an attempt that was begun (42501). */
+export const mayEnd = (markers: string, attempts: string): string =>
+  `WITH marked AS (INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes) SELECT '', '', 0, '', '' WHERE false)
+    UPDATE ${attempts} SET outcome = outcome, ended_at = ended_at, duration_ms = duration_ms, error = error WHERE false`
+
 const absent = "NULL"
 
 const constant = (value: Option.Option<string | number>): string =>

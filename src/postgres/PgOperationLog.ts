@@ -11,11 +11,11 @@ import type { NewAttempt } from "../operation/Attempt.js"
 import type { NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import { AlreadyApplied, CommitRefused, outsideStep } from "../operation/OperationError.js"
+import { AlreadyApplied, CommitRefused, outsideStep, TransactionLeftOpen } from "../operation/OperationError.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
-import { attemptInsert, attemptInsertOnce, attemptUpdate, markerInsert } from "./PgLogText.js"
+import { attemptInsert, attemptInsertOnce, attemptUpdate, markerInsert, mayEnd } from "./PgLogText.js"
 import * as PgPeek from "./PgPeek.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, askAlone, decodeRows, over, PgSql, rows } from "./PgSql.js"
@@ -209,28 +209,29 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
         return true
       }),
     begin: (attempt) =>
-      sql.unsafe(`${attemptInsert(schema.attempts, attempt)} RETURNING id::text`).pipe(
-        rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
-        Effect.map(([recorded]) => recorded?.id ?? 0)
+      Effect.zipRight(
+        Effect.mapError(sql.unsafe(mayEnd(schema.markers, schema.attempts)), databaseError("recording the attempt")),
+        sql.unsafe(`${attemptInsert(schema.attempts, attempt)} RETURNING id::text`).pipe(
+          rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
+          Effect.map(([recorded]) => recorded?.id ?? 0)
+        )
       ),
     finish: (id, attempt, marker) =>
-      Effect.flatMap(Effect.serviceOption(PgSession), (inSession) => {
+      Effect.gen(function* () {
+        const session = yield* Effect.serviceOption(PgSession)
+        if (Option.isSome(marker) && Option.exists(session, ({ isOpen }) => isOpen()))
+          return yield* new TransactionLeftOpen()
         const update = attemptUpdate(schema.attempts, id, attempt)
         // One statement: all of it, or a failure that says why.
         const write = Option.match(marker, {
           onNone: () => update,
           onSome: (given) => `WITH marked AS (${markerInsert(schema.markers, given)}) ${update}`
         })
-        return Effect.zipRight(
-          Option.match(inSession, { onNone: () => Effect.void, onSome: ({ settle }) => settle }),
-          sql.unsafe(write)
-        ).pipe(
-          Effect.mapError((failed) =>
-            Option.contains(sqlState(failed), "23505")
-              ? new AlreadyApplied({ id: attempt.operationId })
-              : databaseError("writing the marker")(failed)
-          ),
-          Effect.asVoid
+        const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
+        yield* Effect.mapError(Effect.zipRight(settle, sql.unsafe(write)), (failed) =>
+          Option.contains(sqlState(failed), "23505")
+            ? new AlreadyApplied({ id: attempt.operationId })
+            : databaseError("writing the marker")(failed)
         )
       }),
     record,

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Mutex from "../operation/Mutex.js"
-import { sqlError } from "./PgGate.js"
+import { sqlError, statusOf } from "./PgGate.js"
 import { literal } from "./PgText.js"
 
 /** The session that the current fiber is in. */
@@ -23,6 +23,8 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly reserve: Effect.Effect<Connection, SqlError, Scope.Scope>
     /** The same, for whoever has it already: a statement inside a transaction of the body. */
     readonly connection: Connection
+    /** Whether the body left a transaction of its own open. */
+    readonly isOpen: () => boolean
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */
     readonly mayHold: (key: bigint | undefined) => void
     /** Ends what the body left open, and puts search path and role back: where the marker goes is not the body's to decide. */
@@ -45,7 +47,10 @@ export const noticesClosedConnections =
 const Before = Schema.Tuple(Schema.Struct({ search_path: Schema.String, role: Schema.String }))
 
 /** Begins a session: `values` are settings for as long as it lasts. */
-export const make = (raw: Connection, values: Readonly<Record<string, string>>): Effect.Effect<Session, SqlError> =>
+export const make = (
+  raw: Connection & { readonly pg: unknown },
+  values: Readonly<Record<string, string>>
+): Effect.Effect<Session, SqlError> =>
   Effect.gen(function* () {
     const { alone, scoped } = Mutex.make()
     let lock: bigint | undefined
@@ -110,6 +115,7 @@ export const make = (raw: Connection, values: Readonly<Record<string, string>>):
     const session = PgSession.of({
       reserve: taking(guarded),
       connection: guarded,
+      isOpen: () => statusOf(raw) === "T" || statusOf(raw) === "E",
       mayHold: (key) => {
         lock = key
       },

@@ -58,7 +58,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
     const runBy = Effect.fnUntraced(function* <A, E, R>(
       restore: PgGate.Around,
       body: Effect.Effect<A, E, R>,
-      options: StepOptions<E | StepError>
+      options: StepOptions<A, E | StepError>
     ) {
       const loan = yield* sql.lend
       const { exit, later } = yield* Effect.flatMap(restore(connectionOf(loan)), (connection) =>
@@ -70,7 +70,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
     })
     const run = <A, E, R>(
       body: Effect.Effect<A, E, R>,
-      options: StepOptions<E | StepError>
+      options: StepOptions<A, E | StepError>
     ): Effect.Effect<A, E | StepError, R> => Effect.uninterruptibleMask((restore) => runBy(restore, body, options))
 
     const session = <A, E, R>(step: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
@@ -132,7 +132,7 @@ const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseE
 const runOn = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   body: Effect.Effect<A, E, R>,
-  options: StepOptions<E | StepError>,
+  options: StepOptions<A, E | StepError>,
   restore: PgGate.Around,
   begin: string,
   begun: (answered: PgBatch.Results) => void
@@ -145,6 +145,7 @@ const runOn = Effect.fnUntraced(function* <A, E, R>(
     Exit.isFailure(done) || step.isUnsent()
       ? done
       : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
+  if (Exit.isSuccess(ended)) options.committed?.(ended.value)
   yield* step.end
   return Exit.isSuccess(ended)
     ? { exit: ended, later: Effect.void }

@@ -32,7 +32,7 @@ const undoNow = <E>(
   raw: Connection,
   step: Step,
   cause: Cause.Cause<E | StepError>,
-  options: StepOptions<E | StepError>
+  options: StepOptions<never, E | StepError>
 ): Effect.Effect<Ended<never, E | StepError>> =>
   Effect.gen(function* () {
     const failure = reasonFor(step, cause)
@@ -75,7 +75,7 @@ export const undo = <E>(
   raw: Connection,
   step: Step,
   cause: Cause.Cause<E | StepError>,
-  options: StepOptions<E | StepError>
+  options: StepOptions<never, E | StepError>
 ): Effect.Effect<Ended<never, E | StepError>> =>
   Cause.isInterrupted(cause)
     ? undoNow(raw, step, cause, options).pipe(

@@ -61,6 +61,13 @@ export class EffectReturned extends Schema.TaggedError<EffectReturned>()("Effect
   }
 }
 
+/** `run` gave a generator, which nobody would run. */
+export class GeneratorReturned extends Schema.TaggedError<GeneratorReturned>()("GeneratorReturned", {}) {
+  override get message(): string {
+    return "run returned a generator: make the seed with Seed.make and Effect.gen"
+  }
+}
+
 /** What a promise of the context rejects with: the failure as it was, with a code, and what was asked for. */
 class PromiseFailure extends Error {
   override readonly name: string
@@ -87,7 +94,7 @@ export const run = (
   Effect.acquireUseRelease(
     begin(context),
     (session) =>
-      Effect.tryPromise({ try: async () => refuseEffect(await declared(session.context)), catch: originalOf }).pipe(
+      Effect.tryPromise({ try: async () => refuseUnrun(await declared(session.context)), catch: originalOf }).pipe(
         Effect.ensuring(Effect.sync(session.close)),
         Effect.zipLeft(Effect.interruptible(session.settled)),
         Effect.zipLeft(session.refuseForgotten)
@@ -95,8 +102,10 @@ export const run = (
     (session) => Effect.zipRight(Effect.sync(session.close), session.abandon)
   )
 
-const refuseEffect = (returned: unknown): unknown => {
+/** An Effect or a generator would be run by nobody. */
+const refuseUnrun = (returned: unknown): unknown => {
   if (Effect.isEffect(returned)) throw new EffectReturned()
+  if (Predicate.hasProperty(returned, "next") && Predicate.isFunction(returned.next)) throw new GeneratorReturned()
   return returned
 }
 

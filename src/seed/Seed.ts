@@ -137,6 +137,7 @@ export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   if (declared instanceof AsyncFunction) {
     return Either.left("its run is an async function: return an Effect, such as Effect.promise(async () => …)")
   }
+  if (isGenerator(declared)) return Either.left(`its run is ${unrun}`)
   if (!Effect.isEffect(declared) && !Predicate.isFunction(declared)) {
     return Either.left(`its run is ${kindOf(declared)}, not an Effect or a function that returns one`)
   }
@@ -158,6 +159,7 @@ const fromPlain = (value: unknown): Either.Either<Seed, string> => {
   }
   if (!Predicate.isString(description)) return Either.left(`its description is ${kindOf(description)}, not a string`)
   if (Effect.isEffect(run)) return Either.left("its run is an Effect: make the seed with Seed.make")
+  if (isGenerator(run)) return Either.left(`its run is ${unrun}`)
   if (!Predicate.isFunction(run)) return Either.left(`its run is ${kindOf(run)}, not a function`)
   if (skippable !== undefined && !Predicate.isBoolean(skippable)) {
     return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
@@ -174,5 +176,11 @@ const kindOf = (value: unknown): string =>
       : value === undefined
         ? "undefined"
         : `of type ${typeof value}`
+
+const isGenerator = (value: unknown): boolean =>
+  Predicate.isFunction(value) && /^\[object (?:Async)?GeneratorFunction\]$/.test(Object.prototype.toString.call(value))
+
+const unrun =
+  "a generator function, which nobody would run: say Effect.gen(function* () { … }) in a seed made by Seed.make"
 
 const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor

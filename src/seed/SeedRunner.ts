@@ -98,7 +98,7 @@ const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, par
   )
   const outside = step.claim.pipe(Effect.zipRight(step.refuse), Effect.zipRight(step.outside))
   const once = step.isTransactional
-    ? transactor.run(inTransaction, { name: step.id, trace: step.trace, parent })
+    ? transactor.run(inTransaction, { name: step.id, trace: step.trace, committed: step.committed, parent })
     : transactor.session(Effect.withParentSpan(outside, parent), step.id)
   return step.unlessSkipped.pipe(
     Effect.zipRight(step.unlessRaced),
@@ -109,7 +109,8 @@ const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, par
       AlreadyApplied: () => step.raced,
       SeedSkipped: ({ flag, id }) => Effect.succeed(SeedOutcome.Skipped({ flag, id }))
     }),
-    Effect.mapError(step.failure)
+    Effect.mapError(step.failure),
+    Effect.onInterrupt(() => step.tellKept)
   )
 }
 

@@ -97,6 +97,7 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   const reason = isTransactional ? (run.atomic ? undefined : notAtomic) : outsideTransaction
   let claimedAt: number | undefined
   let ran: Ran = { durationMs: 0, events: 0 }
+  let kept = Option.none<SeedOutcome>()
 
   const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
     Effect.map(Clock.currentTimeMillis, (now) =>
@@ -209,7 +210,10 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
       Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
     )
-    yield* log.finish(attemptId, done.attempt, Option.some(done.marker))
+    yield* log.finish(attemptId, done.attempt, Option.some(done.marker)).pipe(
+      Effect.catchTag("TransactionLeftOpen", (cause) => Effect.fail(new SeedBody.BodyFailed({ cause }))),
+      Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed)))
+    )
     return done
   })
 
@@ -252,6 +256,12 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
 
   return {
     id,
+    /** Notes that it is committed. */
+    committed: ({ outcome }: Done) => {
+      kept = Option.some(outcome)
+    },
+    /** Tells of a seed that was committed when its run was interrupted. */
+    tellKept: Effect.suspend(() => Option.match(kept, { onNone: () => Effect.void, onSome: run.observer.outcome })),
     unlessSkipped,
     unlessRaced,
     raced,

@@ -188,4 +188,33 @@ describe("what a seed throws where nobody can catch it", () => {
       assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
     }
   )
+
+  it.each([
+    "void Promise.reject(new Error('last of all'))",
+    "setImmediate(() => { throw new Error('last of all') })",
+    "setTimeout(() => { throw new Error('last of all') })"
+  ])("says what is applied as it is, when it comes with the end of a seed: %s", async (last) => {
+    const { env, query } = await database()
+    const inserts = (id: string) => `yield* sql\`INSERT INTO done VALUES ('${id}')\``
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource(`yield* sql\`CREATE TABLE done (id text)\`\n    ${inserts("1")}`),
+      "seeds/2.mjs": Projects.seedSource(`${inserts("2")}\n    ${last}`),
+      "seeds/3.mjs": Projects.seedSource(inserts("3"))
+    })
+    const { code, stdout } = await run(["seed:apply", "--json"], env)
+    const { applied, failed, notAttempted } = decodeApply(stdout)
+    const ids = (await query("SELECT id FROM kumiko_es_operations ORDER BY id")).map((row) => Reflect.get(row, "id"))
+    assert.deepStrictEqual(
+      applied.map(({ id }) => id),
+      ids
+    )
+    assert.deepStrictEqual(
+      await query("SELECT id FROM done ORDER BY id"),
+      await query("SELECT id FROM kumiko_es_operations ORDER BY id")
+    )
+    assert.notInclude(ids, failed?.id)
+    const said = [...applied.map(({ id }) => id), ...(failed?.id == null ? [] : [failed.id]), ...notAttempted]
+    assert.deepStrictEqual(said, ["1", "2", "3"])
+    assert.strictEqual(code, failed === null ? 0 : 1)
+  })
 })

@@ -284,7 +284,7 @@ describe("on a server", () => {
     assert.strictEqual((await run(["seed:apply"], env)).code, 1)
   })
 
-  it("reads and streams inside its own transactions, and what it sets or leaves open does not decide where the marker goes", async () => {
+  it("reads and streams inside its own transactions, and what it sets does not decide where the marker goes", async () => {
     const { env, query } = await database()
     const { run } = await project({
       "seeds/1.mjs": Projects.seedSource(
@@ -297,8 +297,7 @@ describe("on a server", () => {
     yield* Effect.log("smuggled: " + smuggled._tag)
     yield* Stream.runForEach(sql\`SELECT n FROM mine\`.stream, ({ n }) => sql\`UPDATE mine SET n = n + 10 WHERE n = \${n}\`)
     yield* sql\`CREATE SCHEMA elsewhere\`
-    yield* sql\`SET search_path = elsewhere\`
-    yield* sql.unsafe("BEGIN; CREATE TABLE public.half (n integer)")`,
+    yield* sql\`SET search_path = elsewhere\``,
         none
       ).replace("Option }", "Option, Stream }")
     })
@@ -308,7 +307,43 @@ describe("on a server", () => {
     assert.match(stderr, /smuggled: (ReadOnlyViolation|QueryFailed)/)
     assert.deepStrictEqual(await query("SELECT n FROM mine ORDER BY n"), [{ n: 11 }, { n: 12 }, { n: 13 }, { n: 14 }])
     assert.deepStrictEqual(await query("SELECT id FROM public.kumiko_es_operations"), [{ id: "1" }])
+  })
+
+  it("fails when it leaves a transaction open: what it did there is lost, and no marker says otherwise", async () => {
+    const { env, query } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource(`yield* sql.unsafe("BEGIN; CREATE TABLE half (n integer)")`, none)
+    })
+    const { code, stdout } = await run(["seed:apply", "--json"], env)
+    assert.strictEqual(code, 1)
+    assert.strictEqual(decodeApply(stdout).failed?.error.cause?._tag, "TransactionLeftOpen")
     assert.deepStrictEqual(await query("SELECT to_regclass('public.half')::text AS t"), [{ t: null }])
+    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
+    assert.deepStrictEqual(await query("SELECT outcome, error ->> '_tag' AS tag FROM es_ops_attempts"), [
+      { outcome: "failed", tag: "TransactionLeftOpen" }
+    ])
+  })
+
+  it("is not begun by a role that may not record its end", async () => {
+    const { env, name, query, url } = await database()
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
+    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    const role = `inserts_${name}`
+    await query(`CREATE TABLE done (n integer); CREATE ROLE ${role} LOGIN PASSWORD 'pw';
+      GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO ${role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+    const own = new URL(url)
+    own.username = role
+    own.password = "pw"
+    const made = await project({ "seeds/2.mjs": Projects.seedSource("yield* sql`INSERT INTO done VALUES (1)`", none) })
+    const refused = await made.run(["seed:apply", "--json"], { DATABASE_URL: own.href })
+    assert.strictEqual(refused.code, 6, refused.stderr)
+    const { failed } = decodeApply(refused.stdout)
+    assert.deepStrictEqual([failed?.id, failed?.error._tag], ["2", "DatabaseError"])
+    assert.deepStrictEqual(await query("SELECT n FROM done"), [])
+    await query(`GRANT UPDATE ON es_ops_attempts TO ${role}`)
+    assert.strictEqual((await made.run(["seed:apply"], { DATABASE_URL: own.href })).code, 0)
+    assert.deepStrictEqual(await query("SELECT n FROM done"), [{ n: 1 }])
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 
   it("that fails is not run again by those that waited", async () => {

@@ -217,10 +217,12 @@ const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
       })
     )
 
-    it.effect("that returns an Effect is told to be made otherwise: nobody would run it", () =>
+    it.effect("that returns an Effect or a generator is told to be made otherwise: nobody would run it", () =>
       Effect.gen(function* () {
         const error = yield* failure(() => Effect.void)
         assert.include(error.message, "Seed.make")
+        const generator = yield* failure(() => (function* () {})())
+        assert.include(generator.message, "run returned a generator")
       })
     )
 
@@ -272,6 +274,8 @@ describe("a plain object as the default export", () => {
     assert.deepStrictEqual(decode({ description: "d", run, anything: "else" }), Either.right(["d", false]))
     const wrong = (value: unknown) => Option.getOrElse(Either.getLeft(decode(value)), () => "")
     assert.include(wrong({ description: "d" }), "its run is undefined, not a function")
+    assert.include(wrong({ description: "d", run: function* () {} }), "its run is a generator function")
+    assert.include(wrong({ description: "d", run: async function* () {} }), "its run is a generator function")
     assert.include(wrong({ run }), "its description is undefined, not a string")
     assert.include(wrong({ description: 1, run }), "its description is of type number")
     assert.include(wrong({ description: "d", run, skippable: "yes" }), "its skippable is of type string")
