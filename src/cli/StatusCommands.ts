@@ -40,7 +40,7 @@ export const status = (
       const code = given.check ? checkCode(found) : 0
       // What makes a pipeline stop stands beside the results, where its log shows it.
       if (code !== 0)
-        yield* terminal.err(nextStep(code === exitCode("SeedsPending") ? "SeedsPending" : "SeedsInconsistent") ?? "")
+        yield* terminal.err(code === exitCode("SeedsPending") ? toApply(found) : (nextStep("SeedsInconsistent") ?? ""))
       return code
     })
   )
@@ -82,6 +82,15 @@ const show = (found: Status, json: boolean, database: string | null) =>
 /** What the record says of an attempt in words: not atomic, or why it was marked by hand. */
 const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<string> =>
   Option.toArray(Option.flatMap(lastAttempt, ({ reason }) => reason)).map((reason) => `[${id}] ${reason}`)
+
+/** What was interrupted half-way is not run again by itself, unless it is idempotent. */
+const toApply = ({ seeds }: Status): string => {
+  const [first, ...others] = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
+  const apply = nextStep("SeedsPending") ?? ""
+  if (first === undefined) return apply
+  const names = [first, ...others].map((id) => `"${id}"`).join(" and ")
+  return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: es-ops seed:apply --retry ${first} runs it again, es-ops seed:mark ${first} --reason <text> records it without running it.`
+}
 
 const checkCode = ({ counts, problems }: Status): number => {
   if (problems.length > 0) return exitCode("SeedsInconsistent")
