@@ -220,7 +220,7 @@ describe("on a server", () => {
     )
     const checked = await run(["seed:status", "--check"], env)
     assert.strictEqual(checked.code, 3)
-    assert.include(checked.stderr, "es-ops seed:apply --retry 1 runs it again")
+    assert.include(checked.stderr, "es-ops seed:apply --retry 2 runs it again")
     const { checks } = decodeDoctor((await run(["doctor", "--json"], env)).stdout)
     const wrong = Object.fromEntries(
       checks.filter(({ ok }) => !ok).map(({ detail, fix, name }) => [name, `${detail} ${fix}`])
