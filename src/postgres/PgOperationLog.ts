@@ -122,17 +122,14 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
 
   /** Inside a step it is read as everything there. */
   const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
-    Effect.flatMap(
-      Effect.serviceOption(PgStep),
-      Option.match({
-        onNone: () => compareAlone(operationType, listing),
-        onSome: () =>
-          Effect.zipWith(listing, applied, (listed, found) => ({
+    Effect.withFiberRuntime(({ currentContext }) =>
+      Option.isNone(Context.getOption(currentContext, PgStep))
+        ? compareAlone(operationType, listing)
+        : Effect.zipWith(listing, applied, (listed, found) => ({
             listing: listed,
             isExactly: false,
             applied: Effect.succeed(found)
           }))
-      })
     )
 
   /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else. */

@@ -119,18 +119,14 @@ export const alone =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     borrowing(sql, (connection) => over(connection)(effect))
 
-/**
- * What is asked on a connection of its own in the same way, and what `meanwhile` answers with, which runs while the server works: it begins
- * when the question is sent.
- */
+/** What is asked on a connection of its own in the same way, and what `meanwhile` answers with, which runs at the same time. */
 export const askAlone = <A, B, R, R2>(
   sql: PgSql["Type"],
   ask: (connection: Connection) => Effect.Effect<A, SqlError, R>,
   meanwhile: Effect.Effect<B, never, R2>
 ): Effect.Effect<readonly [answer: A, meanwhile: B], SqlError, R | R2> =>
-  Effect.flatMap(
-    borrowing(sql, (connection) => Effect.zip(Effect.fork(meanwhile), ask(connection))),
-    ([fiber, answer]) => Effect.map(Fiber.join(fiber), (other) => [answer, other] as const)
+  Effect.flatMap(Effect.fork(meanwhile), (fiber) =>
+    Effect.flatMap(borrowing(sql, ask), (answer) => Effect.map(Fiber.join(fiber), (other) => [answer, other] as const))
   )
 
 const borrowing = <A, E, R>(
