@@ -24,20 +24,25 @@ const separator = "\u001f"
 /** So many ids are told by their text, more than that by its digest. */
 const most = 1000
 
-const row = (markers: string, type: string, ids: string): string => {
-  const isOfType = `operation_type = ${literal(type)}`
-  return `SELECT ${ids} AS ids, count::text, others::text FROM (
-    SELECT coalesce(string_agg(id, ${literal(separator)}) FILTER (WHERE ${isOfType}), '') AS ids,
-      count(*) FILTER (WHERE ${isOfType}) AS count, count(*) FILTER (WHERE NOT ${isOfType}) AS others
-    FROM ${markers}) AS markers`
+const row = (markers: string, type: string, told: (ids: string, count: string) => string): string => {
+  const ofType = `FILTER (WHERE operation_type = ${literal(type)})`
+  const count = `count(*) ${ofType}`
+  return `SELECT ${told(`coalesce(string_agg(id, ${literal(separator)}) ${ofType}, '')`, count)} AS ids,
+      (${count})::text AS count, (count(*) - ${count})::text AS others
+    FROM ${markers}`
 }
 
 /** The statement that answers with it. */
-export const text = (markers: string, type: string): string => row(markers, type, "ids")
+export const text = (markers: string, type: string): string => row(markers, type, (ids) => ids)
 
 /** The statement that answers with it, the ids as they are where there are few, else the SHA-256 of their text. */
 export const brief = (markers: string, type: string): string =>
-  row(markers, type, `CASE WHEN count > ${most} THEN encode(sha256(convert_to(ids, 'UTF8')), 'hex') ELSE ids END`)
+  row(
+    markers,
+    type,
+    (ids, count) =>
+      `CASE WHEN ${count} > ${most} THEN encode(sha256(convert_to(${ids}, 'UTF8')), 'hex') ELSE ${ids} END`
+  )
 
 /** Whether that has the ids themselves. */
 export const isWhole = ({ count }: Brief): boolean => count <= most
