@@ -22,7 +22,7 @@ import { alone, askAlone, decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 
-const decodeBrief = decodeRows("reading the markers", PgPeek.Row)
+const decodeMarkers = decodeRows("reading the markers", PgPeek.Row)
 
 /** undefined_table: nothing was ever applied here. */
 const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
@@ -115,39 +115,54 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       })
     )
 
-  const applied = Effect.flatMap(
-    read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(PgPeek.text(schema.markers, seedMigration))),
-    ([found = PgPeek.none]) => markersOf(seedMigration, found)
+  /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else, and those that wait ask it again and again. */
+  const askBeside = <B, R>(text: string, meanwhile: Effect.Effect<B, never, R>) =>
+    Effect.flatMap(
+      Effect.mapError(
+        askAlone(
+          sql,
+          (connection) => Effect.catchAll(connection.execute(text, [], undefined), noneIfMissing),
+          meanwhile
+        ),
+        databaseError("reading the markers")
+      ),
+      ([answer, other]) => Effect.map(decodeMarkers(answer), ([found = PgPeek.none]) => ({ found, other }))
+    )
+
+  const isInStep = Effect.withFiberRuntime<boolean>(({ currentContext }) =>
+    Effect.succeed(Option.isSome(Context.getOption(currentContext, PgStep)))
+  )
+
+  const whole = PgPeek.text(schema.markers, seedMigration)
+  const applied = Effect.flatMap(isInStep, (inStep) =>
+    inStep
+      ? Effect.flatMap(
+          read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(whole)),
+          ([found = PgPeek.none]) => markersOf(seedMigration, found)
+        )
+      : Effect.flatMap(askBeside(whole, Effect.void), ({ found }) => markersOf(seedMigration, found))
   )
 
   /** Inside a step it is read as everything there. */
   const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
-    Effect.withFiberRuntime(({ currentContext }) =>
-      Option.isNone(Context.getOption(currentContext, PgStep))
-        ? compareAlone(operationType, listing)
-        : Effect.zipWith(listing, applied, (listed, found) => ({
+    Effect.flatMap(isInStep, (inStep) =>
+      inStep
+        ? Effect.zipWith(listing, applied, (listed, found) => ({
             listing: listed,
             isExactly: false,
             applied: Effect.succeed(found)
           }))
-    )
-
-  /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else. */
-  const compareAlone: OperationLog["Type"]["compare"] = (operationType, listing) =>
-    askAlone(
-      sql,
-      (connection) =>
-        Effect.catchAll(connection.execute(PgPeek.brief(schema.markers, operationType), [], undefined), noneIfMissing),
-      Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
-    ).pipe(
-      Effect.mapError(databaseError("reading the markers")),
-      Effect.flatMap(([answer, { expected, listed }]) =>
-        Effect.map(decodeBrief(answer), ([found = PgPeek.none]) => ({
-          listing: listed,
-          isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
-          applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
-        }))
-      )
+        : Effect.map(
+            askBeside(
+              PgPeek.brief(schema.markers, operationType),
+              Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
+            ),
+            ({ found, other: { expected, listed } }) => ({
+              listing: listed,
+              isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
+              applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
+            })
+          )
     )
 
   return OperationLog.of({
