@@ -115,54 +115,46 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       })
     )
 
-  /** Without the ways of `sql`, which take 150 µs: an idle boot asks nothing else, and those that wait ask it again and again. */
-  const askBeside = <B, R>(text: string, meanwhile: Effect.Effect<B, never, R>) =>
-    Effect.flatMap(
-      Effect.mapError(
-        askAlone(
-          sql,
-          (connection) => Effect.catchAll(connection.execute(text, [], undefined), noneIfMissing),
-          meanwhile
-        ),
-        databaseError("reading the markers")
+  /**
+   * The row that `text` asks for, and what `meanwhile` answers with. Outside a step without the ways of `sql`, which take 150 µs: an idle boot
+   * asks nothing else, and those that wait ask it again and again.
+   */
+  const ask = <B, R>(text: string, meanwhile: Effect.Effect<B, never, R>) =>
+    Effect.map(
+      Effect.withFiberRuntime<readonly [ReadonlyArray<typeof PgPeek.Row.Type>, B], DatabaseError, R>(
+        ({ currentContext }) =>
+          Option.isSome(Context.getOption(currentContext, PgStep))
+            ? Effect.zip(read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(text)), meanwhile)
+            : Effect.flatMap(
+                Effect.mapError(
+                  askAlone(
+                    sql,
+                    (connection) => Effect.catchAll(connection.execute(text, [], undefined), noneIfMissing),
+                    meanwhile
+                  ),
+                  databaseError("reading the markers")
+                ),
+                ([answer, other]) => Effect.map(decodeMarkers(answer), (found) => [found, other] as const)
+              )
       ),
-      ([answer, other]) => Effect.map(decodeMarkers(answer), ([found = PgPeek.none]) => ({ found, other }))
+      ([[found = PgPeek.none], other]) => ({ found, other })
     )
 
-  const isInStep = Effect.withFiberRuntime<boolean>(({ currentContext }) =>
-    Effect.succeed(Option.isSome(Context.getOption(currentContext, PgStep)))
+  const applied = Effect.flatMap(ask(PgPeek.text(schema.markers, seedMigration), Effect.void), ({ found }) =>
+    markersOf(seedMigration, found)
   )
 
-  const whole = PgPeek.text(schema.markers, seedMigration)
-  const applied = Effect.flatMap(isInStep, (inStep) =>
-    inStep
-      ? Effect.flatMap(
-          read(schema.markers, "reading the markers", PgPeek.Row)(sql.unsafe(whole)),
-          ([found = PgPeek.none]) => markersOf(seedMigration, found)
-        )
-      : Effect.flatMap(askBeside(whole, Effect.void), ({ found }) => markersOf(seedMigration, found))
-  )
-
-  /** Inside a step it is read as everything there. */
   const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
-    Effect.flatMap(isInStep, (inStep) =>
-      inStep
-        ? Effect.zipWith(listing, applied, (listed, found) => ({
-            listing: listed,
-            isExactly: false,
-            applied: Effect.succeed(found)
-          }))
-        : Effect.map(
-            askBeside(
-              PgPeek.brief(schema.markers, operationType),
-              Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
-            ),
-            ({ found, other: { expected, listed } }) => ({
-              listing: listed,
-              isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
-              applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
-            })
-          )
+    Effect.map(
+      ask(
+        PgPeek.brief(schema.markers, operationType),
+        Effect.map(listing, (listed) => ({ listed, expected: PgPeek.briefOf(listed.ids) }))
+      ),
+      ({ found, other: { expected, listed } }) => ({
+        listing: listed,
+        isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
+        applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
+      })
     )
 
   return OperationLog.of({

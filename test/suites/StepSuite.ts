@@ -169,7 +169,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
           Effect.zipRight(lock.claim(newId()), log.compare(Operation.seedMigration, Effect.succeed({ ids: seeds }))),
           Transactor.untraced(id)
         )
-        assert.deepStrictEqual([inside.listing.ids, yield* inside.applied], [seeds, applied])
+        assert.deepStrictEqual([inside.isExactly, inside.listing.ids, yield* inside.applied], [true, seeds, applied])
       })
     )
 
