@@ -19,6 +19,7 @@ import type { Row } from "../operation/Transactor.js"
 import * as Rejections from "./Rejections.js"
 import type { SeedContext } from "./SeedContext.js"
 import { TrackedPromise } from "./TrackedPromise.js"
+import { EffectReturned } from "./Unrun.js"
 
 /** What an async seed can do. Promises reject with an `Error` that has a `code`; after a catch the seed can go on. */
 export interface PromiseContext {
@@ -54,20 +55,6 @@ export class NotAwaited extends Schema.TaggedError<NotAwaited>()("NotAwaited", {
   }
 }
 
-/** `run` gave an Effect, which nobody would run. */
-export class EffectReturned extends Schema.TaggedError<EffectReturned>()("EffectReturned", {}) {
-  override get message(): string {
-    return "run returned an Effect: make the seed with Seed.make"
-  }
-}
-
-/** `run` gave a generator, which nobody would run. */
-export class GeneratorReturned extends Schema.TaggedError<GeneratorReturned>()("GeneratorReturned", {}) {
-  override get message(): string {
-    return "run returned a generator: make the seed with Seed.make and Effect.gen"
-  }
-}
-
 /** What a promise of the context rejects with: the failure as it was, with a code, and what was asked for. */
 class PromiseFailure extends Error {
   override readonly name: string
@@ -94,7 +81,7 @@ export const run = (
   Effect.acquireUseRelease(
     begin(context),
     (session) =>
-      Effect.tryPromise({ try: async () => refuseUnrun(await declared(session.context)), catch: originalOf }).pipe(
+      Effect.tryPromise({ try: async () => refuseEffects(await declared(session.context)), catch: originalOf }).pipe(
         Effect.ensuring(Effect.sync(session.close)),
         Effect.zipLeft(Effect.interruptible(session.settled)),
         Effect.zipLeft(session.refuseForgotten)
@@ -102,10 +89,9 @@ export const run = (
     (session) => Effect.zipRight(Effect.sync(session.close), session.abandon)
   )
 
-/** An Effect or a generator would be run by nobody. */
-const refuseUnrun = (returned: unknown): unknown => {
+/** Whatever its kind: a function that knows of Effects is no async seed. */
+const refuseEffects = (returned: unknown): unknown => {
   if (Effect.isEffect(returned)) throw new EffectReturned()
-  if (Predicate.hasProperty(returned, "next") && Predicate.isFunction(returned.next)) throw new GeneratorReturned()
   return returned
 }
 

@@ -16,6 +16,7 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import type { Transactor } from "../operation/Transactor.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import * as SeedContext from "./SeedContext.js"
+import { unrun } from "./Unrun.js"
 
 /** The body failed, died, ran out of time or interrupted itself; the cause is what it ended with. */
 export class BodyFailed extends Schema.TaggedError<BodyFailed>()("BodyFailed", { cause: Schema.Unknown }) {}
@@ -70,8 +71,10 @@ const runWithin = Effect.fnUntraced(function* (
       })
   })
   const from = yield* Clock.currentTimeNanos
-  yield* bounded
+  const given = yield* bounded
   const took = (yield* Clock.currentTimeNanos) - from
+  const undone = unrun(given)
+  if (Option.isSome(undone)) return yield* undone.value
   return { durationMs: Math.round(Number(took) / 1_000_000), events }
 })
 

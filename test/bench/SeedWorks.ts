@@ -2,7 +2,7 @@
  * What seeds cost: the protocol around a body.
  */
 import { SqlClient } from "@effect/sql"
-import { Effect } from "effect"
+import { Effect, Layer, ManagedRuntime } from "effect"
 import { Seed, SeedRunner } from "effect-es-ops"
 import { Client } from "pg"
 import type { Side, Work } from "./Rounds.js"
@@ -102,6 +102,36 @@ const replayed = (world: World) => async () => {
   }
 }
 
+/** The statements of a step by hand, as an Effect program over the application's client: what is left without us, and with Effect. */
+const asEffect = (world: World) => async () => {
+  const made = await arena(world)
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
+  const ids = Worlds.ids(seeds)
+  const one = (sql: SqlClient.SqlClient, id: string) =>
+    sql.withTransaction(
+      Effect.gen(function* () {
+        yield* sql.unsafe(lock)
+        yield* sql.unsafe(check, [id])
+        yield* sql`INSERT INTO bench (n) VALUES (${1})`
+        yield* sql.unsafe(marker, [id])
+      })
+    )
+  const all = Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.forEach(ids, (id) => one(sql, id), { discard: true }))
+  return {
+    floor: {
+      prepare: made.prepare,
+      run: async () => {
+        for (const id of ids) await byHand(made.bare, id)
+      }
+    },
+    ours: { prepare: made.prepare, run: () => app.runPromise(all) },
+    close: async () => {
+      await app.dispose()
+      await made.bare.end()
+    }
+  }
+}
+
 const insertOne = (bare: Client) => bare.query("INSERT INTO bench (n) VALUES ($1)", [1])
 
 const byHand = async (bare: Client, id: string) => {
@@ -133,5 +163,11 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "1,000 times BEGIN, lock, check, insert, marker, COMMIT",
     target: 1.1,
     open: inserts(world, byHand)
+  },
+  {
+    name: "seed-effect",
+    work: "the same statements as an Effect program, without us",
+    floor: "1,000 times BEGIN, lock, check, insert, marker, COMMIT",
+    open: asEffect(world)
   }
 ]

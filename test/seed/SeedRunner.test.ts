@@ -177,6 +177,48 @@ describe("SeedRunner.apply", () => {
     )
   )
 
+  it.effect("is no success of work that was described and never done: what nobody ran, nobody waited for", () =>
+    Effect.gen(function* () {
+      const undone = {
+        // oxlint-disable-next-line require-yield
+        effect: Effect.gen(function* () {
+          return tenant("forgotten")
+        }),
+        effects: Effect.succeed(["a", "b"].map(tenant)),
+        failure: Effect.sync(() => Effect.fail(new Boom({ code: "forgotten" }))),
+        generator: Effect.sync(() => (function* () {})()),
+        promise: Effect.sync(async () => undefined)
+      }
+      for (const [id, run] of Object.entries(undone)) {
+        yield* Effect.gen(function* () {
+          const { cause } = yield* Effect.flatMap(
+            Effect.flip(apply),
+            Schema.decodeUnknown(Schema.typeSchema(SeedReport.SeedFailed))
+          )
+          assert.match(String(cause), /which nobody (?:runs|waits for)/)
+          assert.strictEqual((yield* Effect.flatMap(OperationLog.OperationLog, ({ markers }) => markers)).length, 0)
+        }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { [id]: seed(run) } })))
+      }
+    })
+  )
+
+  it.effect("is one of what gives a value, even where that could be run", () =>
+    Effect.gen(function* () {
+      const values = {
+        admin: SeedContext.findUserByEmail("admin@example.com"),
+        exit: Effect.exit(Effect.succeed("seen")),
+        fiber: Effect.fork(Effect.void),
+        ref: Ref.make(0),
+        deferred: Deferred.make(),
+        ids: Effect.succeed([Option.none(), 1, "a", null, new Map().values()]),
+        text: Effect.succeed("done")
+      }
+      const seeds = Object.fromEntries(Object.entries(values).map(([id, run]) => [id, seed(run)]))
+      const report = yield* Effect.provide(apply, EsOps.layerMemory({ seeds }))
+      assert.strictEqual(summary(report).length, Object.keys(values).length)
+    })
+  )
+
   it.effect("writes nothing and loads nothing when everything is applied", () =>
     Effect.gen(function* () {
       const loads = yield* Ref.make(0)
