@@ -9,8 +9,14 @@ import * as Program from "./cli/Program.js"
 
 const program = Program.choose(process.argv.slice(2), existsSync)
 
-if (program === "version") process.stdout.write(`${Program.version}\n`)
-else {
+if (program === "version") {
+  process.stdout.once("error", ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === "EPIPE") return
+    process.stderr.write(`error: the results could not be written: ${message}\n`)
+    process.exitCode = 1
+  })
+  process.stdout.write(`${Program.version}\n`)
+} else {
   // Loading takes a moment, in which a signal is noted: the program ends by it in order, with what it says of an end.
   const early: Array<Program.Signal> = []
   const note = (signal: Program.Signal) => early.push(signal)

@@ -84,7 +84,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       )
     return yield* Report.stoppable(applying, (inTime) =>
       Effect.flatMap(Ref.get(seen), (before) =>
-        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime))))
+        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime), goesOn(before))))
       )
     ).pipe(Effect.sandbox, Effect.mapError(Report.failureOf), Effect.exit, Effect.flatMap(ended))
   }).pipe(Effect.scoped)
@@ -138,7 +138,7 @@ const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen
 })
 
 const waits = ({ holder }: LockHeld): string =>
-  `waits for the operations lock${Option.match(holder, { onNone: () => "", onSome: ({ pid }) => ` of process ${pid}` })}`
+  `waits for the operations lock${Option.match(holder, { onNone: () => "", onSome: ({ pid }) => ` of server process ${pid}` })}`
 
 const widest = (ids: ReadonlyArray<string>): number => Math.max(0, ...ids.map((id) => id.length))
 
@@ -159,9 +159,13 @@ const interrupted = ({ outcomes, planned, running, undone }: Seen, dryRun: boole
   return {
     _tag: "Interrupted",
     id: running,
-    message: `interrupted: ${parts.join("; ")}. es-ops seed:apply ${undone || Option.isNone(running) ? "goes on where it stopped" : "says how to go on"}`
+    message: `interrupted: ${parts.join("; ")}`
   }
 }
+
+/** What there is to do after an interruption. */
+const goesOn = ({ running, undone }: Seen): string =>
+  `. es-ops seed:apply ${undone || Option.isNone(running) ? "goes on where it stopped" : "says how to go on"}`
 
 const end = (
   terminal: Terminal["Type"],
@@ -179,9 +183,19 @@ const end = (
     yield* json
       ? terminal.out(documentOf(report, failure))
       : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
-    yield* Option.match(failure, { onNone: () => Effect.void, onSome: (error) => Report.explain(terminal, error) })
+    yield* Option.match(failure, {
+      onNone: () => Effect.void,
+      onSome: (error) => Report.explain(terminal, error, keptOf(seen, error))
+    })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
   })
+
+/** A failed seed that was not undone, which the next step is not to pass over; an interruption says so itself. */
+const keptOf = ({ running, undone }: Seen, failure: RunFailure): ReadonlyArray<string> => {
+  const id = DocumentOf.seedOf(failure)
+  if (undone || id === null || failure._tag === "Interrupted" || !Option.contains(running, id)) return []
+  return [`What "${id}" did before it failed is not undone, as it was not in a transaction.`]
+}
 
 const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: number): ReadonlyArray<string> => {
   const id = outcome.id.padEnd(width)

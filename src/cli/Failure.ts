@@ -1,6 +1,7 @@
 /**
  * What a failure means to a shell: its exit code, and what to type next.
  */
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 /** The words of the command are off. */
@@ -38,4 +39,4 @@ const next: { readonly [tag: string]: string } = {
 }
 
 /** What to do next, where there is something to say that the message does not. */
-export const nextStep = (tag: string): string | undefined => next[tag]
+export const nextStep = (tag: string): Option.Option<string> => Option.fromNullable(next[tag])

@@ -35,10 +35,13 @@ export const command = <R>(
 const document = ({ _tag, message }: RunFailure): string =>
   DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
 
-/** What was thrown where nobody could catch it is the reason why a command was interrupted, if that happened. */
-export const endedBy = (interrupted: RunFailure): RunFailure =>
+/**
+ * What was thrown where nobody could catch it is the reason why a command was interrupted, if that happened; else `next` says what to do, as
+ * no seed is to be mended.
+ */
+export const endedBy = (interrupted: RunFailure, next = ""): RunFailure =>
   Option.match(Rejections.blamedFor(), {
-    onNone: () => interrupted,
+    onNone: () => ({ ...interrupted, message: `${interrupted.message}${next}` }),
     onSome: (cause) => ({
       _tag: "SeedFailed",
       id: interrupted.id,
@@ -77,15 +80,15 @@ export const failed = (json: boolean, failure: RunFailure): Effect.Effect<number
     return exitCode(failure._tag)
   })
 
-/** What happened, and the next step, for people. */
-export const explain = ({ err, paint }: Terminal["Type"], { _tag, message }: RunFailure): Effect.Effect<void> =>
-  Effect.zipRight(
-    err(`${paint("red", "error:", "err")} ${message}`),
-    Effect.suspend(() => {
-      const step = nextStep(_tag)
-      return step === undefined ? Effect.void : err(step)
-    })
-  )
+/** What happened, what else there is to know, and the next step, for people. */
+export const explain = (
+  { err, paint }: Terminal["Type"],
+  { _tag, message }: RunFailure,
+  more: ReadonlyArray<string> = []
+): Effect.Effect<void> => {
+  const lines = [`${paint("red", "error:", "err")} ${message}`, ...more, ...Option.toArray(nextStep(_tag))]
+  return Effect.forEach(lines, err, { discard: true })
+}
 
 /** Failures that say that the words of the command are off. */
 const usage = new Set(["UnknownSeed", "NotApplied", "SeedNotCreated"])

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as SeedDocument from "../seed/SeedDocument.js"
 import { SeedsInconsistent } from "../seed/SeedProblem.js"
+import * as SeedSelection from "../seed/SeedSelection.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 import * as SeedStatus from "../seed/SeedStatus.js"
 import * as DocumentOf from "./DocumentOf.js"
@@ -35,12 +36,14 @@ export const status = (
     Effect.gen(function* () {
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
-      const found = yield* withDatabase(settings, SeedStatus.status)
+      const found = yield* withDatabase(settings, Effect.zipRight(SeedSelection.skipsAll, SeedStatus.status))
       yield* show(found, given.json, settings.database.shown)
       const code = given.check ? checkCode(found) : 0
       // What makes a pipeline stop stands beside the results, where its log shows it.
       if (code !== 0)
-        yield* terminal.err(code === exitCode("SeedsPending") ? toApply(found) : (nextStep("SeedsInconsistent") ?? ""))
+        yield* terminal.err(
+          code === exitCode("SeedsPending") ? toApply(found) : Option.getOrElse(nextStep("SeedsInconsistent"), () => "")
+        )
       return code
     })
   )
@@ -86,7 +89,7 @@ const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<string> =>
 /** What was interrupted half-way is not run again by itself, unless it is idempotent. */
 const toApply = ({ seeds }: Status): string => {
   const [first, ...others] = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
-  const apply = nextStep("SeedsPending") ?? ""
+  const apply = Option.getOrElse(nextStep("SeedsPending"), () => "")
   if (first === undefined) return apply
   const names = [first, ...others].map((id) => `"${id}"`).join(" and ")
   return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: es-ops seed:apply --retry ${first} runs it again, es-ops seed:mark ${first} --reason <text> records it without running it.`

@@ -13,7 +13,7 @@ export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHold
 }) {
   override toString(): string {
     const since = Option.match(this.since, { onNone: () => "", onSome: (at) => ` since ${at}` })
-    return `process ${this.pid}${this.applicationName === "" ? "" : ` (${this.applicationName})`}${since}`
+    return `server process ${this.pid}${this.applicationName === "" ? "" : ` (${this.applicationName})`}${since}`
   }
 }
 

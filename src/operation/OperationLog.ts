@@ -61,8 +61,8 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
       attempt: NewAttempt
     ) => Effect.Effect<boolean, DatabaseError>
     /**
-     * Records an attempt that begins, at once, if its end can be recorded as well; answers with its id. Inside `Transactor.session`, after
-     * `claim`.
+     * Records an attempt that begins, at once, if its end can be recorded as well; answers with its id. Earlier ones that never ended were
+     * interrupted. Inside `Transactor.session`, after `claim`.
      */
     readonly begin: (attempt: NewAttempt) => Effect.Effect<number, DatabaseError>
     /** Ends an attempt that was begun, together with the marker if there is one: not where the body's own work is not committed. */
@@ -148,7 +148,17 @@ export const layerMemory: Layer.Layer<OperationLog, never, MemoryDatabase.Memory
         }),
       begin: (attempt) =>
         Effect.zipRight(
-          record(attempt),
+          Effect.zipRight(
+            log.update((state) => ({
+              ...state,
+              attempts: state.attempts.map((other) =>
+                other.operationId === attempt.operationId && other.outcome === "running"
+                  ? { ...other, outcome: "interrupted" as const }
+                  : other
+              )
+            })),
+            record(attempt)
+          ),
           Effect.map(log.get, (state) => state.attempts.length)
         ),
       finish: (id, attempt, marker) =>

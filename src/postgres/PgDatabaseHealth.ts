@@ -76,6 +76,11 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       ]
     })
 
+    const role = Effect.map(
+      sql`SELECT quote_ident(current_user) AS name`.pipe(rows("asking for the role", Name)),
+      ([found]) => found?.name ?? "CURRENT_USER"
+    )
+
     /** A table that is there must be readable and writable; for one that is not, the role must be allowed to create it. */
     const privileges = (missing: ReadonlyArray<PgTable>) =>
       Effect.gen(function* () {
@@ -93,7 +98,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         const uncreatable = yield* Effect.forEach(missing, homeOf)
         const needed = uncreatable.flat().filter(({ table }) => !table.optional)
         const without = uncreatable.flat().filter(({ table }) => table.optional)
-        if (lacking.length + needed.length > 0) return missingRights(lacking, needed)
+        if (lacking.length + needed.length > 0) return missingRights(lacking, needed, yield* role)
         if (without.length === 0) return fine("privileges", "the role may do what applying needs")
         return wrong("privileges", "state", saying(without), `Seeds are applied without history. ${letCreate(without)}`)
       })
@@ -190,9 +195,13 @@ const letCreate = (list: ReadonlyArray<Uncreatable>): string =>
     ? ""
     : `Let an administrator run what es-ops schema prints${list[0]?.table.schema === undefined ? "" : ", which creates the schema as well"}.`
 
-const missingRights = (lacking: ReadonlyArray<typeof Right.Type>, needed: ReadonlyArray<Uncreatable>): Finding => {
+const missingRights = (
+  lacking: ReadonlyArray<typeof Right.Type>,
+  needed: ReadonlyArray<Uncreatable>,
+  role: string
+): Finding => {
   const missing = lacking.map(({ name, right }) => `${right} on ${name} is not granted`)
-  const grants = lacking.map(({ name, right }) => `GRANT ${right} ON ${name} TO <role>;`)
+  const grants = lacking.map(({ name, right }) => `GRANT ${right} ON ${name} TO ${role};`)
   const detail = [...missing, ...(needed.length === 0 ? [] : [saying(needed)])].join("\n")
   return wrong("privileges", "database", detail, [letCreate(needed), ...grants].filter((part) => part !== "").join(" "))
 }

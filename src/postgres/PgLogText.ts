@@ -55,10 +55,14 @@ export const attemptUpdate = (table: string, id: number, attempt: NewAttempt): s
   `UPDATE ${table} SET outcome = ${literal(attempt.outcome)}, ended_at = ${instant(attempt.endedAt)},
     duration_ms = ${constant(attempt.durationMs)}, error = ${errorOf(attempt)} WHERE id = ${id}`
 
-/** Does nothing, and fails where the role may not write what ends an attempt that was begun (42501). */
-export const mayEnd = (markers: string, attempts: string): string =>
+/**
+ * Says of attempts that never ended that they were interrupted, as under the lock nobody makes them any more; fails where the role may not
+ * write what ends an attempt (42501).
+ */
+export const interruptEarlier = (markers: string, attempts: string, { operationId }: NewAttempt): string =>
   `WITH marked AS (INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes) SELECT '', '', 0, '', '' WHERE false)
-    UPDATE ${attempts} SET outcome = outcome, ended_at = ended_at, duration_ms = duration_ms, error = error WHERE false`
+    UPDATE ${attempts} SET outcome = 'interrupted', ended_at = ended_at, duration_ms = duration_ms, error = error
+    WHERE operation_id = ${literal(operationId)} AND outcome = 'running'`
 
 const absent = "NULL"
 

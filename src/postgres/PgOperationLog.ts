@@ -15,7 +15,7 @@ import { AlreadyApplied, CommitRefused, outsideStep, TransactionLeftOpen } from 
 import { OperationLog } from "../operation/OperationLog.js"
 import { databaseError, reasonOf, sqlState } from "./PgError.js"
 import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./PgLogRow.js"
-import { attemptInsert, attemptInsertOnce, attemptUpdate, markerInsert, mayEnd } from "./PgLogText.js"
+import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, markerInsert } from "./PgLogText.js"
 import * as PgPeek from "./PgPeek.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, askAlone, decodeRows, over, PgSql, rows } from "./PgSql.js"
@@ -214,7 +214,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       }),
     begin: (attempt) =>
       Effect.zipRight(
-        Effect.mapError(sql.unsafe(mayEnd(schema.markers, schema.attempts)), databaseError("recording the attempt")),
+        Effect.mapError(
+          sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt)),
+          databaseError("recording the attempt")
+        ),
         sql.unsafe(`${attemptInsert(schema.attempts, attempt)} RETURNING id::text`).pipe(
           rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
           Effect.map(([recorded]) => recorded?.id ?? 0)

@@ -21,6 +21,7 @@ import type { SeedFailed } from "./SeedReport.js"
 import { SeedOutcome } from "./SeedReport.js"
 import type { Observer } from "./SeedSequence.js"
 import * as SeedSequence from "./SeedSequence.js"
+import * as StepFailure from "./StepFailure.js"
 
 /** Everything went well: the failure that rolls it back. */
 class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {}
@@ -56,11 +57,13 @@ export const run = (
       yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied, observer))
       return yield* new RolledBack()
     })
-    /** The transaction answers for its body when that meddled with it: the seed to blame is the one after those that are done. */
+    /** The seed after those that are done. */
+    const idOfNext = (before: ReadonlyArray<SeedOutcome>): string => seeds[before.length]?.entry.id ?? id
+    /** The transaction answers for its body when that meddled with it: the seed to blame is the next. */
     const blame = (cause: unknown) =>
       Effect.flatMap(Ref.get(done), (before) => {
-        const at = seeds[before.length]?.entry.id ?? id
-        return SeedSequence.failedAfter(seeds, rest, before, new SeedSequence.SeedStepFailed({ id: at, cause }))
+        const failed = new SeedSequence.SeedStepFailed({ id: idOfNext(before), cause })
+        return SeedSequence.failedAfter(seeds, rest, before, failed)
       })
     const name = `dry run of ${seeds.length}`
     return yield* LockWait.whileHeld(
@@ -74,7 +77,8 @@ export const run = (
         TransactionControl: blame,
         SwallowedSqlError: blame,
         CommitRefused: blame,
-        CommitLost: blame
+        CommitLost: blame,
+        DatabaseError: (error) => Effect.flatMap(Ref.get(done), (before) => error.during(idOfNext(before)))
       })
     )
   })
@@ -89,11 +93,8 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     yield* observer.started(id, true)
     const events: Array<Event> = []
     const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
-      Effect.zipLeft(transactor.turn(Effect.void)),
-      Effect.mapError((error) => {
-        const cause = error._tag === "BodyFailed" ? error.cause : error
-        return new SeedSequence.SeedStepFailed({ id, cause })
-      })
+      Effect.mapError((failed) => StepFailure.failureOfBody(id, failed))
     )
+    yield* Effect.mapError(transactor.turn(Effect.void), (cause) => new SeedSequence.SeedStepFailed({ id, cause }))
     return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
   })

@@ -69,9 +69,9 @@ const unloadable = ({ problems, seeds }: Status): ReadonlyArray<Finding> =>
 
 const interrupted = ({ seeds }: Status): Finding => {
   const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
-  if (found.length === 0) return fine("interrupted", "no attempt is without an end")
-  const fix =
-    "Look at what it left behind; then es-ops seed:apply --retry <id> runs it again, and es-ops seed:mark <id> --reason <text> records it without running it."
+  const [id] = found
+  if (id === undefined) return fine("interrupted", "no attempt is without an end")
+  const fix = `Look at what it left behind; then es-ops seed:apply --retry ${id} runs it again, and es-ops seed:mark ${id} --reason <text> records it without running it.`
   return wrong("interrupted", "state", `an attempt began and never ended: ${found.join(", ")}`, fix)
 }
 

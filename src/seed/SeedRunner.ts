@@ -163,6 +163,7 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
       .filter(({ seed }) => seed.transaction === "none")
       .map(({ entry }): string => entry.id)
     const rest = [...outside, ...upToThere.rest].toSorted(order)
+    yield* Effect.forEach(outside, (id) => Effect.logWarning(unrunWarning(id)), { discard: true })
     const observer = options.observer ?? logging
     if (selected.length > 0) {
       yield* checkWriter(true)
@@ -174,6 +175,9 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
     const outcomes = yield* DryRun.run(selected, rest, observer)
     return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
+
+const unrunWarning = (id: string): string =>
+  `"${id}" runs outside any transaction and cannot be rolled back: it is not run here, and what follows it is shown without what it does`
 
 /** Whether writes join the seeds' transactions; nothing of this has a body that could fail on its own. */
 const checkWriter = (dryRun: boolean) =>

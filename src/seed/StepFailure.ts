@@ -33,10 +33,7 @@ export type Unfinished =
 export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Exclude<StepFailure, SeedsOwn> => {
   switch (error._tag) {
     case "BodyFailed":
-      // insufficient_privilege for a statement of ours is no fault of the seed.
-      return error.cause instanceof DatabaseError && Option.contains(error.cause.code, "42501")
-        ? error.cause.during(id)
-        : new SeedStepFailed({ id, cause: error.cause })
+      return failureOfBody(id, error)
     case "TransactionControl":
     case "SwallowedSqlError":
     case "CommitRefused":
@@ -47,6 +44,12 @@ export const failureOf = (id: string, error: StepFailure): SeedStepFailed | Excl
       return error
   }
 }
+
+/** What a body's end means: insufficient_privilege for a statement of ours is no fault of the seed. */
+export const failureOfBody = (id: string, { cause }: BodyFailed): SeedStepFailed | DatabaseError =>
+  cause instanceof DatabaseError && Option.contains(cause.code, "42501")
+    ? cause.during(id)
+    : new SeedStepFailed({ id, cause })
 
 const withoutTrace = new Set([
   "LockHeld",

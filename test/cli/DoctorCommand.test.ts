@@ -161,7 +161,7 @@ describe("the doctor", () => {
       await holder.query("SET application_name = 'slow deploy'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const { pid } = (await holder.query("SELECT pg_backend_pid() AS pid")).rows[0]
       const { lock = "" } = await wrongs(run, env, 4)
-      assert.include(lock, `held by process ${pid} (slow deploy) since 20`)
+      assert.include(lock, `held by server process ${pid} (slow deploy) since 20`)
       assert.include(lock, `pg_terminate_backend(${pid})`)
     }, url)
   })

@@ -434,6 +434,20 @@ describe("wrong input", () => {
     await query(`DROP ROLE reader_${name}`)
   })
 
+  it("a role that may only read: exit 6 also of a dry run, naming the seed; it is not told to mend that", async () => {
+    const { env, name, query } = await database()
+    await shared.run(["seed:apply"], env)
+    const role = `onlooker_${name}`
+    await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${role}`)
+    const two = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
+    for (const args of [[], ["--dry-run"]]) {
+      const failed = await refused(two, args, { DATABASE_URL: Database.url(name, role, "pw") }, 6)
+      assert.strictEqual(failed.id, "2")
+      assert.include(failed.error.message, "42501")
+    }
+    await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+
   it("a role that may write but owns nothing, and only the attempts are missing: a warning, and no history", async () => {
     const { env, name, query } = await database()
     await shared.run(["seed:apply"], env)
@@ -577,5 +591,8 @@ describe("wrong input", () => {
     )
     const all = await made.run(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS: "1" })
     assert.deepStrictEqual([all.code, decodeApply(all.stdout).skippedAll], [0, "KUMIKO_SKIP_ES_OPS"])
+    const status = await made.run(["seed:status"], { ...env, KUMIKO_SKIP_ES_OPS: "1" })
+    assert.strictEqual(status.code, 0)
+    assert.include(status.stderr, "KUMIKO_SKIP_ES_OPS=1: no seed is applied")
   })
 })

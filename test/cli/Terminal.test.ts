@@ -84,7 +84,7 @@ describe.skipIf(!existsSync("/dev/full"))("results that cannot be written (skipp
     const { env } = await database()
     const made = await project({ "seeds/1.mjs": tenant("one") })
     const full = await open("/dev/full", "w")
-    for (const words of [["seed:apply", "--json"], ["seed:status"], ["schema"]]) {
+    for (const words of [["seed:apply", "--json"], ["seed:status"], ["schema"], ["--version"]]) {
       const running = Projects.watch(
         spawn(process.execPath, [command, ...words], {
           cwd: made.folder,

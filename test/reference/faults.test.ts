@@ -70,7 +70,7 @@ describe("none of the reference's faults is ours", () => {
       await holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const { code, stderr } = await run(["seed:apply", "--lock-timeout", "300ms"], env)
       assert.strictEqual(code, 5)
-      assert.match(stderr, /"1" waited \d+ ms for the operations lock, which is held by process \d+/)
+      assert.match(stderr, /"1" waited \d+ ms for the operations lock, which is held by server process \d+/)
     }, url)
   })
 

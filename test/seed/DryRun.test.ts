@@ -81,4 +81,13 @@ layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreS
         yield* nothing
       }).pipe(fresh)
   )
+
+  it.effect("says in which seed its connection was lost, and that this is no failure of the seed", () =>
+    Effect.gen(function* () {
+      const seeds = { "1": seed(tenant("a")), "2": seed(statement("SELECT pg_terminate_backend(pg_backend_pid())")) }
+      const error = yield* Effect.flip(Effect.provide(dryRun, EsOps.layer({ seeds })))
+      assert.deepInclude(error, { _tag: "DatabaseError", id: Option.some("2"), connectionLost: true })
+      yield* nothing
+    }).pipe(fresh)
+  )
 })

@@ -226,7 +226,7 @@ describe("on a server", () => {
       checks.filter(({ ok }) => !ok).map(({ detail, fix, name }) => [name, `${detail} ${fix}`])
     )
     assert.include(wrong["interrupted"], "never ended: 2")
-    assert.include(wrong["interrupted"], "--retry <id>")
+    assert.include(wrong["interrupted"], "--retry 2 runs it again")
     assert.include(wrong["indexes"], "tenants_name_idx")
     const refused = await run(["seed:apply", "--json"], env)
     assert.strictEqual(refused.code, 1)
@@ -245,7 +245,7 @@ describe("on a server", () => {
       history.map(({ attempt, endedAt, outcome, reason }) => [attempt, outcome, endedAt === null, reason]),
       [
         [2, "applied", false, 'transaction: "none"'],
-        [1, "running", true, 'transaction: "none"']
+        [1, "interrupted", true, 'transaction: "none"']
       ]
     )
     assert.strictEqual((await run(["seed:apply", "--retry", "nope"], env)).code, 2)
@@ -348,6 +348,16 @@ describe("on a server", () => {
     await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 
+  it("that fails says that nothing of it is undone, before it says what to do next", async () => {
+    const { env } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource(`return yield* Effect.fail(new Error("broken"))`, none)
+    })
+    const { code, stderr } = await run(["seed:apply"], env)
+    assert.strictEqual(code, 1)
+    assert.match(stderr, /broken\nWhat "1" did before it failed is not undone, .*\nMend the seed, then/)
+  })
+
   it("that fails is not run again by those that waited", async () => {
     const { env, query } = await database()
     const { start } = await project({
@@ -376,6 +386,9 @@ describe("on a server", () => {
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": Projects.seedSource("yield* sql`VACUUM read_tenants`", none)
     })
+    const dry = await run(["seed:apply", "--embedded", "--dry-run"])
+    assert.include(dry.stdout, "not run     2\n1 would be applied, 1 not attempted.")
+    assert.include(dry.stderr, '"2" runs outside any transaction and cannot be rolled back: it is not run here')
     const { code, stderr, stdout } = await run(["seed:apply", "--embedded"])
     assert.strictEqual(code, 0, stderr)
     assert.include(stdout, "2 applied, 0 not attempted.")
