@@ -38,12 +38,8 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
     const { names } = yield* WriteDispatcher
     // Meanwhile, as the loader works in a thread of its own: 100 flags take 3 ms.
     const reading = yield* Effect.fork(Effect.forEach(entries, ({ id }) => flagOf(id)))
-    // Read side by side; imported one after another, as top-level code runs in the order of the seeds.
-    const loaded = yield* Effect.forEach(entries, (entry, at) => {
-      const ahead = entries.slice(at === 0 ? 0 : at + readAhead, at + readAhead + 1)
-      ahead.forEach((next) => next.prefetch?.())
-      return look(entry, Option.fromNullable(names))
-    })
+    // One after another, as top-level code runs in the order of the seeds.
+    const loaded = yield* Effect.forEach(entries, (entry) => look(entry, Option.fromNullable(names)))
     const flags = yield* Fiber.join(reading)
     const seeds = Arr.zip(loaded, flags).flatMap(([{ loads }, flag]) =>
       Option.match(loads, {
@@ -78,9 +74,6 @@ export const blamingTables = <A, R>(
 
 /** Whether a seed's flag skips it. */
 export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
-
-/** As many seeds are being read while one is loaded. */
-const readAhead = 16
 
 const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], ConfigError> => {
   const name = SkipFlag.nameOf(id)
