@@ -39,10 +39,19 @@ export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, 
 const isText = Predicate.isString
 const anything = (): boolean => true
 
+const isFeatures = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.every(
+    (feature: unknown) =>
+      Predicate.isRecord(feature) &&
+      isText(feature["name"]) &&
+      ["handlers", "projections", "tables"].every((part) => Array.isArray(feature[part]))
+  )
+
 /** What each key must be; the settings of operations are checked where they are used. */
 const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown) => boolean, string] } = {
   seeds: [Predicate.or(isText, Predicate.isRecord), "a folder, or seeds by their ids"],
-  features: [Array.isArray, "an array of features"],
+  features: [isFeatures, "an array of features made by Feature.make"],
   dispatcher: [Layer.isLayer, "a layer of WriteDispatcher"],
   layer: [Layer.isLayer, "a layer of the application's services"],
   databaseUrl: [isText, "a text"],

@@ -1,7 +1,9 @@
 /**
  * A command's work on the database that it was told, or on none: layers, and the line that says which database it is.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -27,10 +29,8 @@ export const withDatabase = <A, E>(
       database._tag === "Embedded"
         ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
         : EsOps.layerClient({ url: Redacted.make(database.url) })
-    const services = Layer.mapError(file.layer ?? Layer.empty, (error) => unusable("layer", error))
-    const operations = Layer.mapError(EsOps.layer({ ...file, seeds, late, lockTimeout }), (error) =>
-      error instanceof ConfigError ? error : unusable("dispatcher", error)
-    )
+    const services = usable("layer", file.layer ?? Layer.empty)
+    const operations = usable("dispatcher", EsOps.layer({ ...file, seeds, late, lockTimeout }))
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
   })
 
@@ -50,13 +50,19 @@ export const withoutDatabase = <A, E>(
     const writes =
       file.dispatcher === undefined
         ? file
-        : { ...file, dispatcher: Layer.catchAll(Layer.provide(file.dispatcher, services), nameless) }
-    const operations = Layer.mapError(EsOps.layerMemory({ ...writes, seeds }), (error) =>
-      error instanceof ConfigError ? error : unusable("dispatcher", error)
-    )
+        : {
+            ...file,
+            dispatcher: Layer.catchAll(usable("dispatcher", Layer.provide(file.dispatcher, services)), nameless)
+          }
+    const operations = usable("dispatcher", EsOps.layerMemory({ ...writes, seeds }))
     return yield* Effect.provide(work, operations)
   })
 
-/** A layer of the command's file could not be built. */
-const unusable = (key: string, error: unknown): ConfigError =>
-  new ConfigError({ key, reason: `it cannot be built: ${describe(error).message}` })
+/** A layer that the command's file is the reason for: one that cannot be built, by a failure or a defect, is named by its key. */
+const usable = <A, E, R>(key: string, layer: Layer.Layer<A, E, R>): Layer.Layer<A, ConfigError, R> =>
+  Layer.catchAllCause(layer, (cause) => {
+    if (Cause.isInterruptedOnly(cause)) return Layer.failCause(Cause.interrupt(FiberId.none))
+    const error = Cause.squash(cause)
+    const unusable = new ConfigError({ key, reason: `it cannot be built: ${describe(error).message}` })
+    return Layer.fail(error instanceof ConfigError ? error : unusable)
+  })

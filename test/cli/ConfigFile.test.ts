@@ -108,6 +108,7 @@ describe("es-ops.config.ts", () => {
       4
     ],
     [`export default { table: "a; b" }`, "table", 4],
+    [`export default { features: [1] }`, "features is not an array of features made by Feature.make", 4],
     [`export default 1`, "use EsOps.config", 4],
     [`throw new Error("at load")`, "at load", 4],
     [`export default { databaseUrl: "mysql://x" }`, "databaseUrl", 4]
@@ -120,6 +121,16 @@ describe("es-ops.config.ts", () => {
       const { code, stderr } = await made.run(["seed:apply", "--config", "my.config.mjs"])
       assert.strictEqual(code, expected, stderr)
       assert.include(stderr, message)
+    }
+    for (const key of ["layer", "dispatcher"]) {
+      await made.write(
+        "my.config.mjs",
+        `import { Effect, Layer } from "effect"
+export default { ${key}: Layer.effectDiscard(Effect.die(new Error("a defect"))) }`
+      )
+      const { code, stderr } = await made.run(["seed:apply", "--config", "my.config.mjs", "--embedded"])
+      assert.strictEqual(code, 4, stderr)
+      assert.include(stderr, `error: ${key}: it cannot be built: a defect`)
     }
     const missing = await made.run(["seed:status", "--config", "nowhere.ts"])
     assert.strictEqual(missing.code, 2)
