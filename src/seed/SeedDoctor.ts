@@ -82,7 +82,7 @@ const changed = (status: Status): Finding => {
   return wrong("changed", "state", `edited since it was applied: ${found.join(", ")}`, fix)
 }
 
-/** Flags are found by the ids of seeds: the environment cannot be listed. */
+/** Those of the seeds, and what is the flag of none. */
 const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource> =>
   Effect.gen(function* () {
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
@@ -97,7 +97,11 @@ const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource>
             : Option.none()
       )
     )
-    const set = found.flatMap(Option.toArray)
+    const strangers = yield* SkipFlag.strangers([
+      ...entries.map(({ id }) => id),
+      ...(status?.seeds ?? []).map(({ id }) => id)
+    ])
+    const set = [...found.flatMap(Option.toArray), ...strangers.map(SkipFlag.strange)]
     return set.length === 0
       ? fine("flags", "no skip flag is set")
       : wrong(

@@ -62,7 +62,9 @@ const inspect = ({ applied: reading, listing: { discovery } }: Compared): Effect
     const config = yield* OperationConfig
     const nothing = open.length === 0
     const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
-    yield* Effect.forEach(checked.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
+    const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
+    yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
     const lastAttempts: ReadonlyMap<string, Attempt> = nothing
       ? new Map()
       : yield* SeedCheck.blamingTables(log.lastAttempts)

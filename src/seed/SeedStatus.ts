@@ -70,7 +70,12 @@ export const status: Effect.Effect<
   const attempts = yield* SeedCheck.blamingTables(log.attempts({}))
   const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
   const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
-  yield* Effect.forEach([...warnings, ...checked.warnings], (warning) => Effect.logWarning(warning), { discard: true })
+  const strangers = yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...markers.keys()])
+  yield* Effect.forEach(
+    [...warnings, ...checked.warnings, ...strangers.map(SkipFlag.strange)],
+    (warning) => Effect.logWarning(warning),
+    { discard: true }
+  )
   if ((yield* SkipFlag.read(SkipFlag.all)) === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
   const lastAttempts = new Map(

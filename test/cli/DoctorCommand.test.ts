@@ -184,13 +184,24 @@ describe("the doctor", () => {
       KUMIKO_SKIP_ES_OPS: "true",
       KUMIKO_SKIP_ES_OPS_1: "1",
       KUMIKO_SKIP_ES_OPS_2: "1",
-      KUMIKO_SKIP_ES_OPS_3: "1"
+      KUMIKO_SKIP_ES_OPS_3: "1",
+      KUMIKO_SKIP_ES_OPS_4: "1",
+      KUMIKO_SKIP_ES_OPS_5: ""
     }
     const { flags = "" } = await wrongs(run, { ...env, ...set }, 4)
     assert.include(flags, "KUMIKO_SKIP_ES_OPS is set, but to something other than 1")
     assert.include(flags, 'KUMIKO_SKIP_ES_OPS_1=1, which skips nothing: "1" is applied')
     assert.include(flags, 'KUMIKO_SKIP_ES_OPS_2=1, which skips nothing: "2" is not skippable')
     assert.match(flags, /KUMIKO_SKIP_ES_OPS_3=1$/m)
+    assert.include(flags, "KUMIKO_SKIP_ES_OPS_4 is set, but no seed has this flag")
+    assert.notInclude(flags, "KUMIKO_SKIP_ES_OPS_5")
+    for (const words of [["seed:status"], ["seed:apply", "--dry-run"]]) {
+      const { stderr } = await run(words, { ...env, KUMIKO_SKIP_ES_OPS_4: "1", KUMIKO_SKIP_ES_OPS_1: "1" })
+      assert.deepStrictEqual(
+        stderr.split("\n").filter((line) => line.includes("SKIP_ES_OPS")),
+        ["warn: KUMIKO_SKIP_ES_OPS_4 is set, but no seed has this flag: it skips nothing"]
+      )
+    }
     // All are skipped: none of them is idle.
     const all = await wrongs(run, { ...env, ...set, KUMIKO_SKIP_ES_OPS: "1" }, 4)
     assert.notInclude(all["flags"], "skips nothing:")

@@ -317,7 +317,8 @@ describe("skip flags", () => {
           withEnv({
             KUMIKO_SKIP_ES_OPS: "true",
             KUMIKO_SKIP_ES_OPS_2026_FIX_IT: "yes",
-            KUMIKO_SKIP_ES_OPS_2027_OTHER: "1"
+            KUMIKO_SKIP_ES_OPS_2027_OTHER: "1",
+            KUMIKO_SKIP_ES_OPS_2027__OTHER: "1"
           })
         )
       )
@@ -326,7 +327,8 @@ describe("skip flags", () => {
         ["Applied", "Applied"]
       )
       const warnings = lines.filter((line) => line.startsWith("WARN"))
-      assert.strictEqual(warnings.length, 3)
+      assert.strictEqual(warnings.length, 4)
+      assert.include(warnings.join("\n"), "KUMIKO_SKIP_ES_OPS_2027__OTHER is set, but no seed has this flag")
       assert.include(warnings.join("\n"), "KUMIKO_SKIP_ES_OPS_2026_FIX_IT is set, but to something other than 1")
       assert.include(
         warnings.join("\n"),
