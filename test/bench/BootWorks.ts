@@ -1,6 +1,7 @@
 /**
  * What a boot costs: with nothing to do, with much to look at, with many to load, and among many others.
  */
+import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import { Operation, Seed, SeedPlan, SeedRunner, SeedSource } from "effect-es-ops"
 import { readdir } from "node:fs/promises"
@@ -46,7 +47,20 @@ const idle = (world: World, bundled: boolean) => async () => {
       },
       repeat: 5
     },
+    url,
     close: seeds.remove
+  }
+}
+
+/** What the pool and the question take of that: the very message that a boot sends. */
+const idleQuestion = (world: World) => async () => {
+  const booting = await idle(world, true)()
+  const [asked] = (await Worlds.sent(booting.ours.run)).filter(([text]) => text.includes("kumiko_es_operations"))
+  if (asked === undefined) throw new Error("a boot asked nothing")
+  const both = Effect.flatMap(SqlClient, (sql) => Effect.zipRight(sql`SELECT 1`, sql.unsafe(asked[0])))
+  return {
+    ...booting,
+    ours: { run: () => Effect.runPromise(Effect.provide(both, Worlds.client(booting.url))), repeat: 5 }
   }
 }
 
@@ -159,6 +173,12 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "opening the pool and SELECT 1",
     target: 1.5,
     open: idle(world, true)
+  },
+  {
+    name: "idle-boot-question",
+    work: "opening the pool, SELECT 1 and the question of such a boot, without us",
+    floor: "opening the pool and SELECT 1",
+    open: idleQuestion(world)
   },
   {
     name: "idle-boot-listing",

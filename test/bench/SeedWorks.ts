@@ -73,16 +73,8 @@ const inserts = (world: World, floor: (bare: Client, id: string) => Promise<unkn
 const replayed = (world: World) => async () => {
   const made = await arena(world)
   const ours = await inserts(world, insertOne)()
-  const messages: Array<readonly [string, Array<unknown>]> = []
-  const { query } = Client.prototype
-  Client.prototype.query = function (this: Client, ...args: Array<unknown>) {
-    const [text, params] = args
-    if (typeof text === "string") messages.push([text, Array.isArray(params) ? params : []])
-    return Reflect.apply(query, this, args)
-  }
   await ours.ours.prepare?.()
-  await ours.ours.run()
-  Client.prototype.query = query
+  const messages = await Worlds.sent(ours.ours.run)
   await ours.close()
   const sent = messages.slice(messages.findIndex(([text]) => text.startsWith("BEGIN")))
   return {

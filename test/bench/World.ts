@@ -51,6 +51,22 @@ export const connected = async (url: string): Promise<Client> => {
   return client
 }
 
+/** The messages that are sent by the driver meanwhile, with their parameters. */
+export const sent = async (
+  run: () => Promise<unknown>
+): Promise<ReadonlyArray<readonly [text: string, params: Array<unknown>]>> => {
+  const messages: Array<readonly [string, Array<unknown>]> = []
+  const { query } = Client.prototype
+  Client.prototype.query = function (this: Client, ...args: Array<unknown>) {
+    const [text, params] = args
+    if (typeof text === "string") messages.push([text, Array.isArray(params) ? params : []])
+    return Reflect.apply(query, this, args)
+  }
+  await run()
+  Client.prototype.query = query
+  return messages
+}
+
 /** No log but errors. */
 export const quiet = Logger.minimumLogLevel(LogLevel.Error)
 
