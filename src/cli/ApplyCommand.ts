@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { LockHeld } from "../operation/OperationError.js"
+import * as ModuleLoader from "../seed/ModuleLoader.js"
 import * as SeedDocument from "../seed/SeedDocument.js"
 import type { SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome } from "../seed/SeedReport.js"
@@ -66,7 +67,10 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     const terminal = yield* Terminal
     const live = yield* Live.make
     const seen = yield* Ref.make(unseen)
-    if (given.json) LastWords.set((reason) => Option.some(lastDocument(given, Effect.runSync(Ref.get(seen)), reason)))
+    LastWords.set((reason) => {
+      const before = Effect.runSync(Ref.get(seen))
+      return Option.some(given.json ? lastDocument(given, before, reason) : lastLines(terminal, given, before, reason))
+    })
     const applying = Effect.gen(function* () {
       const settings = yield* Settings.resolveAll(given)
       const options = {
@@ -77,16 +81,22 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       }
       return yield* withDatabase(settings, given.dryRun ? SeedRunner.dryRun(options) : SeedRunner.apply(options))
     })
-    const ended = (exit: Exit.Exit<SeedReport, RunFailure>) =>
+    const ended = (exit: Exit.Exit<SeedReport, RunFailure>, kept: typeof keptOf) =>
       Effect.zipRight(
         live.end,
-        Effect.flatMap(Ref.get(seen), (before) => end(terminal, given, before, exit))
+        Effect.flatMap(Ref.get(seen), (before) => end(terminal, given, before, exit, kept))
       )
     return yield* Report.stoppable(applying, (inTime) =>
       Effect.flatMap(Ref.get(seen), (before) =>
-        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime), goesOn(before))))
+        // It says itself what is not undone.
+        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime), goesOn(before))), () => [])
       )
-    ).pipe(Effect.sandbox, Effect.mapError(Report.failureOf), Effect.exit, Effect.flatMap(ended))
+    ).pipe(
+      Effect.sandbox,
+      Effect.mapError(Report.failureOf),
+      Effect.exit,
+      Effect.flatMap((exit) => ended(exit, keptOf))
+    )
   }).pipe(Effect.scoped)
 
 /** The document of a run whose process ends now. */
@@ -96,9 +106,22 @@ const lastDocument = ({ dryRun }: Given, seen: Seen, reason: string): string => 
     onNone: () => ({ _tag: "ProcessEnded", message: reason }),
     onSome: (id) => ({ _tag: "SeedFailed", id, cause: new Error(reason), message: `seed "${id}" failed: ${reason}` })
   })
-  const report = { outcomes: seen.outcomes, notAttempted: leftOf(seen, running), skippedAll: Option.none(), dryRun }
-  return documentOf(report, Option.some(failure))
+  return documentOf(reportOf(seen, dryRun), Option.some(failure))
 }
+
+/** The same for people: how the seed ended that was under way is not known. */
+const lastLines = (terminal: Terminal["Type"], { dryRun }: Given, seen: Seen, reason: string): string => {
+  const failure: RunFailure = { _tag: "ProcessEnded", id: seen.running, message: reason }
+  return closingLines(terminal, reportOf(seen, dryRun), Option.some(failure)).join("\n")
+}
+
+/** What was seen until the process ended. */
+const reportOf = (seen: Seen, dryRun: boolean): SeedReport => ({
+  outcomes: seen.outcomes,
+  notAttempted: leftOf(seen, seen.running),
+  skippedAll: Option.none(),
+  dryRun
+})
 
 const documentOf = (report: SeedReport, failure: Option.Option<RunFailure>): string =>
   DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure))
@@ -111,7 +134,9 @@ const leftOf = ({ outcomes, planned }: Seen, failed: Option.Option<string>): Rea
 
 /** The document of a `seed:apply` that ended before it began. */
 export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, Terminal> =>
-  Effect.flatMap(Terminal, (terminal) => end(terminal, { json: true, dryRun: false }, unseen, Exit.fail(failure)))
+  Effect.flatMap(Terminal, (terminal) =>
+    end(terminal, { json: true, dryRun: false }, unseen, Exit.fail(failure), keptOf)
+  )
 
 /** Notes what happens, and shows it as it happens. */
 const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen>, json: boolean): Observer => ({
@@ -171,7 +196,8 @@ const end = (
   terminal: Terminal["Type"],
   { dryRun, json }: { readonly dryRun: boolean; readonly json: boolean },
   seen: Seen,
-  exit: Exit.Exit<SeedReport, RunFailure>
+  exit: Exit.Exit<SeedReport, RunFailure>,
+  kept: typeof keptOf
 ): Effect.Effect<number> =>
   Effect.gen(function* () {
     const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
@@ -185,16 +211,22 @@ const end = (
       : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
     yield* Option.match(failure, {
       onNone: () => Effect.void,
-      onSome: (error) => Report.explain(terminal, error, keptOf(seen, error))
+      onSome: (error) => Report.explain(terminal, error, [...placeOf(error), ...kept(seen, error)])
     })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
   })
 
-/** A failed seed that was not undone, which the next step is not to pass over; an interruption says so itself. */
+/** Where in a seed's file its error comes from. */
+const placeOf = ({ _tag, cause }: RunFailure): ReadonlyArray<string> =>
+  _tag === "SeedFailed" && cause instanceof Error
+    ? Option.toArray(Option.map(ModuleLoader.placeOf(cause), (place) => `at ${place}`))
+    : []
+
+/** A failed seed of which not all was undone, which the next step is not to pass over. */
 const keptOf = ({ running, undone }: Seen, failure: RunFailure): ReadonlyArray<string> => {
   const id = DocumentOf.seedOf(failure)
-  if (undone || id === null || failure._tag === "Interrupted" || !Option.contains(running, id)) return []
-  return [`What "${id}" did before it failed is not undone, as it was not in a transaction.`]
+  if (undone || id === null || !Option.contains(running, id)) return []
+  return [`What "${id}" did outside its transaction, or without one, before it failed is not undone.`]
 }
 
 const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: number): ReadonlyArray<string> => {
@@ -215,7 +247,8 @@ const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: 
 /** How the seed that ended a run is called where it did not fail: at its line, and among the counts. */
 const endings: { readonly [tag: string]: readonly [string, string] } = {
   LockTimeout: ["waited", "1 waited in vain"],
-  Interrupted: ["interrupted", "1 interrupted"]
+  Interrupted: ["interrupted", "1 interrupted"],
+  ProcessEnded: ["cut off", "1 cut off"]
 }
 
 const closingLines = (

@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
+import * as ModuleLoader from "../seed/ModuleLoader.js"
 import * as Rejections from "../seed/Rejections.js"
 import * as LastWords from "./LastWords.js"
 import * as Main from "./Main.js"
@@ -51,13 +52,20 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
 
   process.on("exit", () => {
     if (finished) return
-    if (ending === undefined) {
+    const [path] = ModuleLoader.underWay()
+    if (ending !== undefined) LastWords.write("it was ended at once")
+    else {
       process.exitCode = 1
-      process.stderr.write(
-        "error: a seed ended the process: what it had not committed is rolled back; es-ops seed:status says what is applied\n"
-      )
-      LastWords.write("a seed ended the process")
-    } else LastWords.write("it was ended at once")
+      const [reason, left] =
+        path === undefined
+          ? [
+              "a seed ended the process",
+              "what it had not committed is rolled back; es-ops seed:status says what is applied"
+            ]
+          : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
+      process.stderr.write(`error: ${reason}: ${left}\n`)
+      LastWords.write(reason)
+    }
   })
   Effect.withFiberRuntime<number, never, Main.Requirements>((fiber) => {
     interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())

@@ -7,7 +7,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as SeedDocument from "../seed/SeedDocument.js"
 import { SeedsInconsistent } from "../seed/SeedProblem.js"
-import * as SeedSelection from "../seed/SeedSelection.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
 import * as SeedStatus from "../seed/SeedStatus.js"
 import * as DocumentOf from "./DocumentOf.js"
@@ -36,7 +35,7 @@ export const status = (
     Effect.gen(function* () {
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
-      const found = yield* withDatabase(settings, Effect.zipRight(SeedSelection.skipsAll, SeedStatus.status))
+      const found = yield* withDatabase(settings, SeedStatus.status)
       yield* show(found, given.json, settings.database.shown)
       const code = given.check ? checkCode(found) : 0
       // What makes a pipeline stop stands beside the results, where its log shows it.

@@ -100,9 +100,14 @@ const codeOf = (cause: unknown): Option.Option<string> => {
   return Option.filter(Option.isOption(code) ? code : Option.some(code), Predicate.isString)
 }
 
-const messageOf = (cause: unknown): string => {
+/** With the messages of the errors that it names as its cause: what went wrong is most often said by the last of them. */
+const messageOf = (cause: unknown, depth = 0): string => {
   const message = read(cause, "message")
-  if (Predicate.isString(message) && message !== "") return message
+  if (Predicate.isString(message) && message !== "") {
+    const behind = read(cause, "cause")
+    const reason = behind instanceof Error && depth < 8 ? messageOf(rootCause(behind), depth + 1) : ""
+    return message.includes(reason) ? message : `${message}: ${reason}`
+  }
   if (Predicate.isString(cause)) return cause
   const fields = fieldsOf(cause)
   return fields === "{}" ? readOr(() => String(cause), unreadable) : `${tagOf(cause)} ${fields}`

@@ -75,6 +75,8 @@ const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
 
 /** A duration as people write it, `30s`, `500ms`, `5m`, or as Effect does, `"30 seconds"`; none if it is neither, or negative. */
 export const parseDuration = (value: unknown): Option.Option<Duration.Duration> => {
+  // Effect makes nothing of what is negative.
+  if (typeof value === "number" && !(value >= 0)) return Option.none()
   if (typeof value !== "string") return Duration.decodeUnknown(value)
   const text = value.trim()
   const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text) ?? []
@@ -102,6 +104,10 @@ export const make = Effect.fn("OperationConfig.make")(function* (settings: Opera
   if (late !== "run" && late !== "fail") {
     return yield* new ConfigError({ key: "late", reason: `"${String(late)}" is neither "run" nor "fail"` })
   }
+  const [table, attemptsTable] = [settings.table ?? "kumiko_es_operations", settings.attemptsTable ?? "es_ops_attempts"]
+  if (table === attemptsTable) {
+    return yield* new ConfigError({ key: "attemptsTable", reason: `"${attemptsTable}" is the table of the markers` })
+  }
   return OperationConfig.of({
     lockTimeout: yield* duration("lockTimeout", settings.lockTimeout ?? "5 minutes"),
     seedTimeout:
@@ -109,8 +115,8 @@ export const make = Effect.fn("OperationConfig.make")(function* (settings: Opera
         ? Option.none()
         : Option.some(yield* duration("seedTimeout", settings.seedTimeout)),
     late,
-    table: yield* name("table", settings.table ?? "kumiko_es_operations"),
-    attemptsTable: yield* name("attemptsTable", settings.attemptsTable ?? "es_ops_attempts"),
+    table: yield* name("table", table),
+    attemptsTable: yield* name("attemptsTable", attemptsTable),
     schema: settings.schema === undefined ? Option.none() : Option.some(yield* name("schema", settings.schema)),
     lockKey: BigInt(lockKey),
     version: Option.fromNullable(settings.version),

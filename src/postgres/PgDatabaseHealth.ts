@@ -99,9 +99,27 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         const needed = uncreatable.flat().filter(({ table }) => !table.optional)
         const without = uncreatable.flat().filter(({ table }) => table.optional)
         if (lacking.length + needed.length > 0) return missingRights(lacking, needed, yield* role)
-        if (without.length === 0) return fine("privileges", "the role may do what applying needs")
+        if (without.length === 0)
+          return fine("privileges", `the role may do what applying needs${yield* beyond(there)}`)
         return wrong("privileges", "state", saying(without), `Seeds are applied without history. ${letCreate(without)}`)
       })
+
+    /** What the role may not do that only some need. */
+    const beyond = (there: ReadonlyArray<PgTable>) => {
+      const rare = [
+        { name: schema.attempts, right: "UPDATE" },
+        { name: schema.markers, right: "DELETE" }
+      ].filter((right) => there.some(({ name }) => name === right.name))
+      return sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(rare)}::jsonb)
+        AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)`.pipe(
+        rows("looking at the privileges", Right),
+        Effect.map((lacking) =>
+          lacking
+            .map((right) => `; not ${rareNeeds[right.right] ?? ""}: it lacks ${right.right} on ${right.name}`)
+            .join("")
+        )
+      )
+    }
 
     /** Where a table that is missing would be created, if it may not be there. */
     const homeOf = (table: PgTable) =>
@@ -185,6 +203,11 @@ interface Uncreatable {
   readonly table: PgTable
   readonly schema: string
   readonly reason: string
+}
+
+const rareNeeds: { readonly [right: string]: string } = {
+  UPDATE: 'what seeds outside any transaction (transaction: "none") need',
+  DELETE: "what seed:unmark needs"
 }
 
 const saying = (list: ReadonlyArray<Uncreatable>): string =>

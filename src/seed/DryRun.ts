@@ -24,7 +24,11 @@ import * as SeedSequence from "./SeedSequence.js"
 import * as StepFailure from "./StepFailure.js"
 
 /** Everything went well: the failure that rolls it back. */
-class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {}
+class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {
+  override get message(): string {
+    return "every seed was through, and was to be rolled back"
+  }
+}
 
 /** Runs the seeds and rolls them back; outcomes have a preview of the events that would be appended. Nothing is recorded. */
 export const run = (
@@ -57,12 +61,12 @@ export const run = (
       yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied, observer))
       return yield* new RolledBack()
     })
-    /** The seed after those that are done. */
-    const idOfNext = (before: ReadonlyArray<SeedOutcome>): string => seeds[before.length]?.entry.id ?? id
-    /** The transaction answers for its body when that meddled with it: the seed to blame is the next. */
+    /** The seed after those that are done; none where all are. */
+    const underWay = (before: ReadonlyArray<SeedOutcome>) => Option.fromNullable(seeds[before.length]?.entry.id)
+    /** The transaction answers for its body when that meddled with it. */
     const blame = (cause: unknown) =>
       Effect.flatMap(Ref.get(done), (before) => {
-        const failed = new SeedSequence.SeedStepFailed({ id: idOfNext(before), cause })
+        const failed = new SeedSequence.SeedStepFailed({ id: Option.getOrElse(underWay(before), () => id), cause })
         return SeedSequence.failedAfter(seeds, rest, before, failed)
       })
     const name = `dry run of ${seeds.length}`
@@ -78,7 +82,10 @@ export const run = (
         SwallowedSqlError: blame,
         CommitRefused: blame,
         CommitLost: blame,
-        DatabaseError: (error) => Effect.flatMap(Ref.get(done), (before) => error.during(idOfNext(before)))
+        DatabaseError: (error) =>
+          Effect.flatMap(Ref.get(done), (before) =>
+            Effect.fail(Option.match(underWay(before), { onNone: () => error, onSome: (at) => error.during(at) }))
+          )
       })
     )
   })

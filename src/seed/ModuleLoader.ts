@@ -1,18 +1,42 @@
 /**
  * Modules by their paths, TypeScript included.
  */
-import * as Module from "node:module"
+import * as Arr from "effect/Array"
+import * as Option from "effect/Option"
 import { existsSync, readFileSync } from "node:fs"
+import * as Module from "node:module"
 import { dirname, join, resolve } from "node:path"
-import { pathToFileURL } from "node:url"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+/** The modules that were imported, and those that are at the moment: one of these ends the process if that ends meanwhile. */
+const loaded = new Set<string>()
+const loading = new Set<string>()
+
+/** The paths of modules that are being imported. */
+export const underWay = (): ReadonlyArray<string> => [...loading]
 
 /** Imports the module at `path`; another `version` is imported anew, where the module cache would give the old one. */
 export const load = async (path: string, version: string): Promise<unknown> => {
-  if (/\.m?ts$/.test(path) && !readsTypeScript) await useTsx(dirname(path))
-  const url = pathToFileURL(path)
-  url.searchParams.set("es-ops", version)
-  return import(/* @vite-ignore */ url.href)
+  loaded.add(path)
+  loading.add(path)
+  try {
+    if (/\.m?ts$/.test(path) && !readsTypeScript) await useTsx(dirname(path))
+    const url = pathToFileURL(path)
+    url.searchParams.set("es-ops", version)
+    return await import(/* @vite-ignore */ url.href)
+  } finally {
+    loading.delete(path)
+  }
 }
+
+/** The first place in a module loaded here that an error's stack names: path, line and column. */
+export const placeOf = ({ stack = "" }: Error): Option.Option<string> =>
+  Arr.findFirst(stack.split("\n"), (line) => {
+    const [, named = "", place = ""] =
+      /(?:\(|at )((?:file:\/\/)?\/[^\s()?]+)(?:\?[^\s():]*)?(:\d+:\d+)\)?$/.exec(line) ?? []
+    const path = named.startsWith("file:") ? fileURLToPath(named) : named
+    return loaded.has(path) ? Option.some(`${path}${place}`) : Option.none()
+  })
 
 /** The line of the module at which loading it failed (1 for the first), where that can be told: by the stack, or by the import that is missing. */
 export const failedLine = (path: string, source: string, error: unknown): number | undefined =>

@@ -19,7 +19,9 @@ import type { Row } from "../operation/Transactor.js"
 import * as Rejections from "./Rejections.js"
 import type { SeedContext } from "./SeedContext.js"
 import { TrackedPromise } from "./TrackedPromise.js"
-import { EffectReturned } from "./Unrun.js"
+import { EffectReturned, GeneratorReturned, isGenerator } from "./Unrun.js"
+
+export { EffectReturned, GeneratorReturned } from "./Unrun.js"
 
 /** What an async seed can do. Promises reject with an `Error` that has a `code`; after a catch the seed can go on. */
 export interface PromiseContext {
@@ -81,7 +83,7 @@ export const run = (
   Effect.acquireUseRelease(
     begin(context),
     (session) =>
-      Effect.tryPromise({ try: async () => refuseEffects(await declared(session.context)), catch: originalOf }).pipe(
+      Effect.tryPromise({ try: async () => refuseUnrun(await declared(session.context)), catch: originalOf }).pipe(
         Effect.ensuring(Effect.sync(session.close)),
         Effect.zipLeft(Effect.interruptible(session.settled)),
         Effect.zipLeft(session.refuseForgotten)
@@ -89,10 +91,10 @@ export const run = (
     (session) => Effect.zipRight(Effect.sync(session.close), session.abandon)
   )
 
-/** Whatever its kind: a function that knows of Effects is no async seed. */
-const refuseEffects = (returned: unknown): unknown => {
+/** An Effect or a generator would be run by nobody. Promises of the context are settled, whether they were awaited or not. */
+const refuseUnrun = (returned: unknown): void => {
   if (Effect.isEffect(returned)) throw new EffectReturned()
-  return returned
+  if (isGenerator(returned)) throw new GeneratorReturned()
 }
 
 /** A seed that lets a rejection through fails with what was behind it. */
@@ -115,6 +117,8 @@ const begin = (context: SeedContext["Type"]) =>
     const started: Array<Started> = []
     const forgotten: Array<NotAwaited> = []
     let closed = false
+    /** Nothing was found forgotten: what comes now comes too late for that. */
+    let passed = false
     const self = {}
     Rejections.answerFor((reason) => reason instanceof PromiseFailure)
     const rejections = Rejections.watch((reason) => {
@@ -140,6 +144,10 @@ const begin = (context: SeedContext["Type"]) =>
     const refuse = (what: string): Promise<never> => {
       const late = new NotAwaited({ handler: what, reason: "it was started after run had returned" })
       forgotten.push(late)
+      if (passed)
+        Runtime.runFork(runtime)(
+          Effect.logError(`${late.message}: the seed counts as applied, and nothing of this was done`)
+        )
       return TrackedPromise.rejected(new PromiseFailure(what, late, self))
     }
 
@@ -156,16 +164,17 @@ const begin = (context: SeedContext["Type"]) =>
     const refuseForgotten = Effect.gen(function* () {
       const written: Array<string> = []
       for (const { done, isWrite, promise, what } of started) {
-        if (!isWrite || promise.isAwaited) continue
+        if (promise.isAwaited) continue
         const exit = yield* Effect.promise(() => done)
         if (Exit.isFailure(exit)) {
           return yield* new NotAwaited({ handler: what, reason: describe(Cause.squash(exit.cause)).message })
         }
-        written.push(what)
+        if (isWrite) written.push(what)
       }
       const [first] = forgotten
       if (first !== undefined) return yield* first
       yield* Effect.forEach(written, (what) => Effect.logWarning(`not awaited: ${what}; it was written all the same`))
+      passed = true
     })
 
     /** Whatever still runs is stopped, and waited for. */

@@ -65,15 +65,18 @@ export const make = <E = never, R = never>(options: {
   }
 }
 
+/** A seed as a plain object: `run` is an async function. */
+export interface Plain {
+  readonly description: string
+  readonly skippable?: boolean | undefined
+  readonly run: (context: PromiseContext) => unknown
+}
+
 /**
  * Makes a seed of an async function; its promises are settled before the marker is written. A file may as well export the options
  * themselves, as a plain object.
  */
-export const fromPromise = (options: {
-  readonly description: string
-  readonly skippable?: boolean | undefined
-  readonly run: (context: PromiseContext) => unknown
-}): Seed<unknown> => {
+export const fromPromise = (options: Plain): Seed<unknown> => {
   const { run } = options
   return {
     [TypeId]: TypeId,

@@ -8,27 +8,21 @@ import type { Attempt } from "../operation/Attempt.js"
 import type { SeedEntry } from "./SeedEntry.js"
 import { hashOf } from "./SeedEntry.js"
 
-/** As many files are read at once. */
-const concurrency = 16
-
 /** The ids of those among the applied seeds `entries`; `attempts` are the newest first. */
 export const changed = (
   entries: ReadonlyArray<SeedEntry>,
   attempts: Iterable<Attempt>
 ): Effect.Effect<ReadonlySet<string>> => {
   const recorded = recordedHashes(attempts)
-  const edited = Effect.filter(
-    entries,
-    ({ id, source }) =>
-      Option.match(recorded.get(id) ?? Option.none(), {
-        onNone: () => Effect.succeed(false),
-        onSome: (hash) =>
-          Effect.match(source, {
-            onFailure: () => false,
-            onSuccess: Option.exists((text) => hashOf(text) !== hash)
-          })
-      }),
-    { concurrency }
+  const edited = Effect.filter(entries, ({ id, source }) =>
+    Option.match(recorded.get(id) ?? Option.none(), {
+      onNone: () => Effect.succeed(false),
+      onSome: (hash) =>
+        Effect.match(source, {
+          onFailure: () => false,
+          onSuccess: Option.exists((text) => hashOf(text) !== hash)
+        })
+    })
   )
   return Effect.map(edited, (found) => new Set(found.map(({ id }): string => id)))
 }

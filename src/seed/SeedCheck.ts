@@ -39,7 +39,13 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
     // Meanwhile, as the loader works in a thread of its own: 100 flags take 3 ms.
     const reading = yield* Effect.fork(Effect.forEach(entries, ({ id }) => flagOf(id)))
     // One after another, as top-level code runs in the order of the seeds.
-    const loaded = yield* Effect.forEach(entries, (entry) => look(entry, Option.fromNullable(names)))
+    let underWay: SeedEntry | undefined
+    const slow = yield* Effect.fork(mentioning(() => underWay))
+    const loaded = yield* Effect.forEach(entries, (entry) => {
+      underWay = entry
+      return look(entry, Option.fromNullable(names))
+    })
+    yield* Fiber.interrupt(slow)
     const flags = yield* Fiber.join(reading)
     const seeds = Arr.zip(loaded, flags).flatMap(([{ loads }, flag]) =>
       Option.match(loads, {
@@ -74,6 +80,18 @@ export const blamingTables = <A, R>(
 
 /** Whether a seed's flag skips it. */
 export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
+
+/** Says which seed is still being loaded: top-level code may wait for something, and then nothing happens. */
+const mentioning = (underWay: () => SeedEntry | undefined): Effect.Effect<never> => {
+  let last: SeedEntry | undefined
+  const mention = Effect.suspend(() => {
+    const entry = underWay()
+    const isSame = entry !== undefined && entry === last
+    last = entry
+    return isSame ? Effect.logInfo(`"${entry.id}" is still being loaded: ${entry.path}`) : Effect.void
+  })
+  return Effect.forever(Effect.zipRight(mention, Effect.sleep("10 seconds")))
+}
 
 const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], ConfigError> => {
   const name = SkipFlag.nameOf(id)

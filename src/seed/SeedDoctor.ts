@@ -72,7 +72,7 @@ const interrupted = ({ seeds }: Status): Finding => {
   const [id] = found
   if (id === undefined) return fine("interrupted", "no attempt is without an end")
   const fix = `Look at what it left behind; then es-ops seed:apply --retry ${id} runs it again, and es-ops seed:mark ${id} --reason <text> records it without running it.`
-  return wrong("interrupted", "state", `an attempt began and never ended: ${found.join(", ")}`, fix)
+  return wrong("interrupted", "state", `an attempt was interrupted, or never ended: ${found.join(", ")}`, fix)
 }
 
 const changed = (status: Status): Finding => {

@@ -27,8 +27,8 @@ export interface SeedEntry {
   readonly load: Effect.Effect<Seed, SeedProblem>
 }
 
-/** A seed as a value, or a function that imports its module. */
-export type Recorded<R = unknown> = Seed<unknown, R> | (() => Promise<unknown>)
+/** A seed as a value, made by `Seed.make` or a plain object with an async function, or a function that imports its module. */
+export type Recorded<R = unknown> = Seed<unknown, R> | SeedModule.Plain | (() => Promise<unknown>)
 
 /** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
 export const hashOf = (source: string): string =>
@@ -95,10 +95,11 @@ export class RecordEntry<R> implements SeedEntry {
   get load(): SeedEntry["load"] {
     const { id, path, services, value } = this
     return Predicate.isFunction(value)
-      ? Effect.tryPromise({ try: value, catch: (error) => importError(id, path, describe(error).message) }).pipe(
-          Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services))
-        )
-      : checked(id, path, Either.right(value), services)
+      ? Effect.tryPromise({
+          try: async () => value(),
+          catch: (error) => importError(id, path, describe(error).message)
+        }).pipe(Effect.flatMap((module) => checked(id, path, SeedModule.fromModule(module), services)))
+      : checked(id, path, SeedModule.fromExport(value), services)
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Applies seeds: looks without the lock, plans, checks everything, then runs each pending seed in one transaction.
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,6 +21,7 @@ import type { Replica } from "../operation/Replica.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
 import * as DryRun from "./DryRun.js"
 import type { LoadedSeed } from "./SeedCheck.js"
+import { isSkipped } from "./SeedCheck.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
 import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "./SeedReport.js"
 import type { SeedFailed, UnknownSeed } from "./SeedReport.js"
@@ -155,15 +157,20 @@ const applyAll = (
 export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* SeedSelection.skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
-    const { seeds } = yield* SeedSelection.prepare
+    if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
+    const { halfDone, seeds } = yield* SeedSelection.prepare
     const upToThere = yield* SeedSelection.upTo(seeds, options.to)
     // What is outside any transaction cannot be rolled back.
-    const selected = upToThere.selected.filter(({ seed }) => seed.transaction === "one")
-    const outside = upToThere.selected
-      .filter(({ seed }) => seed.transaction === "none")
-      .map(({ entry }): string => entry.id)
-    const rest = [...outside, ...upToThere.rest].toSorted(order)
-    yield* Effect.forEach(outside, (id) => Effect.logWarning(unrunWarning(id)), { discard: true })
+    const [selected, outside] = Arr.partition(upToThere.selected, ({ seed }) => seed.transaction === "none")
+    const rest = [...outside.map(({ entry }): string => entry.id), ...upToThere.rest].toSorted(order)
+    yield* Effect.forEach(
+      outside.filter((loaded) => !isSkipped(loaded)),
+      ({ entry: { id }, seed }) =>
+        Effect.logWarning(
+          halfDone.has(id) && !seed.idempotent && options.retry !== id ? refusedWarning(id) : unrunWarning(id)
+        ),
+      { discard: true }
+    )
     const observer = options.observer ?? logging
     if (selected.length > 0) {
       yield* checkWriter(true)
@@ -177,7 +184,10 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
 
 const unrunWarning = (id: string): string =>
-  `"${id}" runs outside any transaction and cannot be rolled back: it is not run here, and what follows it is shown without what it does`
+  `"${id}" runs outside any transaction and cannot be rolled back: it is not run here, and the others are shown without what it does`
+
+const refusedWarning = (id: string): string =>
+  `"${id}" was interrupted half-way: seed:apply stops there, before what follows it, unless it is told --retry ${id}`
 
 /** Whether writes join the seeds' transactions; nothing of this has a body that could fail on its own. */
 const checkWriter = (dryRun: boolean) =>

@@ -76,7 +76,9 @@ export const status: Effect.Effect<
     (warning) => Effect.logWarning(warning),
     { discard: true }
   )
-  if ((yield* SkipFlag.read(SkipFlag.all)) === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
+  const all = yield* SkipFlag.read(SkipFlag.all)
+  if (all === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
+  if (all === "set") yield* Effect.logWarning(`${SkipFlag.all}=1 is set: no seed is applied while it is`)
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
   const lastAttempts = new Map(
     attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt])
@@ -90,7 +92,7 @@ export const status: Effect.Effect<
     lockHeld:
       [...lastAttempts.values()].some(({ outcome }) => outcome === "running") && Option.isSome(yield* lock.holder)
   })
-  const all = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
+  const found = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
   const done = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   const changed = yield* SeedChange.changed(
     entries.filter(({ id }) => done.has(id)),
@@ -115,10 +117,10 @@ export const status: Effect.Effect<
       flagSet: Option.exists(seed, SeedCheck.isSkipped),
       marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
       lastAttempt: Option.fromNullable(lastAttempts.get(id)),
-      problem: problemOf(all.filter((problem) => problem.id === id))
+      problem: problemOf(found.filter((problem) => problem.id === id))
     }
   })
-  return { seeds, problems: all, counts: count(seeds) }
+  return { seeds, problems: found, counts: count(seeds) }
 }).pipe(Effect.withSpan("SeedStatus.status"))
 
 /** Several problems of one seed as one, of the first one's kind. */

@@ -133,12 +133,10 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     return SeedOutcome.Raced({ id })
   })
 
-  const claim = lock
-    .claim(id)
-    .pipe(
-      Effect.zipRight(Effect.map(Clock.currentTimeMillis, (now) => (claimedAt = now))),
-      Effect.zipRight(run.observer.started(id, isTransactional && run.atomic))
-    )
+  const claim = Effect.zipRight(
+    lock.claim(id),
+    Effect.map(Clock.currentTimeMillis, (now) => (claimedAt = now))
+  )
 
   /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
   const refuseFailedElsewhere = Effect.gen(function* () {
@@ -171,7 +169,9 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     Effect.zipRight(waited ? refuseFailedElsewhere : Effect.void, mayBeHalfDone ? refuseHalfDone : Effect.void)
   )
 
-  const body = Effect.flatMap(SeedBody.run(loaded), (done) => {
+  const started = run.observer.started(id, isTransactional && run.atomic)
+
+  const body = Effect.flatMap(Effect.zipRight(started, SeedBody.run(loaded)), (done) => {
     const { durationMs, events } = done
     ran = done
     return Effect.map(attempt("applied", { durationMs }), (applied): Done => ({

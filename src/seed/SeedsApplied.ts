@@ -62,7 +62,13 @@ export const layerWait: Layer.Layer<SeedsApplied, VerifyError, Requirements> = L
   SeedsApplied,
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
-    yield* Effect.retry(verify, {
+    let told = false
+    const verifying = Effect.tapErrorTag(verify, "SeedsPending", ({ ids }) => {
+      if (told) return Effect.void
+      told = true
+      return Effect.logInfo(`waits until another process has applied ${ids.join(", ")}`)
+    })
+    yield* Effect.retry(verifying, {
       schedule: Schedule.upTo(Schedule.jittered(Schedule.spaced("500 millis")), lockTimeout),
       while: (error) => error._tag === "SeedsPending"
     })

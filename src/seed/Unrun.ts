@@ -1,15 +1,10 @@
 /**
  * What a body gives that somebody would have to run: work that was described and never done is no success.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 
 /** `run` gave an Effect, which nobody would run. */
@@ -33,24 +28,36 @@ export class PromiseReturned extends Schema.TaggedError<PromiseReturned>()("Prom
   }
 }
 
-/** Why what a body gave, or one of the things in its array, is work that was not done. */
-export const unrun = (given: unknown): Option.Option<EffectReturned | GeneratorReturned | PromiseReturned> =>
-  Option.firstSomeOf((Array.isArray(given) ? given : [given]).map(one))
+type Unrun = EffectReturned | GeneratorReturned | PromiseReturned
 
-const one = (given: unknown): Option.Option<EffectReturned | GeneratorReturned | PromiseReturned> => {
+/** Why what a seed's Effect gave, or one of the things in it, is work that was not done. */
+export const unrun = (given: unknown): Option.Option<Unrun> => {
   if (!Predicate.isObject(given)) return Option.none()
-  if (Effect.isEffect(given)) return isValue(given) ? Option.none() : Option.some(new EffectReturned())
-  if (/^\[object (?:Async)?Generator\]$/.test(Object.prototype.toString.call(given)))
-    return Option.some(new GeneratorReturned())
-  return Predicate.isPromiseLike(given) ? Option.some(new PromiseReturned()) : Option.none()
+  if (Array.isArray(given)) return firstOf(given)
+  if (Option.isOption(given)) return Option.flatMap(given, unrun)
+  if (Either.isEither(given)) return Either.isRight(given) ? unrun(given.right) : Option.none()
+  if (isProgram(given)) return Option.some(new EffectReturned())
+  if (isGenerator(given)) return Option.some(new GeneratorReturned())
+  return Predicate.isPromise(given) ? Option.some(new PromiseReturned()) : Option.none()
 }
 
-/** Values that can be run, and are what they are without it. A failed exit is not told from the failure that somebody forgot to yield. */
-const isValue = (given: unknown): boolean =>
-  Option.isOption(given) ||
-  Either.isEither(given) ||
-  (Exit.isExit(given) && Exit.isSuccess(given)) ||
-  Fiber.isFiber(given) ||
-  Predicate.hasProperty(given, Ref.RefTypeId) ||
-  Predicate.hasProperty(given, Deferred.DeferredTypeId) ||
-  Predicate.hasProperty(given, FiberRef.FiberRefTypeId)
+const firstOf = (given: ReadonlyArray<unknown>): Option.Option<Unrun> => {
+  for (const one of given) {
+    const found = unrun(one)
+    if (Option.isSome(found)) return found
+  }
+  return Option.none()
+}
+
+const program: unknown = Object.getPrototypeOf(Effect.suspend(() => Effect.void))
+
+/**
+ * Whether it is what Effect makes of a description, or a statement of SQL. Much else can be yielded and is a value without that: exits, errors,
+ * fibers, references, queues.
+ */
+const isProgram = (given: object): boolean =>
+  Effect.isEffect(given) && (Object.getPrototypeOf(given) === program || Predicate.hasProperty(given, "compile"))
+
+/** Whether somebody would have to ask it for its next value. */
+export const isGenerator = (given: unknown): boolean =>
+  /^\[object (?:Async)?Generator\]$/.test(Object.prototype.toString.call(given))

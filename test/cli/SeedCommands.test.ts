@@ -281,6 +281,7 @@ describe("seed:apply and seed:status", () => {
     const exits = await run(["seed:apply", "--seeds", "exits"], env)
     assert.strictEqual(exits.code, 1)
     assert.include(exits.stderr, "a seed ended the process")
+    assert.strictEqual(exits.stdout, "cut off     2\n0 applied, 1 cut off, 0 not attempted.\n")
     const exitsJson = await run(["seed:apply", "--seeds", "exits", "--json"], env)
     assert.deepInclude(decodeApply(exitsJson.stdout).failed, { id: "2" })
     assert.include(exitsJson.stdout, 'seed \\"2\\" failed: a seed ended the process')
@@ -300,7 +301,9 @@ describe("seed:apply and seed:status", () => {
     const { run } = await project({ "seeds/1.mjs": "process.exit(0)" })
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
-      assert.deepStrictEqual([code, decodeError(stdout).error._tag], [1, "ProcessEnded"])
+      const { error } = decodeError(stdout)
+      assert.deepStrictEqual([code, error._tag], [1, "ProcessEnded"])
+      assert.match(error.message, /seeds\/1\.mjs ended the process while it was loaded$/)
     }
     assert.strictEqual(
       decodeApply((await run(["seed:apply", "--json"], env)).stdout).failed?.error._tag,
@@ -593,6 +596,6 @@ describe("wrong input", () => {
     assert.deepStrictEqual([all.code, decodeApply(all.stdout).skippedAll], [0, "KUMIKO_SKIP_ES_OPS"])
     const status = await made.run(["seed:status"], { ...env, KUMIKO_SKIP_ES_OPS: "1" })
     assert.strictEqual(status.code, 0)
-    assert.include(status.stderr, "KUMIKO_SKIP_ES_OPS=1: no seed is applied")
+    assert.include(status.stderr, "KUMIKO_SKIP_ES_OPS=1 is set: no seed is applied while it is")
   })
 })

@@ -87,6 +87,25 @@ layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreS
       const seeds = { "1": seed(tenant("a")), "2": seed(statement("SELECT pg_terminate_backend(pg_backend_pid())")) }
       const error = yield* Effect.flip(Effect.provide(dryRun, EsOps.layer({ seeds })))
       assert.deepInclude(error, { _tag: "DatabaseError", id: Option.some("2"), connectionLost: true })
+      const { query } = yield* TestDatabase
+      const terminate = Effect.promise(() =>
+        query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'es-ops %dry run of 2'"
+        )
+      )
+      const observer: SeedRunner.ApplyOptions["observer"] = {
+        planned: () => Effect.void,
+        waiting: () => Effect.void,
+        started: () => Effect.void,
+        outcome: ({ id }) => (id === "2" ? terminate : Effect.void)
+      }
+      const after = yield* Effect.flip(
+        Effect.provide(
+          SeedRunner.dryRun({ appliedBy: "cli", observer }),
+          EsOps.layer({ seeds: { ...seeds, "2": seed(tenant("b")) } })
+        )
+      )
+      assert.deepInclude(after, { _tag: "DatabaseError", id: Option.none(), connectionLost: true })
       yield* nothing
     }).pipe(fresh)
   )

@@ -355,7 +355,25 @@ describe("on a server", () => {
     })
     const { code, stderr } = await run(["seed:apply"], env)
     assert.strictEqual(code, 1)
-    assert.match(stderr, /broken\nWhat "1" did before it failed is not undone, .*\nMend the seed, then/)
+    assert.match(
+      stderr,
+      /broken\nat .*\nWhat "1" did outside its transaction, or without one, before it failed is not undone\.\nMend the seed, then/
+    )
+  })
+
+  it("whose connection goes is no failure of the seed, and interrupted", async () => {
+    const { env } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": Projects.seedSource("yield* sql`SELECT pg_terminate_backend(pg_backend_pid())`", none),
+      "seeds/2.mjs": tenant("two")
+    })
+    const lost = await run(["seed:apply", "--json"], env)
+    assert.strictEqual(lost.code, 6, lost.stderr)
+    const { failed, notAttempted } = decodeApply(lost.stdout)
+    assert.deepStrictEqual([failed?.id, failed?.error._tag, notAttempted], ["1", "DatabaseError", ["2"]])
+    assert.strictEqual(decodeStatus((await run(["seed:status", "--json"], env)).stdout).seeds[0]?.state, "interrupted")
+    const dry = await run(["seed:apply", "--dry-run"], env)
+    assert.include(dry.stderr, '"1" was interrupted half-way: seed:apply stops there')
   })
 
   it("that fails is not run again by those that waited", async () => {

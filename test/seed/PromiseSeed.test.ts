@@ -2,7 +2,7 @@
  * Async seeds, in memory and on PostgreSQL: what their context gives, and what becomes of promises that nobody awaits.
  */
 import { assert, describe, layer, it as plainly } from "@effect/vitest"
-import { Deferred, Effect, Either, Exit, Fiber, Layer, Logger, LogLevel, Option } from "effect"
+import { Deferred, Effect, Either, Exit, Fiber, Layer, Logger, LogLevel, Option, Runtime } from "effect"
 import {
   Directory,
   EsOps,
@@ -213,6 +213,40 @@ const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
         assert.deepStrictEqual(
           attempts.map(({ outcome }) => outcome),
           ["interrupted"]
+        )
+      })
+    )
+
+    it.effect("may return promises that it was given; they are settled, and a query that fails is missed too", () =>
+      Effect.gen(function* () {
+        const key = newKey()
+        yield* apply(async (ctx) => [
+          ctx.systemWriteAs("tenant:write:create", { key, name: "Acme" }),
+          ctx.findTenants()
+        ])
+        assert.include(yield* tenantKeys, key)
+        const { message } = yield* failure(async (ctx) => {
+          void ctx.db.query("DELETE FROM read_tenants")
+        })
+        assert.include(message, "not awaited: query: ")
+      })
+    )
+
+    it.effect("that writes when it counts as applied is told so in the log", () =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const logger = Logger.make(({ message }) => void lines.push(String(message)))
+        const late = yield* Deferred.make<void>()
+        const runtime = yield* Effect.runtime<never>()
+        let write: (() => Promise<unknown>) | undefined
+        yield* apply(async (ctx) => {
+          write = () => ctx.systemWriteAs("tenant:write:create", { key: "late", name: "late" })
+        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        write?.().catch(() => Runtime.runSync(runtime)(Deferred.succeed(late, undefined)))
+        yield* Deferred.await(late)
+        assert.match(
+          lines.at(-1) ?? "",
+          /tenant:write:create: it was started after run had returned: the seed counts as applied/
         )
       })
     )

@@ -1,6 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, ConfigProvider, Deferred, Effect, Exit, Fiber, Logger, Option, Ref, Schema, TestClock } from "effect"
 import {
+  Cause,
+  ConfigProvider,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Logger,
+  Option,
+  Ref,
+  Runtime,
+  Schema,
+  TestClock
+} from "effect"
+import {
+  Directory,
   EsOps,
   MemoryDatabase,
   Operation,
@@ -12,7 +26,7 @@ import {
   SeedRunner,
   SeedStatus
 } from "effect-es-ops"
-import type { Attempt } from "effect-es-ops"
+import type { Attempt, PromiseSeed } from "effect-es-ops"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -32,6 +46,11 @@ const summary = ({ outcomes }: SeedReport.SeedReport) => outcomes.map(({ _tag, i
 const withEnv = (env: Record<string, string>) =>
   Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
 const keys = Effect.map(SeedContext.findTenants, (all) => all.map(({ tenantKey }) => tenantKey))
+
+const keysOf = Effect.map(
+  Effect.flatMap(Directory.Directory, ({ findTenants }) => findTenants),
+  (all) => all.map(({ tenantKey }) => tenantKey)
+)
 
 const errorOf = (attempt: Attempt.Attempt | undefined) =>
   Option.getOrThrow(Option.fromNullable(attempt).pipe(Option.flatMap(({ error }) => error)))
@@ -185,8 +204,8 @@ describe("SeedRunner.apply", () => {
           return tenant("forgotten")
         }),
         effects: Effect.succeed(["a", "b"].map(tenant)),
-        failure: Effect.sync(() => Effect.fail(new Boom({ code: "forgotten" }))),
         generator: Effect.sync(() => (function* () {})()),
+        inside: Effect.succeed(Option.some([tenant("forgotten")])),
         promise: Effect.sync(async () => undefined)
       }
       for (const [id, run] of Object.entries(undone)) {
@@ -206,7 +225,9 @@ describe("SeedRunner.apply", () => {
     Effect.gen(function* () {
       const values = {
         admin: SeedContext.findUserByEmail("admin@example.com"),
-        exit: Effect.exit(Effect.succeed("seen")),
+        exit: Effect.exit(Effect.fail("seen")),
+        rejected: Effect.flip(SeedContext.systemWriteAs("nobody:write:nothing", {})),
+        either: Effect.either(SeedContext.systemWriteAs("nobody:write:nothing", {})),
         fiber: Effect.fork(Effect.void),
         ref: Ref.make(0),
         deferred: Deferred.make(),
@@ -216,6 +237,53 @@ describe("SeedRunner.apply", () => {
       const seeds = Object.fromEntries(Object.entries(values).map(([id, run]) => [id, seed(run)]))
       const report = yield* Effect.provide(apply, EsOps.layerMemory({ seeds }))
       assert.strictEqual(summary(report).length, Object.keys(values).length)
+    })
+  )
+
+  it.effect(
+    "takes async functions in a record for what they are, and refuses what is no seed before anything is run",
+    () =>
+      Effect.gen(function* () {
+        const plain = {
+          description: "plain",
+          run: async (ctx: PromiseSeed.PromiseContext) => {
+            await ctx.systemWriteAs("tenant:write:create", { key: "plain", name: "plain" })
+          }
+        }
+        yield* Effect.gen(function* () {
+          assert.deepStrictEqual(summary(yield* apply), [["Applied", "a"]])
+          assert.deepStrictEqual(yield* keysOf, ["plain"])
+        }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { a: plain } })))
+        // As a record of JavaScript may be.
+        const { seeds } = JSON.parse('{ "seeds": { "b": null, "c": 5, "d": { "description": "no run" }, "e": {} } }')
+        const refused = yield* Effect.flip(Effect.provide(apply, EsOps.layerMemory({ seeds })))
+        assert.deepStrictEqual(
+          refused._tag === "SeedsInconsistent" ? refused.problems.map(({ _tag, id }) => [_tag, id]) : refused,
+          ["b", "c", "d", "e"].map((id) => ["InvalidSeed", id])
+        )
+      })
+  )
+
+  it.effect("says which seed is still being loaded, every ten seconds", () =>
+    Effect.gen(function* () {
+      const inside = yield* Deferred.make<void>()
+      const runtime = yield* Effect.runtime<never>()
+      const never = () => {
+        Runtime.runSync(runtime)(Deferred.succeed(inside, undefined))
+        return new Promise<never>(() => undefined)
+      }
+      const { lines } = yield* logged(
+        Effect.gen(function* () {
+          const fiber = yield* Effect.fork(Effect.provide(apply, EsOps.layerMemory({ seeds: { waits: never } })))
+          yield* Deferred.await(inside)
+          yield* TestClock.adjust("25 seconds")
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+      assert.lengthOf(
+        lines.filter((line) => line.includes('"waits" is still being loaded')),
+        2
+      )
     })
   )
 
