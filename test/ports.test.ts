@@ -1,5 +1,5 @@
 import { Effect, Layer } from "effect"
-import { EsOps, Seed, SeedSource, WriteDispatcher, WriteHandler, Feature } from "effect-es-ops"
+import { EsOps, Feature, OperationConfig, Seed, SeedSource, WriteDispatcher, WriteHandler } from "effect-es-ops"
 import { assert, describe, it } from "@effect/vitest"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -58,6 +58,20 @@ SeedSourceSuite.suite(
     })
   )
 )
+
+describe("settings that cannot be", () => {
+  it.effect.each([
+    ["a negative number of milliseconds", { lockTimeout: -5 }, "lockTimeout: "],
+    ["no number", { seedTimeout: NaN }, "seedTimeout: "],
+    ["attempts in the table of the markers", { table: "one", attemptsTable: "one" }, 'attemptsTable: "one" is']
+  ] as const)("are a ConfigError: %s", ([, settings, message]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(OperationConfig.make(settings))
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, message)
+    })
+  )
+})
 
 describe("features that cannot be", () => {
   const handler = (name: string) =>

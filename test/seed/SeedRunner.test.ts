@@ -127,6 +127,11 @@ describe("SeedRunner.apply", () => {
     ["null", Effect.fail(null), "null"],
     ["an Error", Effect.fail(new RangeError("out of range")), "out of range"],
     [
+      "an Error with causes",
+      Effect.fail(new Error("fetch failed", { cause: new Error("no", { cause: new Error("ECONNREFUSED") }) })),
+      "fetch failed: no: ECONNREFUSED"
+    ],
+    [
       "a promise that is rejected",
       Effect.tryPromise(() => Promise.reject(new Error("the real reason"))),
       "the real reason"

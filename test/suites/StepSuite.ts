@@ -333,6 +333,24 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("outside any transaction, that begins says of what never ended that it was interrupted", () =>
+      Effect.gen(function* () {
+        const lock = yield* OperationLock.OperationLock
+        const log = yield* OperationLog.OperationLog
+        const transactor = yield* Transactor.Transactor
+        const [id, other] = [newId(), newId()]
+        const running = { endedAt: Option.none(), durationMs: Option.none() }
+        const begin = (of: Operation.OperationId) =>
+          transactor.session(Effect.zipRight(lock.claim(of), log.begin({ ...attempt(of, "running"), ...running })), of)
+        yield* begin(other)
+        yield* begin(id)
+        yield* begin(id)
+        assert.deepStrictEqual(yield* outcomesOf(id), ["running", "interrupted"])
+        assert.deepStrictEqual(yield* outcomesOf(other), ["running"])
+        assert.deepInclude((yield* log.attempts({ id })).at(-1), running)
+      })
+    )
+
     it.effect("records an outcome once until another follows", () =>
       Effect.gen(function* () {
         const log = yield* OperationLog.OperationLog
