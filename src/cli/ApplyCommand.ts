@@ -14,6 +14,7 @@ import type { SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome } from "../seed/SeedReport.js"
 import * as SeedRunner from "../seed/SeedRunner.js"
 import type { Observer } from "../seed/SeedSequence.js"
+import * as ApplyLines from "./ApplyLines.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
 import { exitCode } from "./Failure.js"
@@ -112,7 +113,7 @@ const lastDocument = ({ dryRun }: Given, seen: Seen, reason: string): string => 
 /** The same for people: how the seed ended that was under way is not known. */
 const lastLines = (terminal: Terminal["Type"], { dryRun }: Given, seen: Seen, reason: string): string => {
   const failure: RunFailure = { _tag: "ProcessEnded", id: seen.running, message: reason }
-  return closingLines(terminal, reportOf(seen, dryRun), Option.some(failure)).join("\n")
+  return ApplyLines.closingLines(terminal, reportOf(seen, dryRun), Option.some(failure)).join("\n")
 }
 
 /** What was seen until the process ended. */
@@ -158,7 +159,9 @@ const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen
       }))
       if (json) return
       const { planned } = yield* Ref.get(seen)
-      yield* Effect.forEach(outcomeLines(terminal, outcome, widest(planned)), terminal.out, { discard: true })
+      yield* Effect.forEach(ApplyLines.outcomeLines(terminal, outcome, widest(planned)), terminal.out, {
+        discard: true
+      })
     })
 })
 
@@ -208,7 +211,7 @@ const end = (
     LastWords.unset()
     yield* json
       ? terminal.out(documentOf(report, failure))
-      : Effect.forEach(closingLines(terminal, report, failure), terminal.out, { discard: true })
+      : Effect.forEach(ApplyLines.closingLines(terminal, report, failure), terminal.out, { discard: true })
     yield* Option.match(failure, {
       onNone: () => Effect.void,
       onSome: (error) => Report.explain(terminal, error, [...placeOf(error), ...kept(seen, error)])
@@ -227,54 +230,4 @@ const keptOf = ({ running, undone }: Seen, failure: RunFailure): ReadonlyArray<s
   const id = DocumentOf.seedOf(failure)
   if (undone || id === null || !Option.contains(running, id)) return []
   return [`What "${id}" did outside its transaction, or without one, before it failed is not undone.`]
-}
-
-const outcomeLines = ({ paint }: Terminal["Type"], outcome: SeedOutcome, width: number): ReadonlyArray<string> => {
-  const id = outcome.id.padEnd(width)
-  return SeedOutcome.$match(outcome, {
-    Applied: ({ atomic, durationMs, events, preview }) => [
-      `${paint("green", Layout.column(Option.isSome(preview) ? "would apply" : "applied"))}${id}  ${paint("dim", `${Layout.durationColumn(durationMs)}  ${Layout.counted(events, "event")}${atomic ? "" : "  not atomic"}`)}`,
-      ...Option.getOrElse(preview, () => []).map(
-        ({ aggregateId, payload, type, version }) =>
-          `${Layout.column("")}${type} v${version} of ${aggregateId} ${paint("dim", JSON.stringify(payload))}`
-      )
-    ],
-    Skipped: ({ flag }) => [`${paint("yellow", Layout.column("skipped"))}${id}  ${paint("dim", `by ${flag}`)}`],
-    Raced: () => [`${Layout.column("raced")}${id}  ${paint("dim", "applied by another replica meanwhile")}`]
-  })
-}
-
-/** How the seed that ended a run is called where it did not fail: at its line, and among the counts. */
-const endings: { readonly [tag: string]: readonly [string, string] } = {
-  LockTimeout: ["waited", "1 waited in vain"],
-  Interrupted: ["interrupted", "1 interrupted"],
-  ProcessEnded: ["cut off", "1 cut off"]
-}
-
-const closingLines = (
-  { paint }: Terminal["Type"],
-  report: SeedReport,
-  failure: Option.Option<RunFailure>
-): ReadonlyArray<string> => {
-  const { notAttempted, outcomes, skippedAll } = report
-  const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
-  const tag = Option.match(failure, { onNone: () => "", onSome: ({ _tag }) => _tag })
-  const [state, ended] = endings[tag] ?? ["failed", "1 failed"]
-  if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]
-  if (outcomes.length === 0 && notAttempted.length === 0 && Option.isNone(failed)) {
-    return [Option.isSome(failure) ? "Nothing applied." : "Nothing to do."]
-  }
-  const count = (tag: SeedOutcome["_tag"]) => outcomes.filter((outcome) => outcome._tag === tag).length
-  const counts = [
-    `${count("Applied")} ${report.dryRun ? "would be applied" : "applied"}`,
-    ...(count("Skipped") > 0 ? [`${count("Skipped")} skipped`] : []),
-    ...(count("Raced") > 0 ? [`${count("Raced")} applied by another replica`] : []),
-    ...(Option.isSome(failed) ? [ended] : []),
-    `${notAttempted.length} not attempted`
-  ]
-  return [
-    ...Option.toArray(failed).map((id) => `${paint("red", Layout.column(state))}${id}`),
-    ...notAttempted.map((id) => `${paint("dim", Layout.column("not run"))}${id}`),
-    `${counts.join(", ")}.${report.dryRun ? " Dry run: everything was rolled back." : ""}`
-  ]
 }
