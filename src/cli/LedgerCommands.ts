@@ -43,7 +43,7 @@ export const mark = (given: MarkGiven): Effect.Effect<number, never, Terminal> =
 /** Forgets that a seed was applied; gives the exit code. */
 export const unmark = (given: MarkGiven): Effect.Effect<number, never, Terminal> =>
   change(given, SeedLedger.unmark, {
-    done: "No longer applied: the next seed:apply runs it again. What it wrote stays",
+    done: "No longer applied: the next seed:apply runs it again, if there is such a seed. What it wrote stays",
     idle: "Nothing was changed"
   })
 

@@ -30,7 +30,7 @@ export const withDatabase = <A, E>(
         ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
         : EsOps.layerClient({ url: Redacted.make(database.url) })
     const services = usable("layer", file.layer ?? Layer.empty)
-    const operations = usable("dispatcher", EsOps.layer({ ...file, seeds, late, lockTimeout }))
+    const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, lockTimeout }))
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
   })
 
@@ -54,9 +54,12 @@ export const withoutDatabase = <A, E>(
             ...file,
             dispatcher: Layer.catchAll(usable("dispatcher", Layer.provide(file.dispatcher, services)), nameless)
           }
-    const operations = usable("dispatcher", EsOps.layerMemory({ ...writes, seeds }))
+    const operations = usable(keyOf(file), EsOps.layerMemory({ ...writes, seeds }))
     return yield* Effect.provide(work, operations)
   })
+
+/** What of the file is the reason where the operations' own layer cannot be built. */
+const keyOf = ({ dispatcher }: Source["file"]): string => (dispatcher === undefined ? "features" : "dispatcher")
 
 /** A layer that the command's file is the reason for: one that cannot be built, by a failure or a defect, is named by its key. */
 const usable = <A, E, R>(key: string, layer: Layer.Layer<A, E, R>): Layer.Layer<A, ConfigError, R> =>

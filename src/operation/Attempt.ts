@@ -100,12 +100,18 @@ const codeOf = (cause: unknown): Option.Option<string> => {
   return Option.filter(Option.isOption(code) ? code : Option.some(code), Predicate.isString)
 }
 
-/** With the messages of the errors that it names as its cause: what went wrong is most often said by the last of them. */
-const messageOf = (cause: unknown, depth = 0): string => {
+/**
+ * With the messages of the errors that it names as its cause, as what went wrong is most often said by the last of them; but for a ParseError, which
+ * has the value in it that it is about.
+ */
+const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string => {
   const message = read(cause, "message")
   if (Predicate.isString(message) && message !== "") {
-    const behind = read(cause, "cause")
-    const reason = behind instanceof Error && depth < 8 ? messageOf(rootCause(behind), depth + 1) : ""
+    const behind = rootCause(read(cause, "cause"))
+    const isTold = readOr(() => behind instanceof Error, false) && read(behind, "_tag") !== "ParseError"
+    const told = [...before, message]
+    const reason =
+      isTold && told.length < 8 && !told.some((text) => text === read(behind, "message")) ? messageOf(behind, told) : ""
     return message.includes(reason) ? message : `${message}: ${reason}`
   }
   if (Predicate.isString(cause)) return cause

@@ -12,7 +12,6 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Mutex from "../operation/Mutex.js"
-import { isConnectionLost } from "./PgError.js"
 import { sqlError, statusOf } from "./PgGate.js"
 import { literal } from "./PgText.js"
 
@@ -37,8 +36,8 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
 export interface Session {
   /** Gives the step the session, and a `SqlClient` over its connection; a transaction around it is not its own. */
   readonly provide: <A, E, R>(step: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Releases what the session holds and puts back what was set; or says that this cannot be known, or that the connection is gone. */
-  readonly end: Effect.Effect<"ended" | "unknown" | "lost">
+  /** Releases what the session holds and puts back what was set; false if that cannot be known. */
+  readonly end: Effect.Effect<boolean>
 }
 
 /** Where the system cannot tell a server that a connection was closed, the setting is refused (22023). */
@@ -129,19 +128,19 @@ export const make = (
       spanAttributes: []
     }).pipe(Effect.provide(Reactivity.layer))
 
-    const end: Session["end"] = Effect.gen(function* () {
+    const end = Effect.gen(function* () {
       over = true
       yield* settle
       // Reset is to what the session began with: the role's, the database's and the connection's own.
       yield* raw.executeRaw(`SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN (${list})`, [])
-      if (lock === undefined) return "ended" as const
+      if (lock === undefined) return true
       const [row] = yield* raw.executeUnprepared(`SELECT pg_advisory_unlock(${lock})::text AS done`, [], undefined)
-      return Object(row).done === "true" ? ("ended" as const) : ("unknown" as const)
+      return Object(row).done === "true"
     }).pipe(
       Effect.interruptible,
       Effect.disconnect,
-      Effect.timeoutTo({ duration: "1 second", onSuccess: (done) => done, onTimeout: () => "unknown" as const }),
-      Effect.catchAll((error) => Effect.succeed(isConnectionLost(error) ? ("lost" as const) : ("unknown" as const)))
+      Effect.timeoutTo({ duration: "1 second", onSuccess: (done) => done, onTimeout: () => false }),
+      Effect.orElseSucceed(() => false)
     )
     return {
       provide: (step) =>

@@ -83,10 +83,9 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
               databaseError("beginning a session")
             )
             const done = yield* Effect.exit(restore(begun.provide(step)))
-            const ended = yield* begun.end
             // A session whose end is not known is closed: it may hold the lock.
-            if (ended !== "ended") yield* PgUndo.disconnect(raw)
-            return yield* ended === "lost" && Exit.isFailure(done) ? PgUndo.lostDuring(done.cause) : done
+            if (!(yield* begun.end)) yield* PgUndo.disconnect(raw)
+            return yield* done
           }).pipe(Effect.ensuring(loan.giveBack))
         )
       )

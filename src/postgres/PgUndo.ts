@@ -118,8 +118,7 @@ const reasonFor = <E>(step: Step, cause: Cause.Cause<E | StepError>): Cause.Caus
 const isCommitLost = <E>(cause: Cause.Cause<E>): boolean =>
   Option.exists(Cause.failureOption(cause), (error) => error instanceof CommitLost)
 
-/** A failure in the middle of which the connection went is the server's, whatever the body made of it. */
-export const lostDuring = <E>(cause: Cause.Cause<E>): Exit.Exit<never, E | DatabaseError> => {
+const lostDuring = <E>(cause: Cause.Cause<E | StepError>): Exit.Exit<never, E | StepError> => {
   if (Cause.isInterrupted(cause)) return Exit.failCause(cause)
   const reason = Cause.squash(cause)
   return Exit.fail(

@@ -29,12 +29,14 @@ export const load = async (path: string, version: string): Promise<unknown> => {
   }
 }
 
+const pathOf = Option.liftThrowable((url: string) => fileURLToPath(url))
+
 /** The first place in a module loaded here that an error's stack names: path, line and column. */
-export const placeOf = ({ stack = "" }: Error): Option.Option<string> =>
-  Arr.findFirst(stack.split("\n"), (line) => {
+export const placeOf = ({ stack }: Error): Option.Option<string> =>
+  Arr.findFirst(String(stack).split("\n"), (line) => {
     const [, named = "", place = ""] =
       /(?:\(|at )((?:file:\/\/)?\/[^\s()?]+)(?:\?[^\s():]*)?(:\d+:\d+)\)?$/.exec(line) ?? []
-    const path = named.startsWith("file:") ? fileURLToPath(named) : named
+    const path = named.startsWith("file:") ? Option.getOrElse(pathOf(named), () => "") : named
     return loaded.has(path) ? Option.some(`${path}${place}`) : Option.none()
   })
 

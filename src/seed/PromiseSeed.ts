@@ -146,7 +146,7 @@ const begin = (context: SeedContext["Type"]) =>
       forgotten.push(late)
       if (passed)
         Runtime.runFork(runtime)(
-          Effect.logError(`${late.message}: the seed counts as applied, and nothing of this was done`)
+          Effect.logError(`${late.message}: nothing of it was done, and the seed may be applied without it`)
         )
       return TrackedPromise.rejected(new PromiseFailure(what, late, self))
     }

@@ -16,7 +16,7 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import type { Transactor } from "../operation/Transactor.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import * as SeedContext from "./SeedContext.js"
-import { unrun } from "./Unrun.js"
+import { isFailure, unrun } from "./Unrun.js"
 
 /** The body failed, died, ran out of time or interrupted itself; the cause is what it ended with. */
 export class BodyFailed extends Schema.TaggedError<BodyFailed>()("BodyFailed", { cause: Schema.Unknown }) {}
@@ -75,8 +75,12 @@ const runWithin = Effect.fnUntraced(function* (
   const took = (yield* Clock.currentTimeNanos) - from
   const undone = unrun(given)
   if (Option.isSome(undone)) return yield* undone.value
+  if (isFailure(given)) yield* Effect.logWarning(failureGiven)
   return { durationMs: Math.round(Number(took) / 1_000_000), events }
 })
+
+const failureGiven =
+  "it ended with a failure as its value, which is none of the seed's: if it was to fail, a yield* is missing"
 
 /** The failure or defect that a body ended with. */
 const reasonOf = (cause: Cause.Cause<unknown>): unknown =>

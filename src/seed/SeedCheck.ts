@@ -40,12 +40,11 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
     const reading = yield* Effect.fork(Effect.forEach(entries, ({ id }) => flagOf(id)))
     // One after another, as top-level code runs in the order of the seeds.
     let underWay: SeedEntry | undefined
-    const slow = yield* Effect.fork(mentioning(() => underWay))
+    const slow = yield* Effect.fork(Effect.interruptible(mentioning(() => underWay)))
     const loaded = yield* Effect.forEach(entries, (entry) => {
       underWay = entry
       return look(entry, Option.fromNullable(names))
-    })
-    yield* Fiber.interrupt(slow)
+    }).pipe(Effect.ensuring(Fiber.interrupt(slow)))
     const flags = yield* Fiber.join(reading)
     const seeds = Arr.zip(loaded, flags).flatMap(([{ loads }, flag]) =>
       Option.match(loads, {

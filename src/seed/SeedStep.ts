@@ -17,8 +17,8 @@ import * as LockWait from "../operation/LockWait.js"
 import type { AppliedBy, NewMarker } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import type { CommitLost, DatabaseError, LockHeld } from "../operation/OperationError.js"
-import { AlreadyApplied } from "../operation/OperationError.js"
+import type { CommitLost, LockHeld } from "../operation/OperationError.js"
+import { AlreadyApplied, DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import { Replica } from "../operation/Replica.js"
@@ -203,11 +203,25 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
         Effect.interruptible,
         Effect.disconnect,
         Effect.timeout("1 second"),
-        Effect.catchAllCause((failed) =>
-          Effect.logWarning(`The end of the attempt was not recorded: ${describe(Cause.squash(failed)).message}`)
-        )
+        Effect.as(Option.none<DatabaseError>()),
+        Effect.catchAllCause((failed) => {
+          const error = Cause.squash(failed)
+          return Effect.as(
+            Effect.logWarning(`The end of the attempt was not recorded: ${describe(error).message}`),
+            error instanceof DatabaseError && error.connectionLost ? Option.some(error) : Option.none()
+          )
+        })
       )
-    const done = yield* Effect.tapErrorCause(body, unfinished).pipe(
+    const done = yield* body.pipe(
+      // A failure in the middle of which the connection went is the server's, whatever the body made of it.
+      Effect.catchTag("BodyFailed", (failed) =>
+        Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
+          Option.match(lost, {
+            onNone: () => Effect.fail(failed),
+            onSome: (error) => Effect.fail(StepFailure.lostWithin(failed, error))
+          })
+        )
+      ),
       Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
     )
     yield* log.finish(attemptId, done.attempt, Option.some(done.marker)).pipe(

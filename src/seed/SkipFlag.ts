@@ -4,6 +4,7 @@
 import * as Config from "effect/Config"
 import type * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import { ConfigError } from "../operation/OperationConfig.js"
 
@@ -30,13 +31,17 @@ const meaning = (value: string): Flag => (value === "1" ? "set" : value === "" ?
 export const mistaken = (name: string): string => `${name} is set, but to something other than 1: it skips nothing`
 
 /** What is set and is the flag of none of these seeds: most often a slip, and the seed that was meant is not skipped. */
-export const strangers = (ids: Iterable<string>): Effect.Effect<ReadonlyArray<string>, ConfigError> =>
+export const strangers = (ids: Iterable<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.suspend(() => {
     const known = new Set(Array.from(ids, nameOf))
     return Effect.flatMap(listed, (names) =>
       Effect.filter(
         names.filter((name) => !known.has(name)),
-        (name) => Effect.map(read(name), (flag) => flag !== "unset")
+        (name) =>
+          Effect.orElseSucceed(
+            Effect.map(read(name), (flag) => flag !== "unset"),
+            () => false
+          )
       )
     )
   })
@@ -46,22 +51,28 @@ export const strange = (name: string): string => `${name} is set, but no seed ha
 
 /** The names of flags of single seeds, as far as they can be listed: a provider takes names apart at `_`, as Effect's own does, or not at all. */
 const listed: Effect.Effect<ReadonlyArray<string>> = Effect.configProviderWith(({ flattened }) =>
-  Effect.zipWith(flattened.enumerateChildren([]), below(flattened, all.split("_")), (whole, parts) => [
-    ...[...whole].filter((name) => name.startsWith(`${all}_`)),
-    ...parts
-  ])
-).pipe(Effect.orElseSucceed(() => []))
+  Effect.zipWith(
+    Effect.orElseSucceed(flattened.enumerateChildren([]), () => []),
+    Effect.orElseSucceed(below(flattened, all.split("_")), () => []),
+    (whole, parts) => [...[...whole].filter((name) => name.startsWith(`${all}_`)), ...parts]
+  )
+)
+
+/** Parts of a name; more than a file name has. */
+const longest = 256
 
 const below = (
   provider: ConfigProvider.ConfigProvider.Flat,
   path: ReadonlyArray<string>
 ): Effect.Effect<ReadonlyArray<string>, unknown> =>
-  Effect.flatMap(provider.enumerateChildren(path), (children) =>
-    Effect.map(
-      Effect.forEach(children, (child) => {
-        const next = [...path, child]
-        return Effect.map(below(provider, next), (more) => [next.join("_"), ...more])
-      }),
-      (names) => names.flat()
-    )
+  Effect.flatMap(
+    path.length > longest ? Effect.succeed(HashSet.empty()) : provider.enumerateChildren(path),
+    (children) =>
+      Effect.map(
+        Effect.forEach(children, (child) => {
+          const next = [...path, child]
+          return Effect.map(below(provider, next), (more) => [next.join("_"), ...more])
+        }),
+        (names) => names.flat()
+      )
   )

@@ -2,6 +2,7 @@
  * The ways in which a step can end without its work done, and what each means for the run.
  */
 import * as Option from "effect/Option"
+import { describe } from "../operation/Attempt.js"
 import type {
   AlreadyApplied,
   CommitRefused,
@@ -50,6 +51,15 @@ export const failureOfBody = (id: string, { cause }: BodyFailed): SeedStepFailed
   cause instanceof DatabaseError && Option.contains(cause.code, "42501")
     ? cause.during(id)
     : new SeedStepFailed({ id, cause })
+
+/** The failure of a body whose connection is gone, as `error` tells. */
+export const lostWithin = ({ cause }: BodyFailed, error: DatabaseError): DatabaseError =>
+  new DatabaseError({
+    ...error,
+    action: "running the seed",
+    reason: `the connection was lost, and it ended with: ${describe(cause).message}`,
+    cause
+  })
 
 const withoutTrace = new Set([
   "LockHeld",

@@ -296,6 +296,21 @@ describe("seed:apply and seed:status", () => {
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
   })
 
+  it("say what a seed failed with, whatever it made of its stack, and that of another copy of Effect", async () => {
+    const { env } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": `export default { description: "", run: async () => { throw Object.assign(new Error("odd"), { stack: null }) } }`,
+      "other/1.cjs": `const { Effect } = require("effect"); module.exports = Effect.gen(function* () { return Effect.sync(() => 1) })`,
+      "other/2.mjs": `import run from "./1.cjs"
+import { Seed } from "effect-es-ops"
+export default Seed.make({ description: "", run })`
+    })
+    const odd = await run(["seed:apply"], env)
+    assert.deepStrictEqual([odd.code, odd.stderr.split("\n").at(-3)], [1, 'error: seed "1" failed: odd'])
+    const other = await run(["seed:apply", "--seeds", "other"], env)
+    assert.include(other.stderr, "run returned an Effect")
+  })
+
   it("write a document also when a module ends the process while it is loaded", async () => {
     const { env } = await database()
     const { run } = await project({ "seeds/1.mjs": "process.exit(0)" })

@@ -132,6 +132,24 @@ describe("SeedRunner.apply", () => {
       "fetch failed: no: ECONNREFUSED"
     ],
     [
+      "an Error that a value did not fit",
+      Effect.mapError(
+        Schema.decodeUnknown(Schema.Number)("a secret"),
+        (cause) => new Error("the rows do not fit", { cause })
+      ),
+      "the rows do not fit"
+    ],
+    [
+      "errors that cause each other",
+      Effect.suspend(() => {
+        const [one, two] = [new Error("one"), new Error("two")]
+        one.cause = two
+        two.cause = one
+        return Effect.fail(one)
+      }),
+      "one: two"
+    ],
+    [
       "a promise that is rejected",
       Effect.tryPromise(() => Promise.reject(new Error("the real reason"))),
       "the real reason"
@@ -267,6 +285,23 @@ describe("SeedRunner.apply", () => {
           ["b", "c", "d", "e"].map((id) => ["InvalidSeed", id])
         )
       })
+  )
+
+  it.effect("goes on to its end where it may not be interrupted", () =>
+    Effect.gen(function* () {
+      const report = yield* Effect.uninterruptible(
+        Effect.provide(apply, EsOps.layerMemory({ seeds: { a: seed(tenant("a")) } }))
+      )
+      assert.deepStrictEqual(summary(report), [["Applied", "a"]])
+    })
+  )
+
+  it.effect("warns of a failure as the value of a seed, which may be a yield* that is missing", () =>
+    Effect.gen(function* () {
+      const run = Effect.sync(() => new Boom({ code: "returned" }))
+      const { lines } = yield* logged(Effect.provide(apply, EsOps.layerMemory({ seeds: { a: seed(run) } })))
+      assert.include(lines.join("\n"), "WARN: it ended with a failure as its value")
+    })
   )
 
   it.effect("says which seed is still being loaded, every ten seconds", () =>
