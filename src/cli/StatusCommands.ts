@@ -5,6 +5,7 @@ import * as Options from "@effect/cli/Options"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Interrupted from "../seed/Interrupted.js"
 import * as SeedDocument from "../seed/SeedDocument.js"
 import { SeedsInconsistent } from "../seed/SeedProblem.js"
 import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
@@ -91,7 +92,7 @@ const toApply = ({ seeds }: Status): string => {
   const apply = Option.getOrElse(nextStep("SeedsPending"), () => "")
   if (first === undefined) return apply
   const names = [first, ...others].map((id) => `"${id}"`).join(" and ")
-  return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: es-ops seed:apply --retry ${first} runs it again, es-ops seed:mark ${first} --reason <text> records it without running it.`
+  return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: ${Interrupted.whatNext(first)}.`
 }
 
 const checkCode = ({ counts, problems }: Status): number => {

@@ -11,6 +11,7 @@ import type { ConfigError, OperationConfig } from "../operation/OperationConfig.
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { OperationLock } from "../operation/OperationLock.js"
 import type { OperationLog } from "../operation/OperationLog.js"
+import * as Interrupted from "./Interrupted.js"
 import type { SeedsInconsistent } from "./SeedProblem.js"
 import { SeedSource } from "./SeedSource.js"
 import type { Status } from "./SeedStatus.js"
@@ -71,7 +72,7 @@ const interrupted = ({ seeds }: Status): Finding => {
   const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
   const [id] = found
   if (id === undefined) return fine("interrupted", "no attempt is without an end")
-  const fix = `Look at what it left behind; then es-ops seed:apply --retry ${id} runs it again, and es-ops seed:mark ${id} --reason <text> records it without running it.`
+  const fix = `Look at what it left behind; then ${Interrupted.whatNext(id)}.`
   return wrong("interrupted", "state", `an attempt was interrupted, or never ended: ${found.join(", ")}`, fix)
 }
 

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Event } from "../event/Event.js"
 import { AttemptError, describe } from "../operation/Attempt.js"
+import * as Interrupted from "./Interrupted.js"
 
 /** The outcome of one seed. */
 export type SeedOutcome = Data.TaggedEnum<{
@@ -81,7 +82,7 @@ export class SeedInterrupted extends Schema.TaggedError<SeedInterrupted>()("Seed
   at: Schema.String
 }) {
   override get message(): string {
-    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then es-ops seed:apply --retry ${this.id} runs it again, and es-ops seed:mark ${this.id} --reason <text> records it without running it`
+    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then ${Interrupted.whatNext(this.id)}`
   }
 }
 
