@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Side, Work } from "./Rounds.js"
 import { measured } from "./Rounds.js"
+import { createTables } from "./SeedWorks.js"
 import type { World } from "./World.js"
 import * as Worlds from "./World.js"
 
@@ -48,37 +49,21 @@ const idle = (world: World, bundled: boolean) => async () => {
       repeat: 5
     },
     url,
+    folder: seeds.path,
     close: seeds.remove
   }
 }
 
-/** What the pool and the question take of that: the very message that a boot sends. */
-const idleQuestion = (world: World) => async () => {
-  const booting = await idle(world, true)()
+/** What is left without us: the pool, the very message that a boot sends and, at the same time, the listing of the folder. */
+const idleWithoutUs = (world: World, bundled: boolean) => async () => {
+  const booting = await idle(world, bundled)()
   const [asked] = (await Worlds.sent(booting.ours.run)).filter(([text]) => text.includes("kumiko_es_operations"))
   if (asked === undefined) throw new Error("a boot asked nothing")
-  const both = Effect.flatMap(SqlClient, (sql) => Effect.zipRight(sql`SELECT 1`, sql.unsafe(asked[0])))
-  return {
-    ...booting,
-    ours: { run: () => Effect.runPromise(Effect.provide(both, Worlds.client(booting.url))), repeat: 5 }
-  }
-}
-
-/** What the pool and the file system take of that, one after the other. */
-const idleWithoutUs = (world: World) => async () => {
-  const seeds = await seedFolder(Worlds.ids(10_000))
-  const pool = Effect.provide(Worlds.selectOne, Worlds.client(await world.database()))
-  return {
-    floor: { run: () => Effect.runPromise(pool), repeat: 5 },
-    ours: {
-      run: async () => {
-        await Effect.runPromise(pool)
-        await readdir(seeds.path, { withFileTypes: true })
-      },
-      repeat: 5
-    },
-    close: seeds.remove
-  }
+  const question = Effect.flatMap(SqlClient, (sql) => sql.unsafe(asked[0]))
+  const listing = Effect.promise(() => readdir(booting.folder, { withFileTypes: true }))
+  const both = bundled ? question : Effect.all([question, listing], { concurrency: 2 })
+  const opened = Effect.provide(Effect.zipRight(Worlds.selectOne, both), Worlds.client(booting.url))
+  return { ...booting, ours: { run: () => Effect.runPromise(opened), repeat: 5 } }
 }
 
 /** Discovery and plan, as a boot has them after the peek; the floor is what the file system takes to list the folder. */
@@ -106,10 +91,10 @@ const plan = async () => {
 }
 
 /** So many processes, let go at the same moment; the time until the last one is done. */
-const together = (world: World, processes: number, folder: string): Side => ({
+const together = (processes: number, program: string, folder: string, database: () => Promise<string>): Side => ({
   run: async () => {
-    const url = await world.database()
-    const children = Array.from({ length: processes }, () => Worlds.program("Replica.mjs", [url, folder]))
+    const url = await database()
+    const children = Array.from({ length: processes }, () => Worlds.program(program, [url, folder]))
     for (const { next } of children) await next()
     const from = performance.now()
     for (const { go } of children) go()
@@ -120,11 +105,25 @@ const together = (world: World, processes: number, folder: string): Side => ({
   }
 })
 
-const crowd = (world: World) => async () => {
+const crowdOf = (world: World, program: string, database: () => Promise<string>) => async () => {
   const slow = `export default { description: "50 ms", run: () => new Promise((done) => setTimeout(done, 50)) }\n`
   const seeds = await seedFolder(Worlds.ids(20), slow)
-  return { floor: together(world, 1, seeds.path), ours: together(world, 20, seeds.path), close: seeds.remove }
+  return {
+    floor: together(1, "Replica.mjs", seeds.path, world.database),
+    ours: together(20, program, seeds.path, database),
+    close: seeds.remove
+  }
 }
+
+const crowd = (world: World) => crowdOf(world, "Replica.mjs", world.database)
+
+/** The same where each process is an Effect program without us, which finds its tables. */
+const crowdByHand = (world: World) =>
+  crowdOf(world, "ReplicaByHand.mjs", async () => {
+    const url = await world.database()
+    await createTables(url)
+    return url
+  })
 
 /** In a process of its own, as a module is loaded once; the time that it says. */
 const said = (...args: ReadonlyArray<string>): Side => ({
@@ -175,16 +174,16 @@ export const works = (world: World): ReadonlyArray<Work> => [
     open: idle(world, true)
   },
   {
-    name: "idle-boot-question",
-    work: "opening the pool, SELECT 1 and the question of such a boot, without us",
+    name: "idle-boot-without-us",
+    work: "opening the pool, SELECT 1, the question of such a boot and listing the folder",
     floor: "opening the pool and SELECT 1",
-    open: idleQuestion(world)
+    open: idleWithoutUs(world, false)
   },
   {
-    name: "idle-boot-listing",
-    work: "opening the pool, SELECT 1 and listing the folder, without us",
+    name: "idle-boot-bundled-without-us",
+    work: "opening the pool, SELECT 1 and the question",
     floor: "opening the pool and SELECT 1",
-    open: idleWithoutUs(world)
+    open: idleWithoutUs(world, true)
   },
   {
     name: "plan",
@@ -201,6 +200,12 @@ export const works = (world: World): ReadonlyArray<Work> => [
     // One interval of the poll.
     allowance: 500,
     open: crowd(world)
+  },
+  {
+    name: "crowd-effect",
+    work: "the same by an Effect program, without us",
+    floor: "one process of ours alone",
+    open: crowdByHand(world)
   },
   {
     name: "loading",

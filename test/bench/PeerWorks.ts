@@ -4,13 +4,16 @@
  */
 import { NodeContext } from "@effect/platform-node"
 import * as PgMigrator from "@effect/sql-pg/PgMigrator"
-import { Layer, ManagedRuntime } from "effect"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { Effect, Layer, ManagedRuntime } from "effect"
 import { SeedRunner } from "effect-es-ops"
-import { join } from "node:path"
+import { readdir } from "node:fs/promises"
+import { basename, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import type { Client } from "pg"
 import { Umzug } from "umzug"
 import type { Side, Work } from "./Rounds.js"
+import { createTables, effectByHand } from "./SeedWorks.js"
 import type { World } from "./World.js"
 import * as Worlds from "./World.js"
 
@@ -24,6 +27,8 @@ interface Peer {
   readonly forget: string
   readonly close: () => Promise<unknown>
 }
+
+type Open = (url: string) => Promise<Peer>
 
 const insert = "INSERT INTO bench (n) VALUES (1)"
 
@@ -45,6 +50,43 @@ export default Seed.make({
     up: () => app.runPromise(SeedRunner.apply({ appliedBy: "boot" })),
     forget: "TRUNCATE kumiko_es_operations, es_ops_attempts",
     close: () => Promise.all([app.dispose(), seeds.remove()])
+  }
+}
+
+/** A file whose default export is the Effect of its one insert. */
+const effectFile = `import { SqlClient } from "@effect/sql"
+import { Effect } from "effect"
+export default Effect.flatMap(SqlClient.SqlClient, (sql) => sql\`${insert}\`)
+`
+
+/** The least that an Effect program does for the same: it lists, asks, imports what is new, and runs each in the transaction of its marker. */
+const asEffect = async (url: string): Promise<Peer> => {
+  const files = await Worlds.filled(
+    join(here, `effect-${process.pid}`),
+    Object.fromEntries(Worlds.ids(count).map((id) => [`${id}.mjs`, effectFile]))
+  )
+  await createTables(url)
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(url), Worlds.quiet))
+  const run = Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const [names, applied] = yield* Effect.all(
+      [Effect.promise(() => readdir(files.path)), sql<{ id: string }>`SELECT id FROM kumiko_es_operations`],
+      { concurrency: 2 }
+    )
+    const done = new Set(applied.map(({ id }) => id))
+    for (const name of names.sort()) {
+      const id = basename(name, ".mjs")
+      if (done.has(id)) continue
+      const { default: body } = yield* Effect.promise<{ default: Effect.Effect<unknown, unknown, SqlClient> }>(
+        () => import(pathToFileURL(join(files.path, name)).href)
+      )
+      yield* effectByHand(sql, id, body)
+    }
+  })
+  return {
+    up: () => app.runPromise(run),
+    forget: "TRUNCATE kumiko_es_operations, es_ops_attempts",
+    close: () => Promise.all([app.dispose(), files.remove()])
   }
 }
 
@@ -94,13 +136,9 @@ const umzug = async (url: string): Promise<Peer> => {
 }
 
 const migrator = async (url: string): Promise<Peer> => {
-  const migration = `import { SqlClient } from "@effect/sql"
-import { Effect } from "effect"
-export default Effect.flatMap(SqlClient.SqlClient, (sql) => sql\`${insert}\`)
-`
   const migrations = await Worlds.filled(
     join(here, `migrator-${process.pid}`),
-    Object.fromEntries(Worlds.ids(count).map((_, n) => [`${`${n + 1}`.padStart(4, "0")}_one.js`, migration]))
+    Object.fromEntries(Worlds.ids(count).map((_, n) => [`${`${n + 1}`.padStart(4, "0")}_one.js`, effectFile]))
   )
   const app = ManagedRuntime.make(
     Layer.merge(Worlds.client(url), NodeContext.layer).pipe(Layer.provideMerge(Worlds.quiet))
@@ -113,36 +151,38 @@ export default Effect.flatMap(SqlClient.SqlClient, (sql) => sql\`${insert}\`)
 }
 
 /** A tool that has run everything once, hence has its tables and its modules loaded. */
-const compared = (world: World, peer: (url: string) => Promise<Peer>, idle: boolean) => async () => {
-  const url = await world.database()
-  const bare = await Worlds.connected(url)
-  await bare.query("CREATE TABLE bench (n integer)")
-  const side = async (open: (url: string) => Promise<Peer>) => {
-    const tool = await open(url)
-    await tool.up()
-    const run: Side = {
-      run: async () => {
-        await tool.up()
-        if (idle) return
-        const { rows } = await bare.query<{ n: number }>("SELECT count(*)::int AS n FROM bench")
-        if (rows[0]?.n !== count) throw new Error(`there are ${rows[0]?.n} rows`)
-      },
-      prepare: () => bare.query(idle ? "SELECT 1" : `TRUNCATE bench; ${tool.forget}`),
-      repeat: idle ? 100 : 1
+const compared =
+  (world: World, peer: Open, idle: boolean, our: Open = ours) =>
+  async () => {
+    const url = await world.database()
+    const bare = await Worlds.connected(url)
+    await bare.query("CREATE TABLE bench (n integer)")
+    const side = async (open: Open) => {
+      const tool = await open(url)
+      await tool.up()
+      const run: Side = {
+        run: async () => {
+          await tool.up()
+          if (idle) return
+          const { rows } = await bare.query<{ n: number }>("SELECT count(*)::int AS n FROM bench")
+          if (rows[0]?.n !== count) throw new Error(`there are ${rows[0]?.n} rows`)
+        },
+        prepare: () => bare.query(idle ? "SELECT 1" : `TRUNCATE bench; ${tool.forget}`),
+        repeat: idle ? 100 : 1
+      }
+      return { run, close: tool.close }
     }
-    return { run, close: tool.close }
-  }
-  const [floor, our] = [await side(peer), await side(ours)]
-  return {
-    floor: floor.run,
-    ours: our.run,
-    close: async () => {
-      await floor.close()
-      await our.close()
-      await bare.end()
+    const [floor, other] = [await side(peer), await side(our)]
+    return {
+      floor: floor.run,
+      ours: other.run,
+      close: async () => {
+        await floor.close()
+        await other.close()
+        await bare.end()
+      }
     }
   }
-}
 
 export const works = (world: World): ReadonlyArray<Work> => [
   {
@@ -158,6 +198,18 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "umzug, a transaction each",
     target: 1.3,
     open: compared(world, umzug, false)
+  },
+  {
+    name: "umzug-idle-effect",
+    work: "the same as an Effect program, without us",
+    floor: "umzug",
+    open: compared(world, umzug, true, asEffect)
+  },
+  {
+    name: "umzug-full-effect",
+    work: "the same as an Effect program, without us",
+    floor: "umzug, a transaction each",
+    open: compared(world, umzug, false, asEffect)
   },
   {
     name: "migrator-idle",

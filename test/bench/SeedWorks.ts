@@ -17,14 +17,19 @@ export const marker =
   "INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by, notes) VALUES ($1, 'seed-migration', 1, 'boot', 'by hand')"
 const empty = "TRUNCATE bench, kumiko_es_operations, es_ops_attempts, kumiko_events, read_tenants, read_users"
 
+/** Our tables, as a first start makes them. */
+export const createTables = async (url: string) => {
+  const first = Worlds.application(url, { first: Seed.make({ description: "the tables", run: Effect.void }) })
+  await first.runPromise(SeedRunner.apply({ appliedBy: "boot" }))
+  await first.dispose()
+}
+
 /** A database with all tables, and a way to empty them. */
 export const arena = async (world: World) => {
   const url = await world.database()
   const bare = await Worlds.connected(url)
   await bare.query("CREATE TABLE bench (n integer)")
-  const first = Worlds.application(url, { first: Seed.make({ description: "the tables", run: Effect.void }) })
-  await first.runPromise(SeedRunner.apply({ appliedBy: "boot" }))
-  await first.dispose()
+  await createTables(url)
   return { url, bare, prepare: () => bare.query(empty) }
 }
 
@@ -99,16 +104,9 @@ const asEffect = (world: World) => async () => {
   const made = await arena(world)
   const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
   const ids = Worlds.ids(seeds)
-  const one = (sql: SqlClient.SqlClient, id: string) =>
-    sql.withTransaction(
-      Effect.gen(function* () {
-        yield* sql.unsafe(lock)
-        yield* sql.unsafe(check, [id])
-        yield* sql`INSERT INTO bench (n) VALUES (${1})`
-        yield* sql.unsafe(marker, [id])
-      })
-    )
-  const all = Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.forEach(ids, (id) => one(sql, id), { discard: true }))
+  const all = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.forEach(ids, (id) => effectByHand(sql, id, sql`INSERT INTO bench (n) VALUES (${1})`), { discard: true })
+  )
   return {
     floor: {
       prepare: made.prepare,
@@ -123,6 +121,17 @@ const asEffect = (world: World) => async () => {
     }
   }
 }
+
+/** A step by hand as an Effect program. */
+export const effectByHand = <A, E, R>(sql: SqlClient.SqlClient, id: string, body: Effect.Effect<A, E, R>) =>
+  sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql.unsafe(lock)
+      yield* sql.unsafe(check, [id])
+      yield* body
+      yield* sql.unsafe(marker, [id])
+    })
+  )
 
 const insertOne = (bare: Client) => bare.query("INSERT INTO bench (n) VALUES ($1)", [1])
 

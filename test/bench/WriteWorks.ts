@@ -29,7 +29,7 @@ const writes = (count: number) =>
 
 const oneWrite = (world: World) => async () => {
   const made = await arena(world)
-  const times = 200
+  const times = 1_000
   const payloads = writes(times)
   const ids = Worlds.ids(times)
   const ours = applied(
@@ -157,8 +157,8 @@ const peak = (world: World, events: number): Side => ({
 export const works = (world: World): ReadonlyArray<Work> => [
   {
     name: "write",
-    work: "200 seeds, each one write with an inline projection",
-    floor: "the same statements in a transaction, 200 times",
+    work: "1,000 seeds, each one write with an inline projection",
+    floor: "the same statements in a transaction, 1,000 times",
     target: 1.5,
     open: oneWrite(world)
   },
