@@ -41,23 +41,30 @@ const mentionEvery = Duration.seconds(10)
 
 const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
 
+/** How to wait. */
+interface WaitOptions<A, E, R> {
+  /** When it may be free, if that is known. */
+  readonly expected?: Duration.Duration
+  /** The attempts after the first; the same if absent. */
+  readonly later?: Effect.Effect<A, E, R>
+}
+
 /**
  * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
- * found it taken; `expected`, when it may be free, if that is known. An attempt that finds it free is made as it is: a schedule around each took
- * 50 µs.
+ * found it taken. An attempt that finds it free is made as it is: a schedule around each took 50 µs.
  */
 export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  expected = soonest
+  { expected = soonest, later = attempt }: WaitOptions<A, E | LockHeld, R> = {}
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.catchIf(attempt, isLockHeld, (held) => {
     let found = Option.some(held)
     const next = Effect.suspend(() => {
       const first = found
       found = Option.none()
-      return Option.isSome(first) ? Effect.fail(first.value) : attempt
+      return Option.isSome(first) ? Effect.fail(first.value) : later
     })
     return again(id, next, onHeld, expected)
   })

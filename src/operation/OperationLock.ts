@@ -23,6 +23,11 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
      * transaction can be undone to this point. The lock is released when the transaction, or the session, ends.
      */
     readonly claim: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
+    /**
+     * What `claim` would find at the moment, asked outside any step: fails as it would, and takes nothing. For whoever waits, since an attempt is
+     * a transaction.
+     */
+    readonly probe: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
     /** Who holds the lock at the moment. */
     readonly holder: Effect.Effect<Option.Option<LockHolder>, DatabaseError>
     /** Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock. */
@@ -38,9 +43,15 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
     const replica = yield* Replica
     const log = MemoryDatabase.view(database, MemoryLog, MemoryLog.empty)
     const self = new LockHolder({ pid: replica.pid, applicationName: "es-ops", since: Option.none() })
+    const refuse = Effect.fnUntraced(function* (id: OperationId, holder: Option.Option<LockHolder>) {
+      const { markers } = yield* log.get
+      if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
+      if (Option.isSome(holder)) return yield* new LockHeld({ id, holder })
+    })
     return OperationLock.of({
       ready: Effect.succeed(true),
       holder: Ref.get(database.lock),
+      probe: (id) => Effect.flatMap(Ref.get(database.lock), (holder) => refuse(id, holder)),
       claim: Effect.fn("OperationLock.claim")(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
         if (Option.isNone(step)) return yield* outsideStep("claiming the lock")
@@ -48,10 +59,8 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
           database.lock,
           Option.orElseSome(() => self)
         )
-        const { markers } = yield* log.get
         if (Option.isNone(holder)) yield* step.value.claimed
-        if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
-        if (Option.isSome(holder)) return yield* new LockHeld({ id, holder })
+        yield* refuse(id, holder)
       })
     })
   })

@@ -36,6 +36,13 @@ const Holder = Schema.Struct({
   since: Schema.NullOr(Schema.String)
 })
 
+const Probed = Schema.Struct({
+  marked: Schema.Literal("true", "false"),
+  pid: Schema.NullOr(Holder.fields.pid),
+  application_name: Schema.NullOr(Schema.String),
+  since: Schema.NullOr(Schema.String)
+})
+
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
 /** The advisory lock of the settings' key; the first claim that gets it creates the tables that are missing. */
@@ -119,7 +126,28 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         if (got?.locked !== "true") return yield* held(id)
       })
 
+    /** One message in place of the three of an attempt that finds the lock held. */
+    const probe = (id: OperationId) =>
+      Effect.flatMap(
+        alone(sql)(
+          sql.unsafe(
+            `SELECT EXISTS (${marked(id)})::text AS marked, holder.* FROM (SELECT) AS one LEFT JOIN (${holding(config.lockKey)}) AS holder ON true`
+          )
+        ).pipe(rows("waiting for the operations lock", Probed)),
+        ([found]): Effect.Effect<void, ClaimError> => {
+          if (found === undefined || found.marked === "true") return new AlreadyApplied({ id })
+          const { application_name, pid, since } = found
+          if (pid === null) return Effect.void
+          return new LockHeld({
+            id,
+            holder: Option.some(toHolder({ pid, application_name: application_name ?? "", since }))
+          })
+        }
+      )
+
     return OperationLock.of({
+      // Before the tables are there, only an attempt can tell.
+      probe: (id) => (schema.has(schema.markers) ? probe(id) : Effect.void),
       ready: Effect.suspend(() =>
         schema.has(schema.markers)
           ? Effect.succeed(true)
@@ -148,21 +176,21 @@ export const holderOf = (
   sql: SqlClient.SqlClient,
   lockKey: bigint
 ): Effect.Effect<Option.Option<LockHolder>, DatabaseError> =>
-  sql`SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
+  sql.unsafe(holding(lockKey)).pipe(
+    rows("looking for the holder of the lock", Holder),
+    Effect.map(([found]) => Option.map(Option.fromNullable(found), toHolder))
+  )
+
+const holding = (lockKey: bigint): string =>
+  `SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
       to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
     FROM pg_locks l LEFT JOIN LATERAL pg_stat_get_activity(l.pid) a ON true
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND ((l.classid::bigint << 32) | l.objid::bigint) = ${lockKey.toString()}::bigint`.pipe(
-    rows("looking for the holder of the lock", Holder),
-    Effect.map((found) =>
-      Option.map(
-        Option.fromNullable(found[0]),
-        ({ application_name, pid, since }) =>
-          new LockHolder({ pid, applicationName: application_name, since: Option.fromNullable(since) })
-      )
-    )
-  )
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = '${lockKey.toString()}'::bigint`
+
+const toHolder = ({ application_name, pid, since }: typeof Holder.Type): LockHolder =>
+  new LockHolder({ pid, applicationName: application_name, since: Option.fromNullable(since) })
 
 const tooOld = (version: string): DatabaseError =>
   new DatabaseError({

@@ -60,6 +60,8 @@ export interface Run {
   readonly ids: ReadonlyArray<string>
   /** What was seen when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile, nor too soon. */
   readonly elsewhere: Ref.Ref<Elsewhere.Elsewhere>
+  /** Whether the seed before was another replica's, which may hold the lock again. */
+  readonly lost: Ref.Ref<boolean>
   readonly author: SeedAttempt.Author
   readonly services: Context.Context<Services>
 }
@@ -68,13 +70,14 @@ type Services = OperationLock | OperationLog | Transactor | OperationConfig | Re
 
 /** A run begins. */
 export const startRun = (
-  options: Omit<Run, "waited" | "elsewhere" | "author" | "services">
+  options: Omit<Run, "waited" | "elsewhere" | "lost" | "author" | "services">
 ): Effect.Effect<Run, never, Services> =>
   Effect.gen(function* () {
     const waited = yield* Ref.make(false)
     const elsewhere = yield* Ref.make(Elsewhere.unseen(yield* Clock.currentTimeMillis))
+    const lost = yield* Ref.make(false)
     const author = yield* SeedAttempt.author
-    return { ...options, waited, elsewhere, author, services: yield* Effect.context<Services>() }
+    return { ...options, waited, elsewhere, lost, author, services: yield* Effect.context<Services>() }
   })
 
 /** A body that is through, with what is to be written of it. */
@@ -130,6 +133,7 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
         Effect.flatMap(([applied, at]) => Ref.set(run.elsewhere, Elsewhere.seen(before, applied, at, run.ids))),
         Effect.ignoreLogged
       )
+    yield* Ref.set(run.lost, true)
     return SeedOutcome.Raced({ id })
   })
 
@@ -247,14 +251,14 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     )
   }
 
-  const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | LockHeld, R>) =>
-    Effect.flatMap(Ref.get(run.elsewhere), ({ next }) =>
-      LockWait.whileHeld(
-        id,
-        effect,
-        (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
-        Duration.millis(next)
-      )
+  /** Whoever waits, or has just lost a race, tries for the lock when it is free: of 20 replicas, each attempt kept the one at work from it. */
+  const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | AlreadyApplied | DatabaseError | LockHeld, R>) =>
+    Effect.flatMap(Ref.getAndSet(run.lost, false), (lost) =>
+      Effect.flatMap(Ref.get(run.elsewhere), ({ next }) => {
+        const later = Effect.zipRight(lock.probe(id), effect)
+        const waiting = (held: LockHeld) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held))
+        return LockWait.whileHeld(id, lost ? later : effect, waiting, { expected: Duration.millis(next), later })
+      })
     )
 
   const settle = (lost: CommitLost) =>

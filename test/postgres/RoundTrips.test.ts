@@ -4,17 +4,19 @@
 import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer } from "effect"
+import { Context, Effect, Fiber, Layer, Ref } from "effect"
 import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
 import { execFile } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { fresh, replaced, seed, tenant } from "../support/Applying.js"
+import { fresh, quiet, replaced, seed, tenant } from "../support/Applying.js"
 import * as CountingProxy from "../support/CountingProxy.js"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
+
+type Seeds = Readonly<Record<string, Seed.Seed<unknown, SqlClient.SqlClient>>>
 
 /** An application behind a wire that counts; its pool is open. */
 const counting = Effect.gen(function* () {
@@ -27,13 +29,21 @@ const counting = Effect.gen(function* () {
   const through = new URL(url)
   through.port = `${proxy.port}`
   const client = yield* Layer.build(Database.clientOf(through.href))
-  const applied = (seeds: string | Readonly<Record<string, Seed.Seed<unknown, SqlClient.SqlClient>>>) =>
+  const counted = <A, E>(
+    settings: { readonly seeds: Seeds | string; readonly lockTimeout?: number },
+    run: Effect.Effect<A, E, SeedRunner.Requirements>
+  ) =>
     Effect.gen(function* () {
       proxy.take()
-      const { outcomes } = yield* SeedRunner.apply({ appliedBy: "boot" })
-      return { ...proxy.take(), applied: outcomes.length }
-    }).pipe(Effect.provide(Layer.provide(EsOps.layer({ seeds }), Layer.succeedContext(client))))
-  return applied
+      const answer = yield* run
+      return { ...proxy.take(), answer }
+    }).pipe(Effect.provide(Layer.provide(EsOps.layer(settings), Layer.succeedContext(client))))
+  const applied = (seeds: Seeds | string) =>
+    Effect.map(counted({ seeds }, SeedRunner.apply({ appliedBy: "boot" })), ({ answer, ...found }) => ({
+      ...found,
+      applied: answer.outcomes.length
+    }))
+  return Object.assign(applied, { counted })
 })
 
 const statement = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`)
@@ -140,6 +150,31 @@ describe("the wire", () => {
 })
 
 describe("a claim that travels with its BEGIN", () => {
+  it.live("carries one message each time that somebody who waits asks again", () =>
+    Effect.gen(function* () {
+      const { counted } = yield* counting
+      const seeds = { a: seed(statement) }
+      yield* counted({ seeds }, SeedRunner.apply({ appliedBy: "boot" }))
+      const { connect } = yield* TestDatabase
+      yield* Effect.promise(async () => (await connect()).query("SELECT pg_advisory_lock(1702063984)"))
+      const waiting = (lockTimeout: number) =>
+        Effect.gen(function* () {
+          const attempts = yield* Ref.make(0)
+          const observer = { ...quiet, waiting: () => Ref.update(attempts, (n) => n + 1) }
+          const { answer, roundTrips } = yield* counted(
+            { seeds: { ...seeds, b: seed(statement) }, lockTimeout },
+            Effect.flip(SeedRunner.apply({ appliedBy: "boot", observer }))
+          )
+          assert.strictEqual(answer._tag, "LockTimeout")
+          return { attempts: yield* Ref.get(attempts), roundTrips }
+        })
+      const [one, more] = [yield* waiting(0), yield* waiting(600)]
+      assert.strictEqual(one.attempts, 1)
+      assert.isAbove(more.attempts, 2)
+      assert.strictEqual(more.roundTrips - one.roundTrips, more.attempts - one.attempts)
+    }).pipe(fresh)
+  )
+
   it.effect("sees the marker of whoever held the lock when its message was on the way", () =>
     Effect.gen(function* () {
       const { connect, query, url } = yield* TestDatabase

@@ -20,12 +20,13 @@ import {
   WriteHandler
 } from "effect-es-ops"
 import { inject } from "vitest"
+import type { Observer } from "../support/Applying.js"
+import { quiet, seed } from "../support/Applying.js"
 import * as CommitProxy from "../support/CommitProxy.js"
 import { TestDatabase } from "../support/TestDatabase.js"
 import * as Database from "../support/TestDatabase.js"
 
 const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
-const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
 
 const sql = SqlClient.SqlClient
 const statement = (text: string) => Effect.flatMap(sql, (client) => client.unsafe(text))
@@ -46,8 +47,11 @@ const fresh = (config: Parameters<typeof Database.client>[0] = {}) =>
 
 const apply = <S extends SeedSource.Recorded = never>(
   seeds: Readonly<Record<string, S>>,
-  settings: { readonly lockTimeout?: number } = {}
-) => Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), EsOps.layer({ ...settings, seeds }))
+  { observer, ...settings }: { readonly lockTimeout?: number; readonly observer?: Observer } = {}
+) => Effect.provide(SeedRunner.apply({ appliedBy: "boot", observer }), EsOps.layer({ ...settings, seeds }))
+
+/** Says nothing, and does this at each attempt that found the lock held. */
+const onWait = (waiting: Effect.Effect<unknown>): Observer => ({ ...quiet, waiting: () => Effect.asVoid(waiting) })
 
 const failureOf = <S extends SeedSource.Recorded = never>(seeds: Readonly<Record<string, S>>) =>
   Effect.flatMap(Effect.either(apply(seeds)), (result) =>
@@ -844,11 +848,11 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
 
   it.effect("does not run a seed again that failed elsewhere while it waited", () =>
     Effect.gen(function* () {
-      const { query } = yield* TestDatabase
       yield* apply({ "0": seed(Effect.void) })
       const inside = yield* Deferred.make<void>()
       const leave = yield* Deferred.make<void>()
-      let runs = 0
+      const waited = yield* Deferred.make<void>()
+      let [runs, waits] = [0, 0]
       const body = Effect.suspend(() => {
         runs++
         return Deferred.succeed(inside, void 0).pipe(
@@ -856,16 +860,12 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
           Effect.zipRight(Effect.fail(new Error("once")))
         )
       })
-      const run = apply({ "1": seed(body) })
+      const observer = onWait(Effect.suspend(() => (++waits < 12 ? Effect.void : Deferred.succeed(waited, void 0))))
+      const run = apply({ "1": seed(body) }, { observer })
       const first = yield* Effect.fork(Effect.flip(run))
       yield* Deferred.await(inside)
       const others = yield* Effect.forEach([1, 2, 3], () => Effect.fork(Effect.flip(run)))
-      // Whoever finds the lock held asks who holds it: the last statement but ROLLBACK of three sessions.
-      const tries = Effect.promise(() =>
-        query("SELECT xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()")
-      )
-      const [before] = yield* tries
-      yield* Effect.repeat(tries, { until: ([row]) => Number(row?.["n"]) > Number(before?.["n"]) + 12 })
+      yield* Deferred.await(waited)
       yield* Deferred.succeed(leave, void 0)
       assert.strictEqual((yield* Fiber.join(first))._tag, "SeedFailed")
       for (const other of others) assert.strictEqual((yield* Fiber.join(other))._tag, "SeedFailedElsewhere")
@@ -887,11 +887,10 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
       const holder = yield* Effect.promise(connect)
       yield* Effect.promise(() => holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)"))
       const seeds = { "1": seed(tenant("a")), "2": seed(tenant("b")) }
-      const waiting = yield* Effect.fork(Effect.provide(apply(seeds), asRole))
-      const tried = Effect.promise(() =>
-        query("SELECT 1 FROM pg_stat_activity WHERE query = 'ROLLBACK' AND datname = current_database()")
-      )
-      yield* Effect.repeat(tried, { until: (rows) => rows.length > 0 })
+      const waited = yield* Deferred.make<void>()
+      const observer = onWait(Deferred.succeed(waited, void 0))
+      const waiting = yield* Effect.fork(Effect.provide(apply(seeds, { observer }), asRole))
+      yield* Deferred.await(waited)
       yield* Effect.promise(() => holder.query("COMMIT"))
       assert.strictEqual((yield* Fiber.join(waiting)).outcomes.length, 2)
       assert.deepStrictEqual(yield* events, [{ n: 2 }])

@@ -277,6 +277,30 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("is probed without being taken: who holds it, and what is applied all the same", () =>
+      Effect.gen(function* () {
+        const { probe } = yield* OperationLock.OperationLock
+        const inside = yield* Deferred.make<void>()
+        const leave = yield* Deferred.make<void>()
+        const [done, first, second] = [newId(), newId(), newId()]
+        yield* step(done, Effect.void)
+        yield* probe(first)
+        const fiber = yield* Effect.fork(
+          step(first, Effect.zipRight(Deferred.succeed(inside, void 0), Deferred.await(leave)))
+        )
+        yield* Deferred.await(inside)
+        const held = yield* Effect.flip(probe(second))
+        assert.deepInclude(held, { _tag: "LockHeld", id: second })
+        if (held._tag === "LockHeld") assert.isTrue(Option.isSome(held.holder))
+        assert.deepInclude(yield* Effect.flip(probe(done)), { _tag: "AlreadyApplied", id: done })
+        yield* Deferred.succeed(leave, void 0)
+        yield* Fiber.join(fiber)
+        assert.deepInclude(yield* Effect.flip(probe(first)), { _tag: "AlreadyApplied", id: first })
+        yield* probe(second)
+        yield* step(second, Effect.void)
+      })
+    )
+
     it.effect("keeps other parts of the body when one turn fails and the body goes on", () =>
       Effect.gen(function* () {
         const transactor = yield* Transactor.Transactor
