@@ -4,15 +4,13 @@
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { SqlClient } from "@effect/sql"
-import { assert, describe, it, layer } from "@effect/vitest"
+import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Either, Exit, Layer, Scope } from "effect"
 import {
   EsOps,
   Feature,
   Identity,
-  MemoryDatabase,
   Operation,
-  OperationLog,
   Seed,
   SeedContext,
   SeedLedger,
@@ -144,36 +142,5 @@ layer(Layer.provideMerge(Database.client(), Database.layer), { excludeTestServic
       )
       assert.deepStrictEqual(rows, [{ id: "2", duration_ms: 0, applied_by: "cli", notes: "bad" }])
     })
-  )
-})
-
-describe("SeedsApplied", () => {
-  const build = <E, R>(proof: Layer.Layer<SeedsApplied.SeedsApplied, E, R>) =>
-    Effect.scoped(Effect.map(Layer.build(proof), (context) => Context.get(context, SeedsApplied.SeedsApplied).by))
-
-  it.effect("layerVerify fails with SeedsPending until the seeds are applied, and applies nothing", () =>
-    Effect.gen(function* () {
-      const pending = yield* Effect.flip(build(SeedsApplied.layerVerify))
-      assert.deepInclude(pending, { _tag: "SeedsPending", ids: ["1"] })
-      assert.strictEqual((yield* (yield* OperationLog.OperationLog).applied).size, 0)
-      assert.strictEqual(yield* build(SeedsApplied.layer), "applied")
-      assert.strictEqual(yield* build(SeedsApplied.layerVerify), "verified")
-      assert.strictEqual(yield* build(SeedsApplied.layerOff), "off")
-    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": good } })))
-  )
-
-  it.live("layerWait is built once another process has applied them, and fails with SeedsPending when none does", () =>
-    Effect.gen(function* () {
-      const database = yield* MemoryDatabase.MemoryDatabase
-      const never = Effect.provide(
-        Effect.flip(build(SeedsApplied.layerWait)),
-        EsOps.layerMemory({ seeds: { "1": good }, database, lockTimeout: 0 })
-      )
-      assert.strictEqual((yield* never)._tag, "SeedsPending")
-      const waiting = yield* Effect.fork(build(SeedsApplied.layerWait))
-      yield* Effect.yieldNow()
-      yield* build(SeedsApplied.layer)
-      assert.strictEqual(yield* waiting, "verified")
-    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": good } })))
   )
 })

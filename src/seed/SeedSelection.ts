@@ -115,18 +115,31 @@ const attempts: Effect.Effect<
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  const { discovery } = found.listing
-  if (found.isExactly) {
-    // Markers are of different ids, hence those that are the same as theirs are too.
-    if (discovery.ids === undefined) yield* refuse(discovery.problems)
-    return { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
-  }
+  if (found.isExactly) return yield* Effect.as(refuseListing(found), nothing)
   const { plan, ...looked } = yield* inspect(found)
   yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
   return looked
 })
+
+const nothing: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
+
+/** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
+export const open: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
+  const found = yield* compare
+  if (found.isExactly) return yield* Effect.as(refuseListing(found), [])
+  const { plan, seeds } = yield* inspect(found)
+  yield* refuse(plan.problems)
+  const skipped = new Set(seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+  return plan.seeds.flatMap(({ id, state }) =>
+    state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
+  )
+})
+
+/** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
+const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>
+  discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
 
 const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
   problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })

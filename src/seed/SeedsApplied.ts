@@ -9,11 +9,13 @@ import * as Schema from "effect/Schema"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import { SeedsInconsistent } from "./SeedProblem.js"
+import * as LockWait from "../operation/LockWait.js"
+import { OperationLog } from "../operation/OperationLog.js"
+import * as SeedCheck from "./SeedCheck.js"
+import type { SeedsInconsistent } from "./SeedProblem.js"
 import type { ApplyError, Requirements } from "./SeedRunner.js"
 import * as SeedRunner from "./SeedRunner.js"
-import * as SkipFlag from "./SkipFlag.js"
-import * as SeedStatus from "./SeedStatus.js"
+import * as SeedSelection from "./SeedSelection.js"
 
 /** The proof as a service. */
 export class SeedsApplied extends Context.Tag("effect-es-ops/SeedsApplied")<
@@ -43,13 +45,12 @@ type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | ConfigErro
 
 /** Applied, or skipped on purpose by a flag. */
 const verify: Effect.Effect<void, VerifyError, Requirements> = Effect.gen(function* () {
-  if ((yield* SkipFlag.read(SkipFlag.all)) === "set") return
-  const { problems, seeds } = yield* SeedStatus.status
-  const [problem, ...others] = problems
-  if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
-  const open = seeds.filter(({ flagSet, state }) => state !== "applied" && state !== "orphan" && !flagSet)
-  if (open.length > 0) return yield* new SeedsPending({ ids: open.map(({ id }) => id) })
+  if (yield* SeedSelection.skipsAll) return
+  yield* refuse(yield* SeedSelection.open)
 })
+
+const refuse = (ids: ReadonlyArray<string>): Effect.Effect<void, SeedsPending> =>
+  ids.length === 0 ? Effect.void : new SeedsPending({ ids })
 
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
@@ -60,21 +61,30 @@ export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> =
 /** Waits until another process has applied them, for as long as `lockTimeout`; then fails with `SeedsPending`. */
 export const layerWait: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
   SeedsApplied,
+  Effect.as(
+    Effect.catchTag(verify, "SeedsPending", ({ ids }) => waitFor(ids)),
+    SeedsApplied.of({ by: "verified" })
+  )
+)
+
+/** Until all of these have a marker: what they are was looked at once, and is not loaded again each time. */
+const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, Requirements> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
-    let told = false
-    const verifying = Effect.tapErrorTag(verify, "SeedsPending", ({ ids }) => {
-      if (told) return Effect.void
-      told = true
-      return Effect.logInfo(`waits until another process has applied ${ids.join(", ")}`)
-    })
-    yield* Effect.retry(verifying, {
-      schedule: Schedule.upTo(Schedule.jittered(Schedule.spaced("500 millis")), lockTimeout),
+    const log = yield* OperationLog
+    const left = Effect.map(SeedCheck.blamingTables(log.applied), (applied) => ids.filter((id) => !applied.has(id)))
+    yield* Effect.logInfo(`waits until another process has applied ${ids.join(", ")}`)
+    let open = ids
+    const mentions = Effect.sleep("10 seconds").pipe(
+      Effect.zipRight(Effect.suspend(() => Effect.logInfo(`still waits for ${open.join(", ")}`))),
+      Effect.forever
+    )
+    const asking = Effect.tap(left, (found) => Effect.sync(() => (open = found)))
+    yield* Effect.retry(Effect.flatMap(asking, refuse), {
+      schedule: Schedule.upTo(Schedule.jittered(Schedule.spaced(LockWait.longest)), lockTimeout),
       while: (error) => error._tag === "SeedsPending"
-    })
-    return SeedsApplied.of({ by: "verified" })
+    }).pipe(Effect.raceFirst(mentions))
   })
-)
 
 /** Takes it for granted: for tests of what comes after, and for a tool that must start on a database as it is. */
 export const layerOff: Layer.Layer<SeedsApplied> = Layer.succeed(SeedsApplied, { by: "off" })

@@ -5,7 +5,7 @@ import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Ref } from "effect"
-import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
+import { EsOps, Seed, SeedContext, SeedRunner, SeedsApplied } from "effect-es-ops"
 import { execFile } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -67,6 +67,11 @@ describe("the wire", () => {
       yield* Effect.promise(() => rm(file))
       yield* Effect.promise(() => promisify(execFile)("mkfifo", [file]))
       assert.deepStrictEqual(yield* applied(folder), { roundTrips: 1, statements: 1, connections: 0, applied: 0 })
+      for (const proof of [SeedsApplied.layerVerify, SeedsApplied.layerWait]) {
+        const { answer, ...sent } = yield* applied.counted({ seeds: folder }, Effect.scoped(Layer.build(proof)))
+        assert.strictEqual(Context.get(answer, SeedsApplied.SeedsApplied).by, "verified")
+        assert.deepStrictEqual(sent, { roundTrips: 1, statements: 1, connections: 0 })
+      }
     }).pipe(fresh)
   )
 

@@ -1,0 +1,87 @@
+/**
+ * The layers that prove that every seed was applied, in memory.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Logger, TestClock } from "effect"
+import { EsOps, MemoryDatabase, OperationLog, Seed, SeedContext, SeedsApplied } from "effect-es-ops"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const good = Seed.make({
+  description: "good",
+  run: SeedContext.systemWriteAs("tenant:write:create", { key: "a", name: "A" })
+})
+
+describe("SeedsApplied", () => {
+  const build = <E, R>(proof: Layer.Layer<SeedsApplied.SeedsApplied, E, R>) =>
+    Effect.scoped(Effect.map(Layer.build(proof), (context) => Context.get(context, SeedsApplied.SeedsApplied).by))
+
+  it.effect("layerVerify fails with SeedsPending until the seeds are applied, and applies nothing", () =>
+    Effect.gen(function* () {
+      const pending = yield* Effect.flip(build(SeedsApplied.layerVerify))
+      assert.deepInclude(pending, { _tag: "SeedsPending", ids: ["1"] })
+      assert.strictEqual((yield* (yield* OperationLog.OperationLog).applied).size, 0)
+      assert.strictEqual(yield* build(SeedsApplied.layer), "applied")
+      assert.strictEqual(yield* build(SeedsApplied.layerVerify), "verified")
+      assert.strictEqual(yield* build(SeedsApplied.layerOff), "off")
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": good } })))
+  )
+
+  it.live("layerWait is built once another process has applied them, and fails with SeedsPending when none does", () =>
+    Effect.gen(function* () {
+      const database = yield* MemoryDatabase.MemoryDatabase
+      const never = Effect.provide(
+        Effect.flip(build(SeedsApplied.layerWait)),
+        EsOps.layerMemory({ seeds: { "1": good }, database, lockTimeout: 0 })
+      )
+      assert.strictEqual((yield* never)._tag, "SeedsPending")
+      const waiting = yield* Effect.fork(build(SeedsApplied.layerWait))
+      yield* Effect.yieldNow()
+      yield* build(SeedsApplied.layer)
+      assert.strictEqual(yield* waiting, "verified")
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": good } })))
+  )
+
+  it.effect("layerWait loads what is pending once, says each ten seconds what it waits for, and warns once", () =>
+    Effect.gen(function* () {
+      const database = yield* MemoryDatabase.MemoryDatabase
+      const folder = yield* Effect.acquireRelease(
+        Effect.promise(() => mkdtemp(join(tmpdir(), "es-ops-seeds-"))),
+        (path) => Effect.promise(() => rm(path, { recursive: true }))
+      )
+      yield* Effect.promise(async () => {
+        await writeFile(join(folder, "1.mjs"), `export default { description: "one", run: async () => {} }`)
+        await writeFile(join(folder, "2.cts"), "")
+      })
+      const said: Array<string> = []
+      const logger = Logger.replace(
+        Logger.defaultLogger,
+        Logger.make(({ message }) => void said.push(`${String(message)}`))
+      )
+      const waiting = yield* Effect.fork(
+        build(SeedsApplied.layerWait).pipe(
+          Effect.provide(EsOps.layerMemory({ seeds: folder, database })),
+          Effect.provide(logger)
+        )
+      )
+      // Loading takes real time.
+      while (said.length < 2) yield* Effect.promise(() => new Promise((done) => setImmediate(done)))
+      yield* TestClock.adjust("25 seconds")
+      assert.deepStrictEqual(
+        said.filter((line) => line.includes("wait")),
+        ["waits until another process has applied 1", "still waits for 1", "still waits for 1"]
+      )
+      assert.lengthOf(
+        said.filter((line) => line.includes("2.cts")),
+        1
+      )
+      yield* Effect.provide(
+        build(SeedsApplied.layer),
+        EsOps.layerMemory({ seeds: { "1": Seed.make({ description: "one", run: Effect.void }) }, database })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(waiting), "verified")
+    }).pipe(Effect.scoped, Effect.provide(EsOps.layerMemory({ seeds: {} })))
+  )
+})
