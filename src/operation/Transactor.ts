@@ -96,6 +96,8 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
      * of its own.
      */
     readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
+    /** What the commit of the current step would check of its data, deferred constraints, checked now and left deferred. */
+    readonly checkDeferred: Effect.Effect<void, CommitRefused | DatabaseError>
     /** The current step's transaction, as the server numbers it; none where there is no server. */
     readonly transactionId: Effect.Effect<Option.Option<string>, DatabaseError>
     /** One reading statement, in a savepoint that is always undone; it sees what its step has written. */
@@ -173,6 +175,7 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
           Effect.serviceOption(MemoryStep),
           Option.match({ onNone: () => undoable(part), onSome: (step) => step.turn(part) })
         ),
+      checkDeferred: Effect.void,
       transactionId: Effect.succeedNone,
       query: () => new QueryUnavailable()
     })

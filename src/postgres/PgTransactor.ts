@@ -13,7 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import { DatabaseError } from "../operation/OperationError.js"
+import { CommitRefused, DatabaseError, outsideStep } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
@@ -114,6 +114,10 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
             onSome: (step) => step.turn(part)
           })
         ),
+      checkDeferred: Effect.flatMap(
+        Effect.serviceOption(PgStep.PgStep),
+        Option.match({ onNone: () => outsideStep("checking constraints"), onSome: checkIn })
+      ),
       transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
         rows("reading the transaction's id", TransactionRow),
         Effect.map(([found]) => Option.map(Option.fromNullable(found), ({ id }) => id))
@@ -122,6 +126,16 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
     })
   }
 )
+
+/** Which constraints are immediate, and what was checked of them, is undone with a savepoint (PostgreSQL manual, SET CONSTRAINTS). */
+const checkIn = (step: PgStep.PgStep["Type"]): Effect.Effect<void, CommitRefused | DatabaseError> =>
+  Effect.mapError(
+    step.turn(Effect.void, { begin: "SET CONSTRAINTS ALL IMMEDIATE", keep: false }),
+    (error): CommitRefused | DatabaseError =>
+      Option.exists(error.code, (code) => code !== "25P02") && !error.connectionLost
+        ? new CommitRefused({ code: error.code, reason: error.reason })
+        : error
+  )
 
 const TransactionRow = Schema.Struct({ id: Schema.String })
 

@@ -90,7 +90,7 @@ export const run = (
     )
   })
 
-/** One seed of the run, with its preview; a statement that it swallowed shows in the empty turn after it. */
+/** One seed of the run, with its preview; a statement that it swallowed shows where what it left to be checked is. */
 const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer: Observer) =>
   Effect.gen(function* () {
     const { id } = seed.entry
@@ -102,6 +102,6 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
       Effect.mapError((failed) => StepFailure.failureOfBody(id, failed))
     )
-    yield* Effect.mapError(transactor.turn(Effect.void), (cause) => new SeedSequence.SeedStepFailed({ id, cause }))
+    yield* Effect.mapError(transactor.checkDeferred, (cause) => new SeedSequence.SeedStepFailed({ id, cause }))
     return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
   })

@@ -82,6 +82,39 @@ layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreS
       }).pipe(fresh)
   )
 
+  it.effect(
+    "fails where the real thing would at its COMMIT: at the seed that leaves a deferred constraint violated",
+    () =>
+      Effect.gen(function* () {
+        const { query } = yield* TestDatabase
+        yield* Effect.promise(() =>
+          query(`CREATE TABLE parent (id int PRIMARY KEY);
+          CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`)
+        )
+        // The second needs that what the first was checked for is deferred again.
+        const family = (id: number) =>
+          seed(
+            Effect.zipRight(
+              statement(`INSERT INTO child VALUES (${id})`),
+              statement(`INSERT INTO parent VALUES (${id})`)
+            )
+          )
+        const seeds = {
+          "1": family(1),
+          "2": family(2),
+          "3": seed(statement("INSERT INTO child VALUES (3)")),
+          "4": family(4)
+        }
+        const application = EsOps.layer({ seeds })
+        const tried = yield* Effect.flip(Effect.provide(dryRun, application))
+        assert.deepInclude(tried, { _tag: "SeedFailed", id: "3", applied: ["1", "2"], notAttempted: ["4"] })
+        yield* nothing
+        const real = yield* Effect.flip(Effect.provide(SeedRunner.apply({ appliedBy: "cli" }), application))
+        assert.strictEqual(tried.message, real.message)
+        assert.include(real.message, "child_id_fkey")
+      }).pipe(fresh)
+  )
+
   it.effect("says in which seed its connection was lost, and that this is no failure of the seed", () =>
     Effect.gen(function* () {
       const seeds = { "1": seed(tenant("a")), "2": seed(statement("SELECT pg_terminate_backend(pg_backend_pid())")) }
