@@ -7,14 +7,13 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
-import type { Attempt, AttemptOutcome, NewAttempt } from "../operation/Attempt.js"
-import { describe, isHalfDone, outsideTransaction } from "../operation/Attempt.js"
+import type { Attempt, AttemptOutcome } from "../operation/Attempt.js"
+import { isHalfDone, outsideTransaction } from "../operation/Attempt.js"
 import * as LockWait from "../operation/LockWait.js"
-import type { AppliedBy, NewMarker } from "../operation/Operation.js"
+import type { AppliedBy } from "../operation/Operation.js"
 import { seedMigration } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { CommitLost, LockHeld } from "../operation/OperationError.js"
@@ -25,9 +24,10 @@ import { Replica } from "../operation/Replica.js"
 import { Transactor } from "../operation/Transactor.js"
 import * as Elsewhere from "./Elsewhere.js"
 import * as LostCommit from "./LostCommit.js"
+import * as OutsideTransaction from "./OutsideTransaction.js"
 import * as Rejections from "./Rejections.js"
 import * as SeedAttempt from "./SeedAttempt.js"
-import type { BodyFailed, Ran } from "./SeedBody.js"
+import type { Ran } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
@@ -79,13 +79,6 @@ export const startRun = (
     const author = yield* SeedAttempt.author
     return { ...options, waited, elsewhere, lost, author, services: yield* Effect.context<Services>() }
   })
-
-/** A body that is through, with what is to be written of it. */
-export interface Done {
-  readonly outcome: SeedOutcome
-  readonly marker: NewMarker
-  readonly attempt: NewAttempt
-}
 
 /** The parts of a seed's step. */
 export type SeedStep = ReturnType<typeof make>
@@ -178,7 +171,7 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   const body = Effect.flatMap(Effect.zipRight(started, SeedBody.run(loaded)), (done) => {
     const { durationMs, events } = done
     ran = done
-    return Effect.map(attempt("applied", { durationMs }), (applied): Done => ({
+    return Effect.map(attempt("applied", { durationMs }), (applied): SeedAttempt.Done => ({
       outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none(), atomic: run.atomic }),
       marker: {
         id,
@@ -191,49 +184,7 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     }))
   })
 
-  /** Outside any transaction: the attempt is there before the body, and ended with the marker, or without. */
-  const outside = Effect.gen(function* () {
-    const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
-    const unfinished = (cause: Cause.Cause<BodyFailed>) =>
-      Effect.flatMap(
-        attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", {
-          error: Option.orElse(
-            Option.map(Cause.failureOption(cause), (failed) => failed.cause),
-            Rejections.blamedFor
-          )
-        }),
-        (ended) => log.finish(attemptId, ended, Option.none())
-      ).pipe(
-        Effect.interruptible,
-        Effect.disconnect,
-        Effect.timeout("1 second"),
-        Effect.as(Option.none<DatabaseError>()),
-        Effect.catchAllCause((failed) => {
-          const error = Cause.squash(failed)
-          return Effect.as(
-            Effect.logWarning(`The end of the attempt was not recorded: ${describe(error).message}`),
-            error instanceof DatabaseError && error.connectionLost ? Option.some(error) : Option.none()
-          )
-        })
-      )
-    const done = yield* body.pipe(
-      // A failure in the middle of which the connection went is the server's, whatever the body made of it.
-      Effect.catchTag("BodyFailed", (failed) =>
-        Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
-          Option.match(lost, {
-            onNone: () => Effect.fail(failed),
-            onSome: (error) => Effect.fail(StepFailure.lostWithin(failed, error))
-          })
-        )
-      ),
-      Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
-    )
-    yield* log.finish(attemptId, done.attempt, Option.some(done.marker)).pipe(
-      Effect.catchTag("TransactionLeftOpen", (cause) => Effect.fail(new SeedBody.BodyFailed({ cause }))),
-      Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed)))
-    )
-    return done
-  })
+  const outside = OutsideTransaction.run(body, log, attempt)
 
   const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
     const failure = Cause.failureOption(cause)
@@ -275,7 +226,7 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   return {
     id,
     /** Notes that it is committed. */
-    committed: ({ outcome }: Done) => {
+    committed: ({ outcome }: SeedAttempt.Done) => {
       kept = Option.some(outcome)
     },
     /** Tells of a seed that was committed when its run was interrupted. */
