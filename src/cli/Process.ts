@@ -55,14 +55,15 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
     const [path] = ModuleLoader.underWay()
     if (ending !== undefined) LastWords.write("it was ended at once")
     else {
-      process.exitCode = 1
-      const [reason, left] =
+      const [exitCode, reason, left] =
         path === undefined
           ? [
+              1,
               "a seed ended the process",
               "what it had not committed is rolled back; es-ops seed:status says what is applied"
             ]
-          : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
+          : [4, `${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
+      process.exitCode = exitCode
       process.stderr.write(`error: ${reason}: ${left}\n`)
       LastWords.write(reason)
     }

@@ -107,6 +107,11 @@ const codeOf = (cause: unknown): Option.Option<string> => {
 const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string => {
   const message = read(cause, "message")
   if (Predicate.isString(message) && message !== "") {
+    const several = before.length < 2 && !before.includes(message) ? severalOf(cause) : []
+    if (several.length > 0) {
+      const told = [...before, message]
+      return `${message}: ${several.map((error) => messageOf(rootCause(error), told)).join("; ")}`
+    }
     const behind = rootCause(read(cause, "cause"))
     const isTold = readOr(() => behind instanceof Error, false) && read(behind, "_tag") !== "ParseError"
     const told = [...before, message]
@@ -118,6 +123,10 @@ const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string =
   const fields = fieldsOf(cause)
   return fields === "{}" ? readOr(() => String(cause), unreadable) : `${tagOf(cause)} ${fields}`
 }
+
+/** The errors of an `AggregateError`, as `Promise.any` rejects with one. */
+const severalOf = (cause: unknown): ReadonlyArray<unknown> =>
+  readOr(() => (cause instanceof AggregateError ? cause.errors.slice(0, 8) : []), [])
 
 const unreadable = "an error that cannot be read"
 

@@ -317,7 +317,7 @@ export default Seed.make({ description: "", run })`
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
       const { error } = decodeError(stdout)
-      assert.deepStrictEqual([code, error._tag], [1, "ProcessEnded"])
+      assert.deepStrictEqual([code, error._tag], [4, "ProcessEnded"])
       assert.match(error.message, /seeds\/1\.mjs ended the process while it was loaded$/)
     }
     assert.strictEqual(

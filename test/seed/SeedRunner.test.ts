@@ -154,6 +154,21 @@ describe("SeedRunner.apply", () => {
       Effect.tryPromise(() => Promise.reject(new Error("the real reason"))),
       "the real reason"
     ],
+    [
+      "promises of which none is kept",
+      Effect.tryPromise(() => Promise.any([Promise.reject(new Error("no one")), Promise.reject("nor two")])),
+      "All promises were rejected: no one; nor two"
+    ],
+    [
+      "an error of itself",
+      Effect.suspend(() => {
+        const errors: Array<unknown> = [new Error("one")]
+        const all = new AggregateError(errors, "all")
+        all.errors.push(all)
+        return Effect.fail(all)
+      }),
+      "all: one; all"
+    ],
     ["a defect", Effect.die(new TypeError("not a function")), "not a function"],
     [
       "a thrown string",
