@@ -8,6 +8,7 @@ import type * as CliApp from "@effect/cli/CliApp"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
@@ -182,9 +183,19 @@ const betterReason = (
 
 /** Logs go to stderr; with `--json` stdout is the document's alone. */
 const prepared = (given: Settings.Given, action: Action): Action => {
-  const logger = given.logFormat === "json" ? Logger.jsonLogger : textLogger
-  const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(logger))
-  return Effect.zipRight(given.json ? keepStdoutForResults : Effect.void, action).pipe(Effect.provide(logging))
+  const asJson = given.logFormat === "json"
+  const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(asJson ? Logger.jsonLogger : textLogger))
+  return Effect.zipRight(given.json ? keepStdoutForResults : Effect.void, action).pipe(
+    asJson ? Effect.updateService(Terminal, (terminal) => ({ ...terminal, err: logged })) : identity,
+    Effect.provide(logging)
+  )
+}
+
+/** A line for people as an entry of the log: whoever reads entries reads no other line. */
+const logged = (line: string): Effect.Effect<void> => {
+  const [, word, rest] = /^(error|warning|problem): (.*)$/s.exec(withoutColour(line)) ?? []
+  if (word === undefined) return Effect.logInfo(withoutColour(line))
+  return word === "warning" ? Effect.logWarning(rest) : Effect.logError(rest)
 }
 
 /** A level, a message, and the seed that it belongs to. */

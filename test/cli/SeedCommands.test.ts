@@ -8,6 +8,7 @@ import {
   admin,
   database,
   decodeApply,
+  decodeEntry,
   decodeError,
   decodeStatus,
   project,
@@ -309,6 +310,25 @@ export default Seed.make({ description: "", run })`
     assert.deepStrictEqual([odd.code, odd.stderr.split("\n").at(-3)], [1, 'error: seed "1" failed: odd'])
     const other = await run(["seed:apply", "--seeds", "other"], env)
     assert.include(other.stderr, "run returned an Effect")
+  })
+
+  it("write each line of stderr as an entry of the log where that is asked for", async () => {
+    const { env } = await database()
+    const { run } = await project({
+      "seeds/1.mjs": `export default { description: "one", run: async () => { console.error("printed"); throw new Error("no") } }`,
+      "seeds/2.cts": ""
+    })
+    const { code, stderr } = await run(["seed:apply", "--log-format", "json"], env)
+    assert.strictEqual(code, 1)
+    const entries = stderr
+      .trim()
+      .split("\n")
+      .filter((line) => line !== "printed")
+      .map((line) => decodeEntry(line))
+    const said = (level: string) => entries.filter(({ logLevel }) => logLevel === level).map(({ message }) => message)
+    assert.include(said("ERROR")[0], 'seed "1" failed: no')
+    assert.isTrue(said("INFO").some((message) => message.startsWith("database: ")))
+    assert.isTrue(said("WARN").some((message) => message.includes("2.cts")))
   })
 
   it("write a document also when a module ends the process while it is loaded", async () => {

@@ -70,6 +70,9 @@ const decode = <A, I>(schema: Schema.Schema<A, I>) =>
 
 export const decodeApply = decode(SeedDocument.ApplyDocument)
 export const decodeStatus = decode(SeedDocument.StatusDocument)
+export const decodeEntry = Schema.decodeUnknownSync(
+  Schema.parseJson(Schema.Struct({ logLevel: Schema.String, message: Schema.String }))
+)
 export const decodeError = decode(SeedDocument.ErrorDocument)
 export const decodeHistory = decode(SeedDocument.HistoryDocument)
 export const decodeDoctor = decode(SeedDocument.DoctorDocument)
