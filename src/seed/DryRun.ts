@@ -17,8 +17,7 @@ import { Transactor, untraced } from "../operation/Transactor.js"
 import * as SeedBody from "./SeedBody.js"
 import type { LoadedSeed } from "./SeedCheck.js"
 import { isSkipped } from "./SeedCheck.js"
-import type { SeedFailed } from "./SeedReport.js"
-import { SeedOutcome } from "./SeedReport.js"
+import { SeedFailed, SeedOutcome } from "./SeedReport.js"
 import type { Observer } from "./SeedSequence.js"
 import * as SeedSequence from "./SeedSequence.js"
 import * as StepFailure from "./StepFailure.js"
@@ -77,7 +76,15 @@ export const run = (
     ).pipe(
       Effect.catchTags({
         RolledBack: () => Ref.get(done),
-        AlreadyApplied: () => Effect.map(run(others, rest, observer), (later) => [SeedOutcome.Raced({ id }), ...later]),
+        AlreadyApplied: () => {
+          const raced = SeedOutcome.Raced({ id })
+          return Effect.zipRight(observer.outcome(raced), run(others, rest, observer)).pipe(
+            Effect.map((later) => [raced, ...later]),
+            Effect.mapError((error) =>
+              error instanceof SeedFailed ? new SeedFailed({ ...error, raced: [id, ...error.raced] }) : error
+            )
+          )
+        },
         TransactionControl: blame,
         SwallowedSqlError: blame,
         CommitRefused: blame,

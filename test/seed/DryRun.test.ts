@@ -1,7 +1,7 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer, Option, Ref } from "effect"
-import { EsOps, MemoryDatabase, Seed, SeedContext, SeedReport, SeedRunner } from "effect-es-ops"
+import { EsOps, MemoryDatabase, Seed, SeedContext, SeedLedger, SeedReport, SeedRunner } from "effect-es-ops"
 import { TestDatabase } from "../support/TestDatabase.js"
 import * as Database from "../support/TestDatabase.js"
 
@@ -48,6 +48,34 @@ describe("SeedRunner.dryRun in memory", () => {
       Effect.provide(
         EsOps.layerMemory({
           seeds: { "1": seed(tenant("a")), "2": seed(Effect.fail(new Error("no"))), "3": seed(tenant("c")) }
+        })
+      )
+    )
+  )
+
+  it.effect("tells of a seed that another replica applied meanwhile, also before a failure", () =>
+    Effect.gen(function* () {
+      const services = yield* Effect.context<SeedRunner.Requirements>()
+      const told: Array<string> = []
+      const mark = SeedLedger.mark({ id: "1", reason: "meanwhile", appliedBy: "cli" })
+      const observer: SeedRunner.ApplyOptions["observer"] = {
+        planned: () => Effect.orDie(Effect.asVoid(Effect.provide(mark, services))),
+        waiting: () => Effect.void,
+        started: () => Effect.void,
+        outcome: ({ _tag, id }) => Effect.sync(() => void told.push(`${id} ${_tag}`))
+      }
+      const error = yield* Effect.flip(SeedRunner.dryRun({ appliedBy: "cli", observer }))
+      assert.deepInclude(error, { _tag: "SeedFailed", id: "3", raced: ["1"], applied: ["2"], notAttempted: ["4"] })
+      assert.deepStrictEqual(told, ["1 Raced", "2 Applied"])
+    }).pipe(
+      Effect.provide(
+        EsOps.layerMemory({
+          seeds: {
+            "1": seed(tenant("a")),
+            "2": seed(tenant("b")),
+            "3": seed(Effect.fail(new Error("no"))),
+            "4": seed(tenant("d"))
+          }
         })
       )
     )
