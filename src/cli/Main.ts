@@ -8,10 +8,6 @@ import type * as CliApp from "@effect/cli/CliApp"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
-import * as HashMap from "effect/HashMap"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as ApplyCommand from "./ApplyCommand.js"
@@ -20,13 +16,14 @@ import * as DoctorCommand from "./DoctorCommand.js"
 import { UsageError } from "./Failure.js"
 import * as Help from "./Help.js"
 import * as LedgerCommands from "./LedgerCommands.js"
+import * as Logging from "./Logging.js"
 import * as NewCommand from "./NewCommand.js"
 import { version } from "./Program.js"
 import * as Report from "./Report.js"
 import * as SchemaCommand from "./SchemaCommand.js"
 import * as Settings from "./Settings.js"
 import * as StatusCommands from "./StatusCommands.js"
-import { keepStdoutForResults, Terminal, withoutColour } from "./Terminal.js"
+import { Terminal, withoutColour } from "./Terminal.js"
 import type { CommandWord, OptionWord } from "./Words.js"
 import * as Words from "./Words.js"
 
@@ -53,7 +50,7 @@ export type Requirements = Terminal | CliApp.CliApp.Environment
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {
     const chosen = yield* Ref.make(Option.none<Action>())
-    const command = commandOf((given, action) => Ref.set(chosen, Option.some(prepared(given, action))))
+    const command = commandOf((given, action) => Ref.set(chosen, Option.some(Logging.prepared(given, action))))
     const { out, width } = yield* Terminal
     const words = Words.read(command, names)
     const shell = Completions.requested(argv.slice(2))
@@ -180,31 +177,6 @@ const betterReason = (
   )
   return misfit === undefined ? undefined : `--${misfit.name}: ${text}`
 }
-
-/** Logs go to stderr; with `--json` stdout is the document's alone. */
-const prepared = (given: Settings.Given, action: Action): Action => {
-  const asJson = given.logFormat === "json"
-  const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(asJson ? Logger.jsonLogger : textLogger))
-  return Effect.zipRight(given.json ? keepStdoutForResults : Effect.void, action).pipe(
-    asJson ? Effect.updateService(Terminal, (terminal) => ({ ...terminal, err: logged })) : identity,
-    Effect.provide(logging)
-  )
-}
-
-/** A line for people as an entry of the log: whoever reads entries reads no other line. */
-const logged = (line: string): Effect.Effect<void> => {
-  const [, word, rest] = /^(error|warning|problem): (.*)$/s.exec(withoutColour(line)) ?? []
-  if (word === undefined) return Effect.logInfo(withoutColour(line))
-  return word === "warning" ? Effect.logWarning(rest) : Effect.logError(rest)
-}
-
-/** A level, a message, and the seed that it belongs to. */
-const textLogger = Logger.make<unknown, string>(({ annotations, logLevel, message }) => {
-  const seed = Option.getOrNull(HashMap.get(annotations, "seed"))
-  const text = Array.isArray(message) ? message.map(String).join(" ") : String(message)
-  const level = LogLevel.greaterThanEqual(logLevel, LogLevel.Warning) ? `${logLevel.label.toLowerCase()}: ` : ""
-  return `${typeof seed === "string" ? `[${seed}] ` : ""}${level}${text}`
-})
 
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Terminal> =>
   Effect.flatMap(Terminal, ({ out }) =>

@@ -33,8 +33,8 @@ const end = (exitCode: number): void => {
 /** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
 const unhandled = (reason: unknown): void => {
   if (Rejections.isWatched(reason)) return
-  process.stderr.write(
-    `error: unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}\n`
+  Terminal.sayLast(
+    `unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`
   )
   if (ending !== undefined) return
   Rejections.blame(reason)
@@ -55,16 +55,15 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
     const [path] = ModuleLoader.underWay()
     if (ending !== undefined) LastWords.write("it was ended at once")
     else {
-      const [exitCode, reason, left] =
+      process.exitCode = 1
+      const [reason, left] =
         path === undefined
           ? [
-              1,
               "a seed ended the process",
               "what it had not committed is rolled back; es-ops seed:status says what is applied"
             ]
-          : [4, `${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
-      process.exitCode = exitCode
-      process.stderr.write(`error: ${reason}: ${left}\n`)
+          : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
+      Terminal.sayLast(`${reason}: ${left}`)
       LastWords.write(reason)
     }
   })
@@ -85,8 +84,7 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
         if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
         finished = true
         const lost = Terminal.lost()
-        if (Option.isSome(lost))
-          process.stderr.write(`error: the results could not be written: ${lost.value.message}\n`)
+        if (Option.isSome(lost)) Terminal.sayLast(`the results could not be written: ${lost.value.message}`)
         process.exit(ending ?? (Option.isSome(lost) && code === 0 ? 1 : code))
       }
     })

@@ -87,7 +87,7 @@ export const explain = (
   more: ReadonlyArray<string> = []
 ): Effect.Effect<void> => {
   const lines = [`${paint("red", "error:", "err")} ${message}`, ...more, ...Option.toArray(nextStep(_tag))]
-  return Effect.forEach(lines, err, { discard: true })
+  return err(lines.join("\n"))
 }
 
 /** Failures that say that the words of the command are off. */

@@ -64,6 +64,19 @@ export const layer: Layer.Layer<Terminal> = Layer.effect(
 
 const isDumb = Effect.map(Effect.option(Config.string("TERM")), Option.contains("dumb"))
 
+let asEntries = false
+
+/** What is said from here on when there is no log any more is an entry of it, like the lines before. */
+export const sayEntries = (): void => {
+  asEntries = true
+}
+
+/** Says what ends the process, at once, where nothing else can be said. */
+export const sayLast = (text: string): void => {
+  const entry = { message: text, logLevel: "ERROR", timestamp: new Date().toISOString() }
+  stderr.write(asEntries ? `${JSON.stringify(entry)}\n` : `error: ${text}\n`)
+}
+
 /** Text without its escape sequences for colour. */
 export const withoutColour = (text: string): string => text.replaceAll(ansi, "")
 

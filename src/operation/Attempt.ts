@@ -100,10 +100,7 @@ const codeOf = (cause: unknown): Option.Option<string> => {
   return Option.filter(Option.isOption(code) ? code : Option.some(code), Predicate.isString)
 }
 
-/**
- * With the messages of the errors that it names as its cause, as what went wrong is most often said by the last of them; but for a ParseError, which
- * has the value in it that it is about.
- */
+/** With the messages of the errors that it names as its cause, or is made of, as what went wrong is most often said by the last of them. */
 const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string => {
   const message = read(cause, "message")
   if (Predicate.isString(message) && message !== "") {
@@ -113,7 +110,7 @@ const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string =
       return `${message}: ${several.map((error) => messageOf(rootCause(error), told)).join("; ")}`
     }
     const behind = rootCause(read(cause, "cause"))
-    const isTold = readOr(() => behind instanceof Error, false) && read(behind, "_tag") !== "ParseError"
+    const isTold = readOr(() => behind instanceof Error, false) && isTellable(behind)
     const told = [...before, message]
     const reason =
       isTold && told.length < 8 && !told.some((text) => text === read(behind, "message")) ? messageOf(behind, told) : ""
@@ -126,7 +123,10 @@ const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string =
 
 /** The errors of an `AggregateError`, as `Promise.any` rejects with one. */
 const severalOf = (cause: unknown): ReadonlyArray<unknown> =>
-  readOr(() => (cause instanceof AggregateError ? cause.errors.slice(0, 8) : []), [])
+  readOr(() => (cause instanceof AggregateError ? cause.errors.filter(isTellable).slice(0, 8) : []), [])
+
+/** A ParseError has the value in it that it is about. */
+const isTellable = (error: unknown): boolean => read(rootCause(error), "_tag") !== "ParseError"
 
 const unreadable = "an error that cannot be read"
 

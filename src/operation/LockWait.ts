@@ -30,23 +30,23 @@ const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
   )
 
 /** As long as that and no longer: the last delay is what is left. */
-const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Duration): Schedule.Schedule<unknown> =>
+export const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Duration): Schedule.Schedule<unknown> =>
   Schedule.intersect(schedule, Schedule.elapsed).pipe(
     Schedule.whileOutput(([, elapsed]) => Duration.lessThan(elapsed, bound)),
     Schedule.modifyDelay(([, elapsed], delay) => Duration.min(delay, Duration.subtract(bound, elapsed)))
   )
 
 /** A wait is mentioned at once, then this often. */
-const mentionEvery = Duration.seconds(10)
+export const mentionEvery = Duration.seconds(10)
 
 const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
 
 /** How to wait. */
 interface WaitOptions<A, E, R> {
   /** When it may be free, if that is known. */
-  readonly expected?: Duration.Duration
+  readonly expected?: Duration.Duration | undefined
   /** The attempts after the first; the same if absent. */
-  readonly later?: Effect.Effect<A, E, R>
+  readonly later?: Effect.Effect<A, E, R> | undefined
 }
 
 /**

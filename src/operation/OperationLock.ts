@@ -51,7 +51,9 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
     return OperationLock.of({
       ready: Effect.succeed(true),
       holder: Ref.get(database.lock),
-      probe: (id) => Effect.flatMap(Ref.get(database.lock), (holder) => refuse(id, holder)),
+      probe: Effect.fn("OperationLock.probe")(function* (id) {
+        yield* refuse(id, yield* Ref.get(database.lock))
+      }),
       claim: Effect.fn("OperationLock.claim")(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
         if (Option.isNone(step)) return yield* outsideStep("claiming the lock")

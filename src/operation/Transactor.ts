@@ -20,7 +20,7 @@ import type {
   SwallowedSqlError,
   TransactionControl
 } from "./OperationError.js"
-import { DatabaseError } from "./OperationError.js"
+import { DatabaseError, outsideStep } from "./OperationError.js"
 
 /** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
 export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
@@ -96,7 +96,10 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
      * of its own.
      */
     readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
-    /** What the commit of the current step would check of its data, deferred constraints, checked now and left deferred. */
+    /**
+     * What the commit of the current step would check, deferred constraints, checked now and deferred again for what comes next. Inside `run`,
+     * after `claim`.
+     */
     readonly checkDeferred: Effect.Effect<void, CommitRefused | DatabaseError>
     /** The current step's transaction, as the server numbers it; none where there is no server. */
     readonly transactionId: Effect.Effect<Option.Option<string>, DatabaseError>
@@ -175,7 +178,9 @@ export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDa
           Effect.serviceOption(MemoryStep),
           Option.match({ onNone: () => undoable(part), onSome: (step) => step.turn(part) })
         ),
-      checkDeferred: Effect.void,
+      checkDeferred: Effect.flatMap(Effect.serviceOption(MemoryStep), (step) =>
+        Option.isNone(step) ? outsideStep("checking constraints") : Effect.void
+      ),
       transactionId: Effect.succeedNone,
       query: () => new QueryUnavailable()
     })

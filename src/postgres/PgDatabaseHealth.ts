@@ -8,7 +8,8 @@ import type { Finding } from "../operation/DatabaseHealth.js"
 import { DatabaseHealth, fine, wrong } from "../operation/DatabaseHealth.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import { databaseError, sqlState } from "./PgError.js"
-import { holderOf, oldestServer } from "./PgOperationLock.js"
+import * as PgHolder from "./PgHolder.js"
+import { oldestServer } from "./PgOperationLock.js"
 import type { Pooling } from "./PgPooler.js"
 import * as PgPooler from "./PgPooler.js"
 import { PgSchema } from "./PgSchema.js"
@@ -133,7 +134,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       )
 
     const lock = Effect.map(
-      holderOf(sql, config.lockKey),
+      PgHolder.find(sql, config.lockKey),
       Option.match({
         onNone: () => fine("lock", "free"),
         onSome: (holder) =>

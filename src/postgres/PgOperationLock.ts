@@ -2,20 +2,23 @@
  * `OperationLock` on PostgreSQL: a transaction-scoped advisory lock, tried and never waited for, as a blocked wait would hold a snapshot
  * and deadlock with `CREATE INDEX CONCURRENTLY` of the holder (40P01).
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import { AlreadyApplied, DatabaseError, LockHeld, LockHolder, outsideStep } from "../operation/OperationError.js"
+import { AlreadyApplied, DatabaseError, LockHeld, outsideStep } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { databaseError } from "./PgError.js"
+import { leaving } from "./PgGate.js"
+import * as PgHolder from "./PgHolder.js"
 import { PgSchema } from "./PgSchema.js"
 import { alone, decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
+import * as PgUndo from "./PgUndo.js"
 import { literal } from "./PgText.js"
 
 /** The first version that has every setting that a step needs, as `server_version_num` has it. */
@@ -30,17 +33,10 @@ const Tried = Schema.Struct({
 const serverVersion =
   "current_setting('server_version_num') AS server, current_setting('server_version') AS server_text"
 
-const Holder = Schema.Struct({
-  pid: Schema.NumberFromString,
-  application_name: Schema.String,
-  since: Schema.NullOr(Schema.String)
-})
-
+/** No holder, or all of one. */
 const Probed = Schema.Struct({
   marked: Schema.Literal("true", "false"),
-  pid: Schema.NullOr(Holder.fields.pid),
-  application_name: Schema.NullOr(Schema.String),
-  since: Schema.NullOr(Schema.String)
+  holder: Schema.NullOr(Schema.parseJson(PgHolder.Row))
 })
 
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
@@ -66,7 +62,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
       )
 
     const held = (id: OperationId) =>
-      Effect.flatMap(holderOf(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
+      Effect.flatMap(PgHolder.find(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
 
     const admit = ([got]: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
       const { locked, server, server_text = "unknown" } = got ?? {}
@@ -126,28 +122,35 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         if (got?.locked !== "true") return yield* held(id)
       })
 
-    /** One message in place of the three of an attempt that finds the lock held. */
-    const probe = (id: OperationId) =>
-      Effect.flatMap(
-        alone(sql)(
-          sql.unsafe(
-            `SELECT EXISTS (${marked(id)})::text AS marked, holder.* FROM (SELECT) AS one LEFT JOIN (${holding(config.lockKey)}) AS holder ON true`
-          )
-        ).pipe(rows("waiting for the operations lock", Probed)),
-        ([found]): Effect.Effect<void, ClaimError> => {
-          if (found === undefined || found.marked === "true") return new AlreadyApplied({ id })
-          const { application_name, pid, since } = found
-          if (pid === null) return Effect.void
-          return new LockHeld({
-            id,
-            holder: Option.some(toHolder({ pid, application_name: application_name ?? "", since }))
-          })
-        }
+    /**
+     * One message in place of the three of an attempt that finds the lock held. What the server does not answer here, within the timeouts of the
+     * role, an attempt is to tell.
+     */
+    const probe = (id: OperationId): Effect.Effect<void, ClaimError> =>
+      leavable(
+        sql,
+        sql.unsafe(
+          `SELECT EXISTS (${marked(id)})::text AS marked, (SELECT row_to_json(h)::text FROM (${PgHolder.text(config.lockKey)}) AS h LIMIT 1) AS holder`
+        )
+      ).pipe(
+        rows("waiting for the operations lock", Probed),
+        Effect.catchIf(
+          ({ connectionLost }) => !connectionLost,
+          () => Effect.succeed([])
+        ),
+        Effect.flatMap(([found]): Effect.Effect<void, ClaimError> => {
+          if (found?.marked === "true") return new AlreadyApplied({ id })
+          const holder = Option.map(Option.fromNullable(found?.holder), PgHolder.of)
+          return Option.isSome(holder) ? new LockHeld({ id, holder }) : Effect.void
+        })
       )
 
     return OperationLock.of({
-      // Before the tables are there, only an attempt can tell.
-      probe: (id) => (schema.has(schema.markers) ? probe(id) : Effect.void),
+      probe: (id) =>
+        Effect.useSpan("OperationLock.probe", { attributes: { operation: id }, captureStackTrace: false }, () =>
+          // Before the tables are there, only an attempt can tell.
+          schema.has(schema.markers) ? probe(id) : Effect.void
+        ),
       ready: Effect.suspend(() =>
         schema.has(schema.markers)
           ? Effect.succeed(true)
@@ -157,7 +160,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
               onSuccess: (wanted) => wanted.length === 0
             })
       ),
-      holder: holderOf(sql, config.lockKey),
+      holder: PgHolder.find(sql, config.lockKey),
       claim: (id) =>
         Effect.useSpan("OperationLock.claim", { attributes: { operation: id }, captureStackTrace: false }, () =>
           Effect.withFiberRuntime<void, ClaimError>((fiber) => {
@@ -171,26 +174,16 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
   }
 )
 
-/** The session that holds the lock of this key in this database: `pg_locks` shows all of them. */
-export const holderOf = (
-  sql: SqlClient.SqlClient,
-  lockKey: bigint
-): Effect.Effect<Option.Option<LockHolder>, DatabaseError> =>
-  sql.unsafe(holding(lockKey)).pipe(
-    rows("looking for the holder of the lock", Holder),
-    Effect.map(([found]) => Option.map(Option.fromNullable(found), toHolder))
+/** Asks on a connection of its own, which is closed when the answer is not waited for: with a pool of one, nobody could cancel the statement. */
+const leavable = <A>(sql: PgSql["Type"], ask: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
+      Effect.flatMap(restore(connection), (own) => {
+        const raw = leaving(own)
+        return Effect.onInterrupt(restore(over(raw)(ask)), () => PgUndo.disconnect(raw))
+      }).pipe(Effect.ensuring(giveBack))
+    )
   )
-
-const holding = (lockKey: bigint): string =>
-  `SELECT l.pid::text AS pid, coalesce(a.application_name, '') AS application_name,
-      to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
-    FROM pg_locks l LEFT JOIN LATERAL pg_stat_get_activity(l.pid) a ON true
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND ((l.classid::bigint << 32) | l.objid::bigint) = '${lockKey.toString()}'::bigint`
-
-const toHolder = ({ application_name, pid, since }: typeof Holder.Type): LockHolder =>
-  new LockHolder({ pid, applicationName: application_name, since: Option.fromNullable(since) })
 
 const tooOld = (version: string): DatabaseError =>
   new DatabaseError({

@@ -56,6 +56,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     readonly send: (text: string) => Effect.Effect<PgBatch.Results, SqlError>
     /** Sends a claim, and with it guard and savepoint: what follows is the body. */
     readonly open: (claim: Claim) => Effect.Effect<Claimed, SqlError>
+    /** The text that puts search path and role back to what the step began with. */
+    readonly asBegun: () => string
     /** Ends the body: its connection takes no more statements. What is written after it goes with the COMMIT. */
     readonly close: (closing: Closing) => Effect.Effect<void, CloseError>
     /** Runs `part` between the body's statements, in a savepoint. */
@@ -223,6 +225,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
     raw,
     send,
     open,
+    asBegun: guard.back,
     close: (last) =>
       Effect.zipRight(
         seal,

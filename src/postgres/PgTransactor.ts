@@ -13,10 +13,11 @@ import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { OperationConfig } from "../operation/OperationConfig.js"
-import { CommitRefused, DatabaseError, outsideStep } from "../operation/OperationError.js"
+import { DatabaseError, outsideStep } from "../operation/OperationError.js"
 import { Replica } from "../operation/Replica.js"
 import type { StepError, StepOptions } from "../operation/Transactor.js"
 import { Transactor, untraced } from "../operation/Transactor.js"
+import * as PgDeferred from "./PgDeferred.js"
 import { databaseError } from "./PgError.js"
 import type * as PgBatch from "./PgBatch.js"
 import type * as PgGate from "./PgGate.js"
@@ -116,7 +117,7 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
         ),
       checkDeferred: Effect.flatMap(
         Effect.serviceOption(PgStep.PgStep),
-        Option.match({ onNone: () => outsideStep("checking constraints"), onSome: checkIn })
+        Option.match({ onNone: () => outsideStep("checking constraints"), onSome: PgDeferred.check })
       ),
       transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
         rows("reading the transaction's id", TransactionRow),
@@ -126,16 +127,6 @@ export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationCon
     })
   }
 )
-
-/** Which constraints are immediate, and what was checked of them, is undone with a savepoint (PostgreSQL manual, SET CONSTRAINTS). */
-const checkIn = (step: PgStep.PgStep["Type"]): Effect.Effect<void, CommitRefused | DatabaseError> =>
-  Effect.mapError(
-    step.turn(Effect.void, { begin: "SET CONSTRAINTS ALL IMMEDIATE", keep: false }),
-    (error): CommitRefused | DatabaseError =>
-      Option.exists(error.code, (code) => code !== "25P02") && !error.connectionLost
-        ? new CommitRefused({ code: error.code, reason: error.reason })
-        : error
-  )
 
 const TransactionRow = Schema.Struct({ id: Schema.String })
 

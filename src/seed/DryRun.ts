@@ -69,11 +69,10 @@ export const run = (
         return SeedSequence.failedAfter(seeds, rest, before, failed)
       })
     const name = `dry run of ${seeds.length}`
-    return yield* LockWait.whileHeld(
-      id,
-      transactor.run(Effect.zipRight(lock.claim(id), everything), untraced(name)),
-      (held) => observer.waiting(id, held)
-    ).pipe(
+    const attempt = transactor.run(Effect.zipRight(lock.claim(id), everything), untraced(name))
+    return yield* LockWait.whileHeld(id, attempt, (held) => observer.waiting(id, held), {
+      later: Effect.zipRight(lock.probe(id), attempt)
+    }).pipe(
       Effect.catchTags({
         RolledBack: () => Ref.get(done),
         AlreadyApplied: () => {
@@ -109,6 +108,10 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
       Effect.mapError((failed) => StepFailure.failureOfBody(id, failed))
     )
-    yield* Effect.mapError(transactor.checkDeferred, (cause) => new SeedSequence.SeedStepFailed({ id, cause }))
+    yield* Effect.mapError(transactor.checkDeferred, (cause) =>
+      cause._tag === "DatabaseError" && cause.connectionLost
+        ? cause.during(id)
+        : new SeedSequence.SeedStepFailed({ id, cause })
+    )
     return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
   })

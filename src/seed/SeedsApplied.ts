@@ -1,9 +1,12 @@
 /**
  * The proof that every seed was applied, or skipped on purpose: a layer that requires it cannot be built before.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { ConfigError } from "../operation/OperationConfig.js"
@@ -43,48 +46,57 @@ export const layer: Layer.Layer<SeedsApplied, ApplyError, Requirements> = Layer.
 
 type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | ConfigError
 
-/** Applied, or skipped on purpose by a flag. */
-const verify: Effect.Effect<void, VerifyError, Requirements> = Effect.gen(function* () {
-  if (yield* SeedSelection.skipsAll) return
-  yield* refuse(yield* SeedSelection.open)
-})
-
-const refuse = (ids: ReadonlyArray<string>): Effect.Effect<void, SeedsPending> =>
-  ids.length === 0 ? Effect.void : new SeedsPending({ ids })
-
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
   SeedsApplied,
-  Effect.as(verify, SeedsApplied.of({ by: "verified" }))
+  Effect.suspend(() => Effect.as(verify, SeedsApplied.of({ by: "verified" })))
 )
 
 /** Waits until another process has applied them, for as long as `lockTimeout`; then fails with `SeedsPending`. */
 export const layerWait: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
   SeedsApplied,
-  Effect.as(
-    Effect.catchTag(verify, "SeedsPending", ({ ids }) => waitFor(ids)),
-    SeedsApplied.of({ by: "verified" })
+  Effect.suspend(() =>
+    Effect.as(
+      Effect.catchTag(verify, "SeedsPending", ({ ids }) => waitFor(ids)),
+      SeedsApplied.of({ by: "verified" })
+    )
   )
 )
 
-/** Until all of these have a marker: what they are was looked at once, and is not loaded again each time. */
+/** Takes it for granted: for tests of what comes after, and for a tool that must start on a database as it is. */
+export const layerOff: Layer.Layer<SeedsApplied> = Layer.succeed(SeedsApplied, { by: "off" })
+
+/** Applied, or skipped on purpose by a flag. */
+const verify: Effect.Effect<void, VerifyError, Requirements> = Effect.gen(function* () {
+  if (yield* SeedSelection.skipsAll) return
+  yield* refuse(yield* SeedSelection.unapplied)
+})
+
+const refuse = (ids: ReadonlyArray<string>): Effect.Effect<void, SeedsPending> =>
+  ids.length === 0 ? Effect.void : new SeedsPending({ ids })
+
+/** Until all of these have a marker. What they are was looked at once and is not loaded again each time, but at the end. */
 const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, Requirements> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
     const log = yield* OperationLog
-    const left = Effect.map(SeedCheck.blamingTables(log.applied), (applied) => ids.filter((id) => !applied.has(id)))
+    const mentionedAt = yield* Ref.make(yield* Clock.currentTimeMillis)
     yield* Effect.logInfo(`waits until another process has applied ${ids.join(", ")}`)
-    let open = ids
-    const mentions = Effect.sleep("10 seconds").pipe(
-      Effect.zipRight(Effect.suspend(() => Effect.logInfo(`still waits for ${open.join(", ")}`))),
-      Effect.forever
+    const mention = (left: ReadonlyArray<string>) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        if (now - (yield* Ref.get(mentionedAt)) < Duration.toMillis(LockWait.mentionEvery)) return
+        yield* Ref.set(mentionedAt, now)
+        yield* Effect.logInfo(`still waits for ${left.join(", ")}`)
+      })
+    const asking = SeedCheck.blamingTables(log.applied).pipe(
+      Effect.map((applied) => ids.filter((id) => !applied.has(id))),
+      Effect.flatMap(refuse),
+      Effect.tapErrorTag("SeedsPending", ({ ids: left }) => mention(left))
     )
-    const asking = Effect.tap(left, (found) => Effect.sync(() => (open = found)))
-    yield* Effect.retry(Effect.flatMap(asking, refuse), {
-      schedule: Schedule.upTo(Schedule.jittered(Schedule.spaced(LockWait.longest)), lockTimeout),
-      while: (error) => error._tag === "SeedsPending"
-    }).pipe(Effect.raceFirst(mentions))
+    const schedule = LockWait.within(Schedule.jittered(Schedule.spaced(LockWait.longest)), lockTimeout)
+    yield* Effect.retry(asking, { schedule, while: (error) => error._tag === "SeedsPending" }).pipe(
+      Effect.catchTag("SeedsPending", () => Effect.void)
+    )
+    yield* verify
   })
-
-/** Takes it for granted: for tests of what comes after, and for a tool that must start on a database as it is. */
-export const layerOff: Layer.Layer<SeedsApplied> = Layer.succeed(SeedsApplied, { by: "off" })

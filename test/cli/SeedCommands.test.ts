@@ -329,6 +329,24 @@ export default Seed.make({ description: "", run })`
     assert.include(said("ERROR")[0], 'seed "1" failed: no')
     assert.isTrue(said("INFO").some((message) => message.startsWith("database: ")))
     assert.isTrue(said("WARN").some((message) => message.includes("2.cts")))
+    for (const end of [
+      "process.exit(0)",
+      "setTimeout(() => { throw new Error('later') })\n    await new Promise(() => {})"
+    ]) {
+      const ending = await project({
+        "seeds/1.mjs": `export default { description: "one", run: async () => { ${end} } }`
+      })
+      const ended = await ending.run(["seed:apply", "--log-format", "json"], env)
+      const last = ended.stderr
+        .trim()
+        .split("\n")
+        .map((line) => decodeEntry(line))
+      assert.deepInclude(
+        last.map(({ logLevel }) => logLevel),
+        "ERROR",
+        ended.stderr
+      )
+    }
   })
 
   it("write a document also when a module ends the process while it is loaded", async () => {
@@ -337,7 +355,7 @@ export default Seed.make({ description: "", run })`
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
       const { error } = decodeError(stdout)
-      assert.deepStrictEqual([code, error._tag], [4, "ProcessEnded"])
+      assert.deepStrictEqual([code, error._tag], [1, "ProcessEnded"])
       assert.match(error.message, /seeds\/1\.mjs ended the process while it was loaded$/)
     }
     assert.strictEqual(

@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Ref } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Ref } from "effect"
 import { EsOps, Seed, SeedContext, SeedRunner, SeedsApplied } from "effect-es-ops"
 import { execFile } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
@@ -177,6 +177,99 @@ describe("a claim that travels with its BEGIN", () => {
       assert.strictEqual(one.attempts, 1)
       assert.isAbove(more.attempts, 2)
       assert.strictEqual(more.roundTrips - one.roundTrips, more.attempts - one.attempts)
+    }).pipe(fresh)
+  )
+
+  it.live("carries two messages for a seed that was another's, and one for the next where the lock is held still", () =>
+    Effect.gen(function* () {
+      const { counted } = yield* counting
+      const { connect, query } = yield* TestDatabase
+      const seeds = named("abc", () => seed(statement))
+      yield* counted({ seeds: { a: seeds["a"] ?? seed(statement) } }, SeedRunner.apply({ appliedBy: "boot" }))
+      yield* Effect.promise(async () => (await connect()).query("SELECT pg_advisory_lock(1702063984)"))
+      const markB = Effect.promise(() =>
+        query(
+          "INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by) VALUES ('b', 'seed-migration', 1, 'boot')"
+        )
+      )
+      const waiting = (lockTimeout: number, onFirst: Effect.Effect<unknown>) =>
+        Effect.gen(function* () {
+          const attempts: Array<string> = []
+          const observer = {
+            ...quiet,
+            waiting: (id: string) => (attempts.push(id) === 1 ? Effect.asVoid(onFirst) : Effect.void)
+          }
+          const { answer, roundTrips } = yield* counted(
+            { seeds, lockTimeout },
+            Effect.flip(SeedRunner.apply({ appliedBy: "boot", observer }))
+          )
+          assert.strictEqual(answer._tag, "LockTimeout")
+          return { attempts, roundTrips }
+        })
+      const one = yield* waiting(0, Effect.void)
+      const both = yield* waiting(400, markB)
+      assert.deepStrictEqual([one.attempts, both.attempts.slice(0, 2)], [["b"], ["b", "c"]])
+      // Of b: an attempt as alone; a message that finds the marker, and one for what else there is.
+      assert.strictEqual(both.roundTrips - one.roundTrips, 2 + both.attempts.length - 1)
+    }).pipe(fresh)
+  )
+
+  /** Somebody who waits for the lock, with a pool of one, when another locks the table of the markers as well. */
+  const waitingForTable = Effect.gen(function* () {
+    const { connect } = yield* TestDatabase
+    const apply = (names: string, observer = quiet) =>
+      Effect.provide(
+        SeedRunner.apply({ appliedBy: "boot", observer }),
+        EsOps.layer({ seeds: named(names, () => seed(statement)) })
+      )
+    yield* apply("a")
+    const holder = yield* Effect.promise(connect)
+    yield* Effect.promise(() => holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)"))
+    const [held, locked] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+    const waiting = () => Effect.zipRight(Deferred.succeed(held, void 0), Deferred.await(locked))
+    const fiber = yield* Effect.fork(apply("ab", { ...quiet, waiting }))
+    yield* Deferred.await(held)
+    yield* Effect.promise(() => holder.query("LOCK TABLE kumiko_es_operations IN ACCESS EXCLUSIVE MODE"))
+    yield* Deferred.succeed(locked, void 0)
+    return { fiber, again: apply("ab"), release: Effect.promise(() => holder.query("COMMIT")) }
+  })
+  const standsIn = (text: string) =>
+    Effect.flatMap(TestDatabase, ({ query }) =>
+      Effect.repeat(
+        Effect.promise(() =>
+          query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [`${text}%`])
+        ),
+        { until: (rows) => rows.length > 0 }
+      )
+    )
+
+  it.live("is left at once by whoever waits and is interrupted, with its connection", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestDatabase
+      yield* Effect.gen(function* () {
+        const { again, fiber, release } = yield* waitingForTable
+        yield* standsIn("SELECT EXISTS")
+        yield* Fiber.interrupt(fiber)
+        // The one that stands in the statement is not the pool's any more.
+        yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`)
+        yield* release
+        assert.strictEqual((yield* again).outcomes.length, 1)
+      }).pipe(Effect.provide(Database.clientOf(url, { maxConnections: 1 })))
+    }).pipe(fresh)
+  )
+
+  it.live("does not end a wait by the timeouts of the role, which are none of an attempt", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      yield* Effect.promise(() =>
+        query("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 20', current_database()); END $$")
+      )
+      yield* Effect.gen(function* () {
+        const { fiber, release } = yield* waitingForTable
+        yield* standsIn("BEGIN")
+        yield* release
+        assert.strictEqual((yield* Fiber.join(fiber)).outcomes.length, 1)
+      }).pipe(Effect.provide(Database.clientOf(url, { maxConnections: 1 })))
     }).pipe(fresh)
   )
 

@@ -106,6 +106,42 @@ layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreS
         const seeds = { "1": seed(tenant("a")), "2": seed(Effect.ignore(statement(text))), "3": seed(tenant("c")) }
         const error = yield* Effect.flip(Effect.provide(dryRun, EsOps.layer({ seeds })))
         assert.deepInclude(error, { _tag: "SeedFailed", id: "2", applied: ["1"], notAttempted: ["3"] })
+        assert.notInclude(error.message, "refused to commit")
+        yield* nothing
+      }).pipe(fresh)
+  )
+
+  it.effect(
+    "checks what is deferred as a COMMIT would: by the search path of the step, each row once, new constraints as well",
+    () =>
+      Effect.gen(function* () {
+        const { query } = yield* TestDatabase
+        yield* Effect.promise(() =>
+          query(`CREATE TABLE allowed (id int); INSERT INTO allowed VALUES (1), (2); CREATE TABLE watched (id int); CREATE SEQUENCE fired;
+          CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM nextval('fired'); PERFORM 1 FROM allowed WHERE id = NEW.id;
+            IF NOT FOUND THEN RAISE EXCEPTION 'not allowed'; END IF; RETURN NULL; END $$;
+          CREATE CONSTRAINT TRIGGER looked AFTER INSERT ON watched DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()`)
+        )
+        const watched = (id: number) => statement(`INSERT INTO watched VALUES (${id})`)
+        const seeds = {
+          "1": seed(Effect.zipRight(watched(1), statement("SET LOCAL search_path = pg_catalog"))),
+          "2": seed(watched(2)),
+          "3": seed(
+            Effect.zipRight(
+              statement(
+                "CREATE TABLE child (id int, parent int CONSTRAINT up REFERENCES other (id) DEFERRABLE INITIALLY DEFERRED)"
+              ).pipe(Effect.zipRight(statement("INSERT INTO child VALUES (1, 1)"))),
+              statement("INSERT INTO other VALUES (1)")
+            )
+          ),
+          "4": seed(statement("INSERT INTO child VALUES (2, 2)"))
+        }
+        yield* Effect.promise(() => query("CREATE TABLE other (id int PRIMARY KEY)"))
+        const error = yield* Effect.flip(Effect.provide(dryRun, EsOps.layer({ seeds })))
+        assert.deepInclude(error, { _tag: "SeedFailed", id: "4", applied: ["1", "2", "3"] })
+        assert.include(error.message, 'violates foreign key constraint "up"')
+        assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT last_value::int AS n FROM fired")), [{ n: 2 }])
         yield* nothing
       }).pipe(fresh)
   )

@@ -160,6 +160,13 @@ describe("SeedRunner.apply", () => {
       "All promises were rejected: no one; nor two"
     ],
     [
+      "errors of which one has a value in it",
+      Effect.catchAll(Schema.decodeUnknown(Schema.Number)("a secret"), (error) =>
+        Effect.fail(new AggregateError([new Error("one"), error], "all"))
+      ),
+      "all: one"
+    ],
+    [
       "an error of itself",
       Effect.suspend(() => {
         const errors: Array<unknown> = [new Error("one")]

@@ -2,8 +2,8 @@
  * The layers that prove that every seed was applied, in memory.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Logger, TestClock } from "effect"
-import { EsOps, MemoryDatabase, OperationLog, Seed, SeedContext, SeedsApplied } from "effect-es-ops"
+import { ConfigProvider, Context, DateTime, Effect, Fiber, Layer, Logger, Option, TestClock } from "effect"
+import { EsOps, MemoryDatabase, Operation, OperationLog, Seed, SeedContext, SeedsApplied } from "effect-es-ops"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -83,5 +83,72 @@ describe("SeedsApplied", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* Fiber.join(waiting), "verified")
     }).pipe(Effect.scoped, Effect.provide(EsOps.layerMemory({ seeds: {} })))
+  )
+
+  const done = Seed.make({ description: "done", run: Effect.void })
+  const markedAs = (operationType: string, id: string) =>
+    Effect.flatMap(MemoryDatabase.MemoryDatabase, (database) =>
+      MemoryDatabase.view(database, OperationLog.MemoryLog, OperationLog.MemoryLog.empty).update((state) => ({
+        ...state,
+        markers: [
+          ...state.markers,
+          {
+            id: Operation.OperationId.make(id),
+            operationType,
+            durationMs: 0,
+            appliedBy: "cli" as const,
+            notes: Option.none(),
+            appliedAt: DateTime.unsafeMake(0)
+          }
+        ]
+      }))
+    )
+  const proofs = [
+    ["layerVerify", SeedsApplied.layerVerify],
+    ["layerWait", SeedsApplied.layerWait]
+  ] as const
+
+  for (const [name, proof] of proofs) {
+    it.effect(`${name} minds no marker without a seed, and no seed that a flag skips`, () =>
+      Effect.gen(function* () {
+        yield* markedAs("seed-migration", "0-older")
+        assert.strictEqual(yield* build(proof), "verified")
+      }).pipe(
+        Effect.provide(
+          EsOps.layerMemory({ seeds: { "1": Seed.make({ description: "done", skippable: true, run: Effect.void }) } })
+        ),
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["KUMIKO_SKIP_ES_OPS_1", "1"]])))
+      )
+    )
+  }
+
+  it.effect("layerVerify refuses a seed whose id another operation has, and layerWait once it has", () =>
+    Effect.gen(function* () {
+      const waiting = yield* Effect.fork(Effect.flip(build(SeedsApplied.layerWait)))
+      yield* TestClock.adjust("1 second")
+      yield* markedAs("projection-rebuild", "1")
+      assert.strictEqual((yield* Effect.flip(build(SeedsApplied.layerVerify)))._tag, "SeedsInconsistent")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "SeedsInconsistent")
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": done } })))
+  )
+
+  it.effect("layerWait tells at its end of a seed that came too late meanwhile", () =>
+    Effect.gen(function* () {
+      const waiting = yield* Effect.fork(Effect.flip(build(SeedsApplied.layerWait)))
+      yield* markedAs("seed-migration", "2")
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "SeedsInconsistent")
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": done }, late: "fail", lockTimeout: "1 minute" })))
+  )
+
+  it.effect("layerWait ends also where it cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const waiting = yield* Effect.fork(Effect.uninterruptible(build(SeedsApplied.layerWait)))
+      yield* TestClock.adjust("15 seconds")
+      yield* markedAs("seed-migration", "1")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(waiting), "verified")
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": done } })))
   )
 })

@@ -301,6 +301,16 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("can be checked as its commit would be, and goes on; nothing outside a step can", () =>
+      Effect.gen(function* () {
+        const { checkDeferred } = yield* Transactor.Transactor
+        const [id, stream] = [newId(), fresh()]
+        yield* step(id, Effect.zipRight(Effect.zipRight(append(stream, 1), checkDeferred), append(stream, 2)))
+        assert.strictEqual(yield* versionOf(stream), 2)
+        assert.strictEqual((yield* Effect.flip(checkDeferred))._tag, "DatabaseError")
+      })
+    )
+
     it.effect("keeps other parts of the body when one turn fails and the body goes on", () =>
       Effect.gen(function* () {
         const transactor = yield* Transactor.Transactor
