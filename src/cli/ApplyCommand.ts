@@ -90,7 +90,10 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     return yield* Report.stoppable(applying, (inTime) =>
       Effect.flatMap(Ref.get(seen), (before) =>
         // It says itself what is not undone.
-        ended(Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime), goesOn(before))), () => [])
+        ended(
+          Exit.fail(Report.endedBy(interrupted(before, given.dryRun, inTime), given.dryRun ? "" : goesOn(before))),
+          () => []
+        )
       )
     ).pipe(
       Effect.sandbox,
@@ -214,7 +217,13 @@ const end = (
       : Effect.forEach(ApplyLines.closingLines(terminal, report, failure), terminal.out, { discard: true })
     yield* Option.match(failure, {
       onNone: () => Effect.void,
-      onSome: (error) => Report.explain(terminal, error, [...placeOf(error), ...kept(seen, error)])
+      onSome: (error) =>
+        Report.explain(
+          terminal,
+          error,
+          [...placeOf(error), ...kept(seen, error)],
+          dryRun && error._tag === "SeedFailed" ? Option.some("Mend the seed; nothing was changed.") : undefined
+        )
     })
     return Option.match(failure, { onNone: () => 0, onSome: ({ _tag }) => exitCode(_tag) })
   })

@@ -75,12 +75,13 @@ const server = (text: string, invalid: Invalid, note: Option.Option<string>) => 
   if (!/^postgres(ql)?:\/\//.test(text)) {
     return Effect.fail(invalid("it is not a URL that begins with postgres:// or postgresql://"))
   }
-  if (!URL.canParse(text)) {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  // An @ behind the host: the host was a part of the password, and what is shown of the URL would have the rest of it.
+  if (url === undefined || /@/.test(url.pathname + url.hash) || /^\?[^=]*@/.test(url.search)) {
     const reason =
       "it is not a URL that can be read: is the port a number up to 65535, and are / # ? @ in the password percent-encoded?"
     return Effect.fail(invalid(reason))
   }
-  const url = new URL(text)
   return Effect.succeed<Database>({ _tag: "Server", url: text, shown: hidden(url), note })
 }
 

@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
+import * as LateWrites from "../seed/LateWrites.js"
 import * as ModuleLoader from "../seed/ModuleLoader.js"
 import * as Rejections from "../seed/Rejections.js"
 import * as LastWords from "./LastWords.js"
@@ -53,8 +54,12 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
   process.on("exit", () => {
     if (finished) return
     const [path] = ModuleLoader.underWay()
-    if (ending !== undefined) LastWords.write("it was ended at once")
-    else {
+    if (ending !== undefined) {
+      LastWords.write("it was ended at once")
+      Terminal.sayLast(
+        "it was ended at once: the server rolls back what was not committed; es-ops seed:status says what is applied"
+      )
+    } else {
       process.exitCode = 1
       const [reason, left] =
         path === undefined
@@ -85,7 +90,9 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
         finished = true
         const lost = Terminal.lost()
         if (Option.isSome(lost)) Terminal.sayLast(`the results could not be written: ${lost.value.message}`)
-        process.exit(ending ?? (Option.isSome(lost) && code === 0 ? 1 : code))
+        const end = () => process.exit(ending ?? (code === 0 && (Option.isSome(lost) || LateWrites.have()) ? 1 : code))
+        if (ending === undefined) LateWrites.whenOver(end)
+        else end()
       }
     })
   )

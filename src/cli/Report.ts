@@ -84,9 +84,10 @@ export const failed = (json: boolean, failure: RunFailure): Effect.Effect<number
 export const explain = (
   { err, paint }: Terminal["Type"],
   { _tag, message }: RunFailure,
-  more: ReadonlyArray<string> = []
+  more: ReadonlyArray<string> = [],
+  next = nextStep(_tag)
 ): Effect.Effect<void> => {
-  const lines = [`${paint("red", "error:", "err")} ${message}`, ...more, ...Option.toArray(nextStep(_tag))]
+  const lines = [`${paint("red", "error:", "err")} ${message}`, ...more, ...Option.toArray(next)]
   return err(lines.join("\n"))
 }
 

@@ -16,6 +16,7 @@ import type { WriteData } from "../event/WriteDispatcher.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { describe } from "../operation/Attempt.js"
 import type { Row } from "../operation/Transactor.js"
+import * as LateWrites from "./LateWrites.js"
 import * as Rejections from "./Rejections.js"
 import type { SeedContext } from "./SeedContext.js"
 import { TrackedPromise } from "./TrackedPromise.js"
@@ -81,7 +82,7 @@ export const run = (
   context: SeedContext["Type"]
 ): Effect.Effect<unknown, unknown> =>
   Effect.acquireUseRelease(
-    begin(context),
+    begin(context, declared.length > 0),
     (session) =>
       Effect.tryPromise({ try: async () => refuseUnrun(await declared(session.context)), catch: originalOf }).pipe(
         Effect.ensuring(Effect.sync(session.close)),
@@ -111,7 +112,7 @@ interface Started {
 }
 
 /** The promises of one run. */
-const begin = (context: SeedContext["Type"]) =>
+const begin = (context: SeedContext["Type"], takesContext: boolean) =>
   // Interruptible, as what is forked from the runtime is what the runtime was.
   Effect.map(Effect.interruptible(Effect.runtime<never>()), (runtime) => {
     const started: Array<Started> = []
@@ -120,6 +121,7 @@ const begin = (context: SeedContext["Type"]) =>
     /** Nothing was found forgotten: what comes now comes too late for that. */
     let passed = false
     const self = {}
+    LateWrites.expect()
     Rejections.answerFor((reason) => reason instanceof PromiseFailure)
     const rejections = Rejections.watch((reason) => {
       if (!(reason instanceof PromiseFailure) || reason.run !== self) return false
@@ -144,6 +146,7 @@ const begin = (context: SeedContext["Type"]) =>
     const refuse = (what: string): Promise<never> => {
       const late = new NotAwaited({ handler: what, reason: "it was started after run had returned" })
       forgotten.push(late)
+      if (passed) LateWrites.note()
       if (passed)
         Runtime.runFork(runtime)(
           Effect.logError(`${late.message}: nothing of it was done, and the seed may be applied without it`)
@@ -162,6 +165,7 @@ const begin = (context: SeedContext["Type"]) =>
     })
 
     const refuseForgotten = Effect.gen(function* () {
+      if (takesContext && started.length === 0) yield* Effect.logWarning(unused)
       const written: Array<string> = []
       for (const { done, isWrite, promise, what } of started) {
         if (promise.isAwaited) continue
@@ -187,6 +191,9 @@ const begin = (context: SeedContext["Type"]) =>
 
     return { abandon, close, context: contextOf(context, start), refuseForgotten, settled }
   })
+
+const unused =
+  "it used nothing of its ctx: nothing was read or written; if something was to be, an await is missing before it"
 
 type Start = <A, E>(what: string, isWrite: boolean, effect: Effect.Effect<A, E>) => Promise<A>
 

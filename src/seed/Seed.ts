@@ -168,7 +168,7 @@ const fromPlain = (value: unknown): Either.Either<Seed, string> => {
     return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
   }
   // The object is what `run` may refer to as `this`.
-  return fromExport(fromPromise({ description, skippable, run: (context) => Reflect.apply(run, value, [context]) }))
+  return fromExport(fromPromise({ description, skippable, run: run.bind(value) }))
 }
 
 const kindOf = (value: unknown): string =>

@@ -6,9 +6,11 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type { Attempt } from "../operation/Attempt.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
@@ -87,7 +89,9 @@ const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, R
         const now = yield* Clock.currentTimeMillis
         if (now - (yield* Ref.get(mentionedAt)) < Duration.toMillis(LockWait.mentionEvery)) return
         yield* Ref.set(mentionedAt, now)
-        yield* Effect.logInfo(`still waits for ${left.join(", ")}`)
+        const last = yield* SeedCheck.blamingTables(log.lastAttempts)
+        const failed = left.flatMap((id) => Option.toArray(Option.fromNullable(last.get(id)))).filter(hasFailed)
+        yield* Effect.logInfo([`still waits for ${left.join(", ")}`, ...failed.map(failureOf)].join("; "))
       })
     const asking = SeedCheck.blamingTables(log.applied).pipe(
       Effect.map((applied) => ids.filter((id) => !applied.has(id))),
@@ -100,3 +104,8 @@ const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, R
     )
     yield* verify
   })
+
+const hasFailed = ({ outcome }: Attempt): boolean => outcome === "failed" || outcome === "interrupted"
+
+const failureOf = ({ error, operationId, outcome }: Attempt): string =>
+  `the last attempt at "${operationId}" ${outcome === "failed" ? "failed" : "was interrupted"}${Option.match(error, { onNone: () => "", onSome: ({ message }) => `: ${message}` })}`

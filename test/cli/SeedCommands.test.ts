@@ -312,6 +312,28 @@ export default Seed.make({ description: "", run })`
     assert.include(other.stderr, "run returned an Effect")
   })
 
+  it("end with 1, and say why, when something was to be written that a seed did not wait for", async () => {
+    const { env } = await database()
+    const write = `ctx.systemWriteAs("tenant:write:create", { key: "late", name: "late" })`
+    const { run } = await project({
+      "seeds/1.mjs": `export default { description: "uses nothing", run: async () => {} }`,
+      "seeds/2.mjs": `export default { description: "takes what it does not use", run: async (ctx) => {} }`,
+      "later/3.mjs": `export default { description: "late", run: async (ctx) => { await ctx.findTenants(); setTimeout(() => ${write}, 20) } }`
+    })
+    const unused = await run(["seed:apply"], env)
+    assert.strictEqual(unused.code, 0)
+    assert.deepStrictEqual(
+      unused.stderr
+        .split("\n")
+        .filter((line) => line.includes("ctx"))
+        .map((line) => line.slice(0, 36)),
+      ["[2] warn: it used nothing of its ctx"]
+    )
+    const late = await run(["seed:apply", "--seeds", "later"], env)
+    assert.strictEqual(late.code, 1)
+    assert.include(late.stderr, "[3] error: not awaited: tenant:write:create: it was started after run had returned")
+  })
+
   it("write each line of stderr as an entry of the log where that is asked for", async () => {
     const { env } = await database()
     const { run } = await project({
@@ -449,7 +471,9 @@ describe("wrong input", () => {
   })
 
   it("a DATABASE_URL that is none: exit 4, before anything is connected to", async () => {
-    for (const url of ["not a url", "mysql://u:secret@h/d", "http://h", "postgres"]) {
+    // In the last three the password begins before an @ that ends it for a URL.
+    const split = ["/", "#", "?"].map((character) => `postgres://u:pass@word${character}secret@127.0.0.1:5432/d`)
+    for (const url of ["not a url", "mysql://u:secret@h/d", "http://h", "postgres", ...split]) {
       const { error } = await refused(shared, [], { DATABASE_URL: url }, 4)
       assert.strictEqual(error._tag, "ConfigError")
       assert.include(error.message, "DATABASE_URL")

@@ -142,6 +142,23 @@ describe("SeedsApplied", () => {
     }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": done }, late: "fail", lockTimeout: "1 minute" })))
   )
 
+  it.effect("layerWait says of what it waits for that it failed elsewhere", () =>
+    Effect.gen(function* () {
+      const database = yield* MemoryDatabase.MemoryDatabase
+      const said: Array<string> = []
+      const logger = Logger.replace(
+        Logger.defaultLogger,
+        Logger.make(({ message }) => void said.push(`${String(message)}`))
+      )
+      yield* Effect.fork(Effect.provide(build(SeedsApplied.layerWait), logger))
+      yield* TestClock.adjust("1 second")
+      const failing = { "1": Seed.make({ description: "fails", run: Effect.fail(new Error("boom")) }) }
+      yield* Effect.flip(Effect.provide(build(SeedsApplied.layer), EsOps.layerMemory({ seeds: failing, database })))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(said.slice(1), ['still waits for 1; the last attempt at "1" failed: boom'])
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds: { "1": done } })))
+  )
+
   it.effect("layerWait ends also where it cannot be interrupted", () =>
     Effect.gen(function* () {
       const waiting = yield* Effect.fork(Effect.uninterruptible(build(SeedsApplied.layerWait)))
