@@ -11,7 +11,7 @@ import { once } from "node:events"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { execPath } from "node:process"
+import process, { execPath } from "node:process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Client } from "pg"
@@ -21,24 +21,26 @@ import * as TestServer from "../support/TestServer.js"
 export interface World {
   /** The URL of a fresh database. */
   readonly database: () => Promise<string>
-  readonly close: () => Promise<void>
 }
 
-/** A PostgreSQL 18 of its own, as durable as in production. */
-export const open = async (): Promise<World> => {
+/** A PostgreSQL 18 of its own, as durable as in production: its URL without a database. */
+export const start = async () => {
   const server = await TestServer.start({ fsync: "on" })
   const { host, password, port, user } = server.address
-  const urlOf = (database: string) => `postgres://${user}:${password}@${host}:${port}/${database}`
+  return { url: `postgres://${user}:${password}@${host}:${port}`, stop: server.stop }
+}
+
+/** Fresh databases on the server of this URL. */
+export const on = (server: string): World => {
   let databases = 0
   return {
     database: async () => {
-      const name = `bench_${databases++}`
-      const admin = await connected(urlOf("postgres"))
+      const name = `bench_${process.pid}_${databases++}`
+      const admin = await connected(`${server}/postgres`)
       await admin.query(`CREATE DATABASE ${name}`)
       await admin.end()
-      return urlOf(name)
-    },
-    close: server.stop
+      return `${server}/${name}`
+    }
   }
 }
 
