@@ -90,7 +90,7 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
         finished = true
         const lost = Terminal.lost()
         if (Option.isSome(lost)) Terminal.sayLast(`the results could not be written: ${lost.value.message}`)
-        const end = () => process.exit(ending ?? (code === 0 && (Option.isSome(lost) || LateWrites.have()) ? 1 : code))
+        const end = () => process.exit(ending ?? (code === 0 && Option.isSome(lost) ? 1 : code))
         if (ending === undefined) LateWrites.whenOver(end)
         else end()
       }

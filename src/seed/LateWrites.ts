@@ -4,20 +4,11 @@
 import process from "node:process"
 
 let mayCome = false
-let came = false
 
 /** An async seed was run: what it left behind may write yet. */
 export const expect = (): void => {
   mayCome = true
 }
-
-/** One came too late: nothing of it was done, and its seed is applied. */
-export const note = (): void => {
-  came = true
-}
-
-/** Whether one came. */
-export const have = (): boolean => came
 
 /** How long is waited for what async seeds left behind, in milliseconds: a file that is read, an address that is looked up. */
 const patience = 200

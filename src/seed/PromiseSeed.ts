@@ -146,7 +146,6 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
     const refuse = (what: string): Promise<never> => {
       const late = new NotAwaited({ handler: what, reason: "it was started after run had returned" })
       forgotten.push(late)
-      if (passed) LateWrites.note()
       if (passed)
         Runtime.runFork(runtime)(
           Effect.logError(`${late.message}: nothing of it was done, and the seed may be applied without it`)
