@@ -115,7 +115,7 @@ const attempts: Effect.Effect<
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (found.isExactly) return yield* Effect.as(refuseListing(found), nothingToDo)
+  if (found.isExactly) return yield* Effect.as(refuseListing(found), noneLeft)
   const { plan, ...looked } = yield* inspect(found)
   yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
@@ -123,7 +123,7 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   return looked
 })
 
-const nothingToDo: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
+const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
 
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
