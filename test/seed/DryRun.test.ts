@@ -1,12 +1,12 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer, Option, Ref } from "effect"
-import { EsOps, MemoryDatabase, Seed, SeedContext, SeedLedger, SeedReport, SeedRunner } from "effect-es-ops"
+import { EsOps, MemoryDatabase, SeedContext, SeedLedger, SeedReport, SeedRunner } from "effect-es-ops"
+import type { Observer } from "../support/Applying.js"
+import { quiet, seed, tenant } from "../support/Applying.js"
 import { TestDatabase } from "../support/TestDatabase.js"
 import * as Database from "../support/TestDatabase.js"
 
-const seed = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ description: "", run })
-const tenant = (key: string) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
 const dryRun = SeedRunner.dryRun({ appliedBy: "cli" })
 const statement = (text: string) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text))
 
@@ -58,10 +58,9 @@ describe("SeedRunner.dryRun in memory", () => {
       const services = yield* Effect.context<SeedRunner.Requirements>()
       const told: Array<string> = []
       const mark = SeedLedger.mark({ id: "1", reason: "meanwhile", appliedBy: "cli" })
-      const observer: SeedRunner.ApplyOptions["observer"] = {
+      const observer: Observer = {
+        ...quiet,
         planned: () => Effect.orDie(Effect.asVoid(Effect.provide(mark, services))),
-        waiting: () => Effect.void,
-        started: () => Effect.void,
         outcome: ({ _tag, id }) => Effect.sync(() => void told.push(`${id} ${_tag}`))
       }
       const error = yield* Effect.flip(SeedRunner.dryRun({ appliedBy: "cli", observer }))
@@ -190,10 +189,8 @@ layer(Layer.empty, { excludeTestServices: true })("SeedRunner.dryRun on PostgreS
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'es-ops %dry run of 2'"
         )
       )
-      const observer: SeedRunner.ApplyOptions["observer"] = {
-        planned: () => Effect.void,
-        waiting: () => Effect.void,
-        started: () => Effect.void,
+      const observer: Observer = {
+        ...quiet,
         outcome: ({ id }) => (id === "2" ? terminate : Effect.void)
       }
       const after = yield* Effect.flip(
