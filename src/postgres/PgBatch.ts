@@ -5,19 +5,19 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as PgFlight from "./PgFlight.js"
-import { abandonable, leaving } from "./PgGate.js"
+import { leaving } from "./PgLeave.js"
+import type { Left } from "./PgLeave.js"
 
 /** A batch over one connection. */
 export interface Batch {
   /** The connection for single statements; what was kept back goes first, in a message of its own where it has to. */
   readonly connection: Connection & { readonly pg: unknown }
-  /** The same for whoever leaves statements in a way of their own: here they cannot be left. */
-  readonly bare: Connection
+  /** The same for whoever wants to be told of statements that are left. */
+  readonly leaving: (left: Left) => Connection
   /** Sends `text` together with what was kept back; gives the rows of each statement, those kept back first. */
   readonly send: (text: string) => Effect.Effect<Results, SqlError>
   /** The same, which cannot be left: whoever sends it decides how long it is waited for. */
@@ -64,20 +64,20 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
 
   /** Together with what was kept back, where the driver can and there is a transaction. */
   const execute =
-    (over: Connection, watch: typeof abandonable): Connection["execute"] =>
+    (over: Connection, left?: Left): Connection["execute"] =>
     (text, params, transform) =>
       Effect.suspend(() => {
         if (kept.length === 0) return over.execute(text, params, transform)
         const flight = answered && params.length > 0 ? PgFlight.over(wire) : Option.none()
         if (Option.isNone(flight)) return Effect.zipRight(together(over), over.execute(text, params, transform))
-        const rows = watch(flight.value(kept.splice(0), text, params))
+        const rows = flight.value(kept.splice(0), text, params, left)
         return transform === undefined ? rows : Effect.map(rows, transform)
       })
 
   /** With `pg` among the others: spread and added to, an object gets a hidden class of its own, each time, in old space. */
-  const connectionOver = (over: Connection, watch: typeof abandonable): Batch["connection"] => ({
+  const connectionOver = (over: Connection, left?: Left): Batch["connection"] => ({
     pg: raw.pg,
-    execute: execute(over, watch),
+    execute: execute(over, left),
     executeRaw: (text, params) => after(over, over.executeRaw(text, params)),
     executeValues: (text, params) => after(over, over.executeValues(text, params)),
     executeUnprepared: (text, params, transform) => after(over, over.executeUnprepared(text, params, transform)),
@@ -107,8 +107,8 @@ export const make = (wire: Connection, first: string, begun: (results: Results) 
         kept.length = 0
         return together(raw, text)
       }),
-    connection: connectionOver(raw, abandonable),
-    bare: connectionOver(wire, identity)
+    connection: connectionOver(raw),
+    leaving: (left) => connectionOver(leaving(wire, left), left)
   }
 }
 

@@ -3,16 +3,18 @@
  * executed behind what was refused (PostgreSQL manual, 54.2.3), and no value stands in a text. A message of their own took 0.1 ms a write.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as PgLeave from "./PgLeave.js"
 
-/** Sends `before`, and `text` with its parameters; gives the rows of `text`. */
+/** Sends `before`, and `text` with its parameters, which can be left; gives the rows of `text`. */
 export type Flight = (
   before: ReadonlyArray<string>,
   text: string,
-  params: ReadonlyArray<unknown>
+  params: ReadonlyArray<unknown>,
+  left?: PgLeave.Left
 ) => Effect.Effect<ReadonlyArray<object>, SqlError>
 
 /**
@@ -20,22 +22,12 @@ export type Flight = (
  * may want to see a text, or make another query of it.
  */
 export const over = (connection: Connection): Option.Option<Flight> => {
-  if (!isClients(connection)) return Option.none()
-  const driver = connection.pg
+  if (!PgLeave.isClients(connection)) return Option.none()
+  const driver: unknown = connection.pg
   return isPlain(driver)
-    ? Option.some((before, text, params) => fly(connection, driver, before, text, params))
+    ? Option.some((before, text, params, left) => fly(connection, driver, before, text, params, left))
     : Option.none()
 }
-
-/** The connection of a `PgClient`: while what is asked of its driver is under way, whoever is interrupted has it cancelled. */
-interface ClientConnection extends Connection {
-  readonly pg: unknown
-  readonly runWithClient: (
-    ask: (driver: unknown, resume: (answer: Answer) => void) => void
-  ) => Effect.Effect<ReadonlyArray<object>, SqlError>
-}
-
-type Answer = Effect.Effect<ReadonlyArray<object>, SqlError>
 
 /** The driver. */
 interface Driver {
@@ -45,7 +37,7 @@ interface Driver {
 
 /** A query of the driver: submitted when its turn has come, and then told of each message. */
 interface Query {
-  callback: (error: unknown, results?: unknown) => void
+  callback: PgLeave.Done
   submit: (wire: Wire) => unknown
   handleCommandComplete: (message: unknown, wire: unknown) => void
 }
@@ -60,33 +52,35 @@ interface Wire {
 
 /** Cancelled is only `text`: without the others, there would be no savepoint to go back to. */
 const fly = (
-  connection: ClientConnection,
+  connection: PgLeave.ClientConnection,
   driver: Driver,
   before: ReadonlyArray<string>,
   text: string,
-  params: ReadonlyArray<unknown>
-): Answer =>
+  params: ReadonlyArray<unknown>,
+  left?: PgLeave.Left
+): Effect.Effect<ReadonlyArray<object>, SqlError> =>
   Effect.suspend(() => {
     const query = new driver.constructor.Query(text, [...params])
-    let left = before.length
-    let answer: Answer | undefined
-    let begun: () => void = () => undefined
-    let ended: (answer: Answer) => void = () => undefined
-    sendingBefore(query, before, () => --left === 0 && begun())
-    query.callback = (error, results) => {
-      answer = Predicate.isNotNullable(error) ? Effect.fail(refused(error)) : Effect.succeed(lastRows(results))
-      begun()
-      ended(answer)
+    let missing = before.length
+    let tellBegun: () => void = () => undefined
+    const through = () => {
+      if (--missing === 0) tellBegun()
     }
-    const sent = Effect.async<void>((resume) => {
-      begun = () => resume(Effect.void)
+    sendingBefore(query, before, through)
+    const submit = (done: PgLeave.Done) => {
+      query.callback = (error, results) => {
+        done(error, results)
+        // Refused, or the connection is gone: what is behind will not come.
+        missing = 0
+        tellBegun()
+      }
       driver.query(query)
+    }
+    const begun = Effect.async<void>((resume) => {
+      tellBegun = () => resume(Effect.void)
+      if (missing <= 0) tellBegun()
     })
-    const awaited = connection.runWithClient((_, resume) => {
-      ended = resume
-      if (answer !== undefined) resume(answer)
-    })
-    return Effect.zipRight(Effect.uninterruptible(sent), awaited)
+    return PgLeave.ask(connection, lastRows, submit, { begun, left })
   })
 
 /** Makes a query send these before itself, and tells of each that is through. */
@@ -119,18 +113,6 @@ const lastRows = (results: unknown): ReadonlyArray<object> => {
   return Array.isArray(rows) ? rows.filter(Predicate.isObject) : []
 }
 
-const refused = (cause: unknown): SqlError => new SqlError({ cause, message: "Failed to execute statement" })
-
-const isClients = (connection: Connection): connection is ClientConnection => {
-  const prototype: unknown = Object.getPrototypeOf(connection)
-  return (
-    hasFunctions(prototype, ["execute", "runWithClient"]) &&
-    Predicate.hasProperty(prototype, "execute") &&
-    prototype.execute === connection.execute &&
-    Predicate.hasProperty(connection, "pg")
-  )
-}
-
 const isPlain = (driver: unknown): driver is Driver => {
   if (!Predicate.hasProperty(driver, "constructor") || !Predicate.hasProperty(driver, "query")) return false
   const made = driver.constructor
@@ -141,16 +123,13 @@ const isPlain = (driver: unknown): driver is Driver => {
     Predicate.hasProperty(made.prototype, "query") &&
     made.prototype.query === driver.query &&
     Predicate.hasProperty(made.Query, "prototype") &&
-    hasFunctions(made.Query.prototype, ["submit", "handleCommandComplete"]) &&
+    PgLeave.hasFunctions(made.Query.prototype, ["submit", "handleCommandComplete"]) &&
     Predicate.hasProperty(driver, "connection") &&
     isWire(driver.connection)
   )
 }
 
 const isWire = (value: unknown): value is Wire =>
-  hasFunctions(value, ["parse", "bind", "execute"]) &&
+  PgLeave.hasFunctions(value, ["parse", "bind", "execute"]) &&
   Predicate.hasProperty(value, "stream") &&
-  hasFunctions(value.stream, ["cork", "uncork"])
-
-const hasFunctions = (value: unknown, names: ReadonlyArray<string>): boolean =>
-  names.every((name) => Predicate.hasProperty(value, name) && Predicate.isFunction(value[name]))
+  PgLeave.hasFunctions(value.stream, ["cork", "uncork"])

@@ -4,18 +4,17 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
-import type * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { TransactionControl } from "../operation/OperationError.js"
 import { sqlState } from "./PgError.js"
+import type { Left } from "./PgLeave.js"
+import { inTime } from "./PgLeave.js"
 import { closesCursors, transactionControl } from "./PgText.js"
 
 /** The gate of one step. */
@@ -46,19 +45,24 @@ export type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<
 /** A text of several statements with a COMMIT or ROLLBACK among them. */
 export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
 
-/** What a gate lets through goes over `bare`, and is left here; `isBegun`: before there is a transaction, a failure is no word on it. */
+/** What a gate lets through goes over `leaving`; `isBegun`: before there is a transaction, a failure is no word on it. */
 export interface Wire {
-  readonly bare: Connection
+  readonly leaving: (left: Left) => Connection
   readonly connection: Connection & { readonly pg: unknown }
   readonly isBegun: () => boolean
 }
 
-export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
+export const make = ({ connection: raw, isBegun, leaving }: Wire): Gate => {
   let closed = false
   /** Statements that were left while they ran: the server may still be in one, and is told by another connection to cancel it. */
-  const leaving = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  const left = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let meddling = Option.none<TransactionControl>()
   let lastFailure = Option.none<SqlError>()
+  const own = leaving((fiber) => {
+    left.add(fiber)
+    fiber.addObserver(() => left.delete(fiber))
+    lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
+  })
 
   const meddled = (statement: string): TransactionControl => {
     const first = Option.getOrElse(meddling, () => new TransactionControl({ statement }))
@@ -79,16 +83,16 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     if (Option.isNone(state) || !isBegun()) return Effect.void
     if (state.value !== "25P02") lastFailure = Option.some(error)
     // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
-    return Effect.match(abandonable(bare.executeRaw("SELECT 1", []), noteLeft), {
+    return Effect.match(own.executeRaw("SELECT 1", []), {
       onSuccess: () => meddled(inLongerText),
       onFailure: () => error
     })
   }
 
   const settled = Effect.suspend(() =>
-    leaving.size === 0
+    left.size === 0
       ? Effect.succeed(true)
-      : inTime(Fiber.awaitAll(leaving), cancelPatience).pipe(
+      : inTime(Fiber.awaitAll(left), cancelPatience).pipe(
           Effect.as(true),
           Effect.orElseSucceed(() => false)
         )
@@ -120,8 +124,7 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
         params.length === 0 ? closesCursors(text) : Option.none()
       )
       if (Option.isSome(forbidden)) return refused(meddled(forbidden.value))
-      const watched = abandonable(run, noteLeft)
-      return Effect.matchEffect(leaving.size === 0 ? watched : afterLeft(watched), {
+      return Effect.matchEffect(left.size === 0 ? run : afterLeft(run), {
         onSuccess: (answer) => {
           noteStatus()
           return Effect.succeed(answer)
@@ -134,12 +137,6 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
       })
     })
 
-  const noteLeft = (fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
-    leaving.add(fiber)
-    fiber.addObserver(() => leaving.delete(fiber))
-    lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
-  }
-
   /** Outside any transaction: the statement ended it. */
   const noteStatus = () => {
     if (isBegun() && statusOf(raw) === "I") meddled(inLongerText)
@@ -150,21 +147,21 @@ export const make = ({ bare, connection: raw, isBegun }: Wire): Gate => {
     meddled,
     meddling: () => meddling,
     lastFailure: () => lastFailure,
-    isLeft: () => leaving.size > 0,
+    isLeft: () => left.size > 0,
     settled,
     close: () => {
       closed = true
     },
     isClosed: () => closed,
     connection: (turn, isOver) => ({
-      execute: (text, params, transform) => turn(pass(text, params, isOver, bare.execute(text, params, transform))),
-      executeRaw: (text, params) => turn(pass(text, params, isOver, bare.executeRaw(text, params))),
-      executeValues: (text, params) => turn(pass(text, params, isOver, bare.executeValues(text, params))),
+      execute: (text, params, transform) => turn(pass(text, params, isOver, own.execute(text, params, transform))),
+      executeRaw: (text, params) => turn(pass(text, params, isOver, own.executeRaw(text, params))),
+      executeValues: (text, params) => turn(pass(text, params, isOver, own.executeValues(text, params))),
       executeUnprepared: (text, params, transform) =>
-        turn(pass(text, params, isOver, bare.executeUnprepared(text, params, transform))),
+        turn(pass(text, params, isOver, own.executeUnprepared(text, params, transform))),
       // Read whole: a cursor held open would keep the turn, and the statement that the reader sends next would wait for ever.
       executeStream: (text, params, transform) =>
-        Stream.fromIterableEffect(turn(pass(text, params, isOver, bare.execute(text, params, transform))))
+        Stream.fromIterableEffect(turn(pass(text, params, isOver, own.execute(text, params, transform))))
     })
   }
 }
@@ -181,49 +178,10 @@ export const ask = (
   })
 
 /**
- * Something on the wire that whoever waits for it can leave at once; the driver cancels it behind their back, which takes a second connection.
- * Run on this very stack and watched, which takes a statement 1 µs; forked and joined it takes 6.
- */
-export const abandonable = <A, E>(
-  run: Effect.Effect<A, E>,
-  left?: (fiber: Fiber.RuntimeFiber<A, E>) => void
-): Effect.Effect<A, E> =>
-  Effect.flatMap(Effect.runtime(), (runtime) =>
-    Effect.async<A, E>((resume) => {
-      const fiber = Runtime.runFork(runtime)(Effect.interruptible(run), { immediate: true })
-      fiber.addObserver(resume)
-      return Effect.sync(() => {
-        left?.(fiber)
-        fiber.unsafeInterruptAsFork(fiber.id())
-      })
-    })
-  )
-
-/** How long something on the wire may take behind a statement that was left. */
-const patience = "1 second"
-
-/**
  * How long the cancelling of a statement is waited for: until then it may hit the next one (PostgreSQL manual, 54.2.8). In a pool of one there
  * is no connection to cancel it by.
  */
 const cancelPatience = "250 millis"
-
-/** Waits that long for `run`, wherever it stands, and then leaves it. */
-export const inTime = <A, E>(
-  run: Effect.Effect<A, E>,
-  duration: Duration.DurationInput = patience
-): Effect.Effect<A, E | Cause.TimeoutException> =>
-  run.pipe(Effect.interruptible, Effect.disconnect, Effect.interruptible, Effect.timeout(duration))
-
-/** The same connection, every statement of which can be left. */
-export const leaving = (connection: Connection): Connection & { readonly pg: unknown } => ({
-  pg: Predicate.hasProperty(connection, "pg") ? connection.pg : undefined,
-  execute: (text, params, transform) => abandonable(connection.execute(text, params, transform)),
-  executeRaw: (text, params) => abandonable(connection.executeRaw(text, params)),
-  executeValues: (text, params) => abandonable(connection.executeValues(text, params)),
-  executeUnprepared: (text, params, transform) => abandonable(connection.executeUnprepared(text, params, transform)),
-  executeStream: (text, params, transform) => connection.executeStream(text, params, transform)
-})
 
 /** The server's last word on the transaction (PostgreSQL manual, 54.7): I for none, T for one, E for one that takes nothing any more. */
 export const statusOf = (connection: { readonly pg?: unknown }): unknown => {

@@ -142,14 +142,15 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   /** A turn that the body left running is waited for, within bounds. */
   const seal: Effect.Effect<void, CloseError> = Effect.suspend(() => {
     if (state !== "open") return Effect.void
-    return mutex.isFree() ? ended : sealLater
+    return mutex.isFree() ? ended : sealLater()
   })
 
-  const sealLater = Effect.interruptible(mutex.alone(ended)).pipe(
-    Effect.disconnect,
-    Effect.interruptible,
-    Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded })
-  )
+  const sealLater = () =>
+    Effect.interruptible(mutex.alone(ended)).pipe(
+      Effect.disconnect,
+      Effect.interruptible,
+      Effect.timeoutFail({ duration: settleTimeout, onTimeout: () => neverEnded })
+    )
 
   /** Behind a statement of the body that was left. */
   const afterLeft = <A, E>(effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>

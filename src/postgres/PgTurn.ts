@@ -13,6 +13,7 @@ import type { Turn } from "../operation/Transactor.js"
 import type { Batch } from "./PgBatch.js"
 import { databaseError, sqlState } from "./PgError.js"
 import * as PgGate from "./PgGate.js"
+import * as PgLeave from "./PgLeave.js"
 
 /** How a part of a body is run: what is sent with its savepoint, and whether a success stays. */
 export interface PartOptions {
@@ -100,7 +101,7 @@ const inTime = (
   gate: PgGate.Gate,
   undoing: Effect.Effect<unknown, SqlError>
 ): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-  PgGate.inTime(undoing).pipe(
+  PgLeave.inTime(undoing).pipe(
     Effect.tapError(() => Effect.sync(gate.close)),
     Effect.exit
   )

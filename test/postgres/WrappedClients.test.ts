@@ -6,7 +6,7 @@ import { SqlClient } from "@effect/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Predicate } from "effect"
+import { Context, Effect, Fiber, Layer, Predicate } from "effect"
 import { Pool } from "pg"
 import { apply, fresh, layerOf, replaced, seed, tenant } from "../support/Applying.js"
 import * as Database from "../support/TestDatabase.js"
@@ -17,18 +17,45 @@ describe("a write", () => {
     Effect.gen(function* () {
       const { query, url } = yield* TestDatabase
       const texts: Array<string> = []
-      const around = Layer.map(Database.clientOf(url), (services) => {
-        const sql = Context.get(services, SqlClient.SqlClient)
-        const reserve = Effect.map(sql.reserve, (connection) => new Noting(connection, texts))
-        return Context.make(SqlClient.SqlClient, replaced(sql, "reserve", reserve))
-      })
-      yield* Effect.provide(apply(), layerOf(around, { a: seed(tenant("a")) }))
+      yield* Effect.provide(apply(), layerOf(noting(url, texts), { a: seed(tenant("a")) }))
       assert.isTrue(texts.some((text) => text.includes("INSERT INTO kumiko_events")))
       yield* Effect.provide(apply(), layerOf(tagged(url), { a: seed(tenant("a")), b: seed(tenant("b")) }))
       assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 2)
     }).pipe(fresh)
   )
 })
+
+describe("a statement over a connection of the application's own", () => {
+  it.live("can be interrupted where nobody can cancel it, with a pool of one", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const texts: Array<string> = []
+      const sleep = "SELECT pg_sleep(600)"
+      const run = Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(sleep))
+      const one = noting(url, texts, { maxConnections: 1 })
+      const fiber = yield* Effect.fork(Effect.provide(apply(), layerOf(one, { a: seed(run) })))
+      const sleeping = `SELECT FROM pg_stat_activity WHERE query = '${sleep}' AND datname = current_database()`
+      yield* Effect.repeat(
+        Effect.promise(() => query(sleeping)),
+        { until: (found) => found.length === 1 }
+      )
+      yield* Fiber.interrupt(fiber)
+      assert.include(texts, sleep)
+    }).pipe(fresh)
+  )
+})
+
+/** A client whose reserved connections note what goes over them. */
+const noting = (
+  url: string,
+  texts: Array<string>,
+  config?: Partial<PgClient.PgClientConfig>
+): Layer.Layer<SqlClient.SqlClient> =>
+  Layer.map(Database.clientOf(url, config), (services) => {
+    const sql = Context.get(services, SqlClient.SqlClient)
+    const reserve = Effect.map(sql.reserve, (connection) => new Noting(connection, texts))
+    return Context.make(SqlClient.SqlClient, replaced(sql, "reserve", reserve))
+  })
 
 /** A connection of an application's own class around the client's, which reads every text. */
 class Noting implements Connection {
