@@ -13,19 +13,24 @@ import { LockHeld, LockTimeout } from "./OperationError.js"
 /** Whoever waits for less than this asks soon each time. */
 const patient = Duration.seconds(5)
 
-/** Whoever waits longer asks about this often in the end. */
+/** Whoever waits asks at least this often. */
 export const longest: Duration.Duration = Duration.millis(500)
 
 /** When to ask first where nothing is known of whoever is at work. */
 export const soonest: Duration.Duration = Duration.millis(50)
 
+/** At that pace; jittered, so that replicas do not march in step. */
+export const steadily: Schedule.Schedule<unknown> = Schedule.jitteredWith(Schedule.spaced(longest), {
+  min: 0.8,
+  max: 1
+})
+
 /**
- * After `first` or a little later, as what is expected then is not there before; then twice as long each time. Jittered, so that replicas do
- * not march in step; in whole milliseconds. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work.
+ * After `first` or a little later, as what is expected then is not there before; then twice as long each time, and
+ * steadily in the end; in whole milliseconds. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work.
  */
 const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
-  Schedule.union(Schedule.exponential(first, 2), Schedule.spaced(longest)).pipe(
-    Schedule.jitteredWith({ min: 1, max: 1.2 }),
+  Schedule.union(Schedule.jitteredWith(Schedule.exponential(first, 2), { min: 1, max: 1.2 }), steadily).pipe(
     Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
   )
 
@@ -43,8 +48,8 @@ const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockH
 
 /** How to wait. */
 interface WaitOptions<A, E, R> {
-  /** When it may be free, if that is known. */
-  readonly expected?: Duration.Duration | undefined
+  /** When it may be free, if that is known; asked when the first attempt has found it taken. */
+  readonly expected?: Effect.Effect<Duration.Duration> | undefined
   /** The attempts after the first; the same if absent. */
   readonly later?: Effect.Effect<A, E, R> | undefined
 }
@@ -57,7 +62,7 @@ export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  { expected = soonest, later = attempt }: WaitOptions<A, E | LockHeld, R> = {}
+  { expected = Effect.succeed(soonest), later = attempt }: WaitOptions<A, E | LockHeld, R> = {}
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.catchIf(attempt, isLockHeld, (held) => {
     let found = Option.some(held)
@@ -74,7 +79,7 @@ const again = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  expected: Duration.Duration
+  expected: Effect.Effect<Duration.Duration>
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
@@ -91,7 +96,7 @@ const again = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
-    const first = Duration.greaterThan(lockTimeout, patient) ? expected : soonest
+    const first = Duration.greaterThan(lockTimeout, patient) ? yield* expected : soonest
     const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : within(polling(first), lockTimeout)
     return yield* attempt.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),

@@ -30,8 +30,11 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
     readonly probe: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
     /** Who holds the lock at the moment. */
     readonly holder: Effect.Effect<Option.Option<LockHolder>, DatabaseError>
-    /** Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock. */
-    readonly ready: Effect.Effect<boolean, DatabaseError>
+    /**
+     * Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock; nothing can be known of
+     * a seed while another has it.
+     */
+    readonly ready: (id: OperationId) => Effect.Effect<boolean, LockHeld | DatabaseError>
   }
 >() {}
 
@@ -49,7 +52,7 @@ export const layerMemory: Layer.Layer<OperationLock, never, MemoryDatabase.Memor
       if (Option.isSome(holder)) return yield* new LockHeld({ id, holder })
     })
     return OperationLock.of({
-      ready: Effect.succeed(true),
+      ready: () => Effect.succeed(true),
       holder: Ref.get(database.lock),
       probe: Effect.fn("OperationLock.probe")(function* (id) {
         yield* refuse(id, yield* Ref.get(database.lock))

@@ -15,7 +15,7 @@ import { databaseError } from "./PgError.js"
 import { leaving } from "./PgLeave.js"
 import * as PgHolder from "./PgHolder.js"
 import { PgSchema } from "./PgSchema.js"
-import { alone, decodeRows, over, PgSql, rows } from "./PgSql.js"
+import { decodeRows, over, PgSql, rows } from "./PgSql.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 import * as PgUndo from "./PgUndo.js"
@@ -34,10 +34,11 @@ const serverVersion =
   "current_setting('server_version_num') AS server, current_setting('server_version') AS server_text"
 
 /** No holder, or all of one. */
-const Probed = Schema.Struct({
-  marked: Schema.Literal("true", "false"),
-  holder: Schema.NullOr(Schema.parseJson(PgHolder.Row))
-})
+const Holder = Schema.NullOr(Schema.parseJson(PgHolder.Row))
+
+const Probed = Schema.Struct({ marked: Schema.Literal("true", "false"), holder: Holder })
+
+const Readiness = Schema.Struct({ missing: Schema.parseJson(Schema.Array(Schema.String)), holder: Holder })
 
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
@@ -85,7 +86,10 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         const locked = yield* Effect.flatMap(decodeTried(got?.rows ?? []), admit)
         const missing = yield* schema.seen(names?.rows ?? [])
         if (missing.length === 0) return
-        if (locked) return yield* schema.create(missing)
+        if (locked) {
+          step.whenCommitted(schema.created)
+          return yield* schema.create(missing)
+        }
         if (missing.every(({ name }) => name !== schema.markers) && (yield* isMarked(id)))
           return yield* new AlreadyApplied({ id })
         return yield* held(id)
@@ -122,27 +126,47 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         if (got?.locked !== "true") return yield* held(id)
       })
 
+    const holding = `(SELECT row_to_json(h)::text FROM (${PgHolder.text(config.lockKey)}) AS h LIMIT 1) AS holder`
+
+    const refuseHeld = (id: OperationId, holder: typeof Holder.Type | undefined): Effect.Effect<void, LockHeld> =>
+      Option.match(Option.fromNullable(holder), {
+        onNone: () => Effect.void,
+        onSome: (found) => new LockHeld({ id, holder: Option.some(PgHolder.of(found)) })
+      })
+
     /**
      * One message in place of the three of an attempt that finds the lock held. What the server does not answer here, within the timeouts of the
      * role, an attempt is to tell.
      */
     const probe = (id: OperationId): Effect.Effect<void, ClaimError> =>
-      leavable(
-        sql,
-        sql.unsafe(
-          `SELECT EXISTS (${marked(id)})::text AS marked, (SELECT row_to_json(h)::text FROM (${PgHolder.text(config.lockKey)}) AS h LIMIT 1) AS holder`
-        )
-      ).pipe(
+      leavable(sql, sql.unsafe(`SELECT EXISTS (${marked(id)})::text AS marked, ${holding}`)).pipe(
         rows("waiting for the operations lock", Probed),
         Effect.catchIf(
           ({ connectionLost }) => !connectionLost,
           () => Effect.succeed([])
         ),
-        Effect.flatMap(([found]): Effect.Effect<void, ClaimError> => {
-          if (found?.marked === "true") return new AlreadyApplied({ id })
-          const holder = Option.map(Option.fromNullable(found?.holder), PgHolder.of)
-          return Option.isSome(holder) ? new LockHeld({ id, holder }) : Effect.void
-        })
+        Effect.flatMap(([found]): Effect.Effect<void, ClaimError> =>
+          found?.marked === "true" ? new AlreadyApplied({ id }) : refuseHeld(id, found?.holder)
+        )
+      )
+
+    /** One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. */
+    const ready = (id: OperationId): Effect.Effect<boolean, LockHeld | DatabaseError> =>
+      leavable(
+        sql,
+        sql.unsafe(
+          `SELECT (SELECT coalesce(json_agg(m.name), '[]')::text FROM (${schema.look}) AS m) AS missing, ${holding}`
+        )
+      ).pipe(
+        rows("looking for the tables", Readiness),
+        Effect.flatMap(([found]) =>
+          Effect.flatMap(schema.seen((found?.missing ?? []).map((name) => ({ name }))), (missing) =>
+            Effect.as(
+              missing.some(({ name }) => name === schema.markers) ? refuseHeld(id, found?.holder) : Effect.void,
+              missing.length === 0
+            )
+          )
+        )
       )
 
     return OperationLock.of({
@@ -151,15 +175,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
           // Before the tables are there, only an attempt can tell.
           schema.has(schema.markers) ? probe(id) : Effect.void
         ),
-      ready: Effect.suspend(() =>
-        schema.has(schema.markers)
-          ? Effect.succeed(true)
-          : Effect.mapBoth(alone(sql)(schema.wanted), {
-              onFailure: (error) =>
-                error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error,
-              onSuccess: (wanted) => wanted.length === 0
-            })
-      ),
+      ready: (id) => Effect.suspend(() => (schema.has(schema.markers) ? Effect.succeed(true) : ready(id))),
       holder: PgHolder.find(sql, config.lockKey),
       claim: (id) =>
         Effect.useSpan("OperationLock.claim", { attributes: { operation: id }, captureStackTrace: false }, () =>

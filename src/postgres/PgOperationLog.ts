@@ -144,6 +144,11 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     markersOf(seedMigration, found)
   )
 
+  const noneIsThere = Effect.mapBoth(alone(sql)(schema.missing), {
+    onFailure: (error) => (error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error),
+    onSuccess: (missing) => missing.length === schema.tables.length
+  })
+
   const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
     Effect.map(
       ask(
@@ -153,7 +158,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       ({ found, other: { expected, listed } }) => ({
         listing: listed,
         isExactly: Option.exists(expected, (row) => PgPeek.isSame(found, row)),
-        applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied
+        applied: PgPeek.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied,
+        isNew: found === PgPeek.none ? noneIsThere : undefined
       })
     )
 

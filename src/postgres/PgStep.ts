@@ -58,6 +58,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     readonly open: (claim: Claim) => Effect.Effect<Claimed, SqlError>
     /** The text that puts search path and role back to what the step began with. */
     readonly asBegun: () => string
+    /** What is to be noted if the step is committed. */
+    readonly whenCommitted: (note: () => void) => void
     /** Ends the body: its connection takes no more statements. What is written after it goes with the COMMIT. */
     readonly close: (closing: Closing) => Effect.Effect<void, CloseError>
     /** Runs `part` between the body's statements, in a savepoint. */
@@ -114,6 +116,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
   let state: "new" | "open" | "sealed" | "committing" = "new"
   let wasOpened = false
   let closing = Option.none<Closing>()
+  const notes: Array<() => void> = []
   let guarded = false
 
   const send = batch.send
@@ -167,7 +170,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
     return Effect.matchEffect(batch.sendBare(`${before}${after}COMMIT`), {
       onSuccess: (results) =>
         results.at(-1)?.command === "COMMIT"
-          ? Effect.void
+          ? Effect.sync(() => notes.forEach((note) => note()))
           : new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" }),
       onFailure: notCommitted
     })
@@ -227,6 +230,7 @@ export const make = (wire: Connection, begin: string, begun: (answered: PgBatch.
     send,
     open,
     asBegun: guard.back,
+    whenCommitted: (note) => notes.push(note),
     close: (last) =>
       Effect.zipRight(
         seal,

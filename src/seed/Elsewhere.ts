@@ -38,3 +38,7 @@ export const seen = (
   const next = rest < latest ? Math.max(soonest, Math.round(rest)) : latest
   return { applied, done, at, next }
 }
+
+/** How long to wait when an attempt at the lock took so many milliseconds. */
+export const delayed = (next: number, took: number): Duration.Duration =>
+  Duration.millis(Math.min(Math.max(next, 2 * took), latest))

@@ -92,7 +92,7 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
  * seed says so); tried again while the lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
  */
 const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, parent: Tracer.Span) => {
-  const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready)
+  const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready(step.id))
   const inTransaction = step.claim.pipe(
     Effect.zipRight(step.refuse),
     Effect.zipRight(step.body),
@@ -104,7 +104,7 @@ const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, par
     : transactor.session(Effect.withParentSpan(outside, parent), step.id)
   return step.unlessSkipped.pipe(
     Effect.zipRight(step.unlessRaced),
-    Effect.zipRight(step.whileLockHeld(Effect.zipRight(tables, once))),
+    Effect.zipRight(step.whileLockHeld(tables, once)),
     Effect.map((done) => done.outcome),
     Effect.catchTag("CommitLost", step.settle),
     Effect.catchTags({

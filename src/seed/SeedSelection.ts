@@ -53,7 +53,11 @@ const compare = Effect.gen(function* () {
 type Compared = Effect.Effect.Success<typeof compare>
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({ applied: reading, listing: { discovery } }: Compared): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({
+  applied: reading,
+  isNew = Effect.succeed(false),
+  listing: { discovery }
+}: Compared): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const { entries, problems } = discovery
@@ -61,11 +65,13 @@ const inspect = ({ applied: reading, listing: { discovery } }: Compared): Effect
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
+    // A first start has two questions less, which take each of a crowd 5 ms.
+    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
     const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    const lastAttempts: ReadonlyMap<string, Attempt> = nothing
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable
       ? new Map()
       : yield* SeedCheck.blamingTables(log.lastAttempts)
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
@@ -76,7 +82,7 @@ const inspect = ({ applied: reading, listing: { discovery } }: Compared): Effect
       skipped: (id) => skipped.has(id),
       late: config.late
     })
-    const tables = nothing ? [] : yield* SeedCheck.tables
+    const tables = noTable ? [] : yield* SeedCheck.tables
     const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
     return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }

@@ -5,7 +5,6 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
@@ -203,12 +202,17 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
   }
 
   /** Whoever waits, or has just lost a race, tries for the lock when it is free: of 20 replicas, each attempt kept the one at work from it. */
-  const whileLockHeld = <A, E, R>(effect: Effect.Effect<A, E | AlreadyApplied | DatabaseError | LockHeld, R>) =>
+  const whileLockHeld = <A, E, R, E2, R2>(
+    tables: Effect.Effect<unknown, E | LockHeld, R>,
+    once: Effect.Effect<A, E2 | AlreadyApplied | DatabaseError | LockHeld, R2>
+  ) =>
     Effect.flatMap(Ref.getAndSet(run.lost, false), (lost) =>
       Effect.flatMap(Ref.get(run.elsewhere), ({ next }) => {
-        const later = Effect.zipRight(lock.probe(id), effect)
+        const later = Effect.zipRight(tables, Effect.zipRight(lock.probe(id), once))
         const waiting = (held: LockHeld) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held))
-        return LockWait.whileHeld(id, lost ? later : effect, waiting, { expected: Duration.millis(next), later })
+        // An attempt that took long did so as others were at work on this machine: one that comes too soon only adds to that.
+        const expected = Effect.map(Clock.currentTimeMillis, (now) => Elsewhere.delayed(next, now - beganAt))
+        return LockWait.whileHeld(id, lost ? later : Effect.zipRight(tables, once), waiting, { expected, later })
       })
     )
 

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Attempt } from "../operation/Attempt.js"
 import type { ConfigError } from "../operation/OperationConfig.js"
@@ -98,7 +97,7 @@ const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, R
       Effect.flatMap(refuse),
       Effect.tapErrorTag("SeedsPending", ({ ids: left }) => mention(left))
     )
-    const schedule = LockWait.within(Schedule.jittered(Schedule.spaced(LockWait.longest)), lockTimeout)
+    const schedule = LockWait.within(LockWait.steadily, lockTimeout)
     yield* Effect.retry(asking, { schedule, while: (error) => error._tag === "SeedsPending" }).pipe(
       Effect.catchTag("SeedsPending", () => Effect.void)
     )

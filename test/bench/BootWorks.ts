@@ -91,10 +91,10 @@ const plan = async () => {
 }
 
 /** So many processes, let go at the same moment; the time until the last one is done. */
-const together = (processes: number, program: string, folder: string, database: () => Promise<string>): Side => ({
+const together = (world: World, processes: number, program: string, args: ReadonlyArray<string>): Side => ({
   run: async () => {
-    const url = await database()
-    const children = Array.from({ length: processes }, () => Worlds.program(program, [url, folder]))
+    const url = await world.database()
+    const children = Array.from({ length: processes }, () => Worlds.program(program, [url, ...args]))
     for (const { next } of children) await next()
     const from = performance.now()
     for (const { go } of children) go()
@@ -105,25 +105,20 @@ const together = (processes: number, program: string, folder: string, database: 
   }
 })
 
-const crowdOf = (world: World, program: string, database: () => Promise<string>) => async () => {
+const crowdOf = (world: World, program: string) => async () => {
   const slow = `export default { description: "50 ms", run: () => new Promise((done) => setTimeout(done, 50)) }\n`
   const seeds = await seedFolder(Worlds.ids(20), slow)
+  const url = await world.database()
+  const created = await Worlds.sent(() => createTables(url))
+  const ddl = await Worlds.folder({
+    "tables.sql": created.find(([text]) => text.startsWith("CREATE TABLE"))?.[0] ?? ""
+  })
   return {
-    floor: together(1, "Replica.mjs", seeds.path, world.database),
-    ours: together(20, program, seeds.path, database),
-    close: seeds.remove
+    floor: together(world, 1, "Replica.mjs", [seeds.path]),
+    ours: together(world, 20, program, [seeds.path, join(ddl.path, "tables.sql")]),
+    close: () => Promise.all([seeds.remove(), ddl.remove()])
   }
 }
-
-const crowd = (world: World) => crowdOf(world, "Replica.mjs", world.database)
-
-/** The same where each process is an Effect program without us, which finds its tables. */
-const crowdByHand = (world: World) =>
-  crowdOf(world, "ReplicaByHand.mjs", async () => {
-    const url = await world.database()
-    await createTables(url)
-    return url
-  })
 
 /** In a process of its own, as a module is loaded once; the time that it says. */
 const said = (...args: ReadonlyArray<string>): Side => ({
@@ -199,13 +194,13 @@ export const works = (world: World): ReadonlyArray<Work> => [
     target: 1.3,
     // One interval of the poll.
     allowance: 500,
-    open: crowd(world)
+    open: crowdOf(world, "Replica.mjs")
   },
   {
     name: "crowd-effect",
     work: "the same by an Effect program, without us",
     floor: "one process of ours alone",
-    open: crowdByHand(world)
+    open: crowdOf(world, "ReplicaByHand.mjs")
   },
   {
     name: "loading",

@@ -1,24 +1,41 @@
 /**
- * The least that a replica does, as an Effect program without us: lists, asks, imports everything, and runs each module in the transaction
- * of its marker, once it has the lock. Where another has it, it waits for half a second and asks what is left.
+ * The least that a replica does, as an Effect program without us: lists, asks, imports everything, creates the tables by the statements of a
+ * file, and runs each module in the transaction of its marker, once it has the lock. Where another has it, it waits for half a second and asks
+ * what is left.
  */
 import { SqlClient } from "@effect/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, ManagedRuntime, Redacted } from "effect"
 import { once } from "node:events"
-import { readdir } from "node:fs/promises"
+import { readdir, readFile } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { argv, stdin } from "node:process"
 import { pathToFileURL } from "node:url"
 
-const [, , url = "", folder = ""] = argv
+const [, , url = "", folder = "", ddl = ""] = argv
 const app = ManagedRuntime.make(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 }))
 
-const one = (sql, id, body) =>
+const locked = (sql, work) =>
   sql.withTransaction(
+    Effect.flatMap(sql`SELECT pg_try_advisory_xact_lock(1702063984) AS taken`, ([{ taken }]) =>
+      taken ? work : Effect.succeed(false)
+    )
+  )
+
+const tables = (sql) =>
+  locked(
+    sql,
     Effect.gen(function* () {
-      const [lock] = yield* sql`SELECT pg_try_advisory_xact_lock(1702063984) AS taken`
-      if (!lock.taken) return false
+      const [{ missing }] = yield* sql`SELECT to_regclass('kumiko_es_operations') IS NULL AS missing`
+      if (missing) yield* sql.unsafe(yield* Effect.promise(() => readFile(ddl, "utf8")))
+      return true
+    })
+  )
+
+const one = (sql, id, body) =>
+  locked(
+    sql,
+    Effect.gen(function* () {
       const applied = yield* sql`SELECT 1 FROM kumiko_es_operations WHERE id = ${id}`
       if (applied.length > 0) return true
       yield* body
@@ -30,7 +47,10 @@ const one = (sql, id, body) =>
 
 const all = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const read = Effect.map(sql`SELECT id FROM kumiko_es_operations`, (rows) => new Set(rows.map(({ id }) => id)))
+  const read = sql`SELECT id FROM kumiko_es_operations`.pipe(
+    Effect.map((rows) => new Set(rows.map(({ id }) => id))),
+    Effect.catchAll(({ cause }) => (cause.code === "42P01" ? Effect.succeed(new Set()) : Effect.fail(cause)))
+  )
   const [names, applied] = yield* Effect.all([Effect.promise(() => readdir(folder)), read], { concurrency: 2 })
   const pending = names.sort().filter((name) => !applied.has(basename(name, ".mjs")))
   const seeds = yield* Effect.forEach(pending, (name) =>
@@ -40,12 +60,15 @@ const all = Effect.gen(function* () {
     )
   )
   let left = seeds
+  let isThere = applied.size > 0
   while (left.length > 0) {
     const [[id, body], ...others] = left
-    if (yield* one(sql, id, body)) left = others
+    if (!isThere && (yield* tables(sql))) isThere = true
+    else if (isThere && (yield* one(sql, id, body))) left = others
     else {
       yield* Effect.sleep(500)
       const done = yield* read
+      isThere ||= done.size > 0
       left = left.filter(([id]) => !done.has(id))
     }
   }

@@ -168,6 +168,16 @@ describe("the doctor", () => {
     ])
   })
 
+  it("finds a table of the event store with other columns where there is no marker table yet, as does seed:apply", async () => {
+    const { env, query } = await database()
+    await query("CREATE TABLE kumiko_events (id integer PRIMARY KEY)")
+    const { run } = await project({ "seeds/1.mjs": tenant("one") })
+    assert.include((await wrongs(run, env, 4))["tables"], 'kumiko_events": column "aggregate_id"')
+    const refused = await run(["seed:apply", "--json"], env)
+    assert.deepStrictEqual([refused.code, decodeError(refused.stdout).error._tag], [4, "SeedsInconsistent"])
+    assert.deepStrictEqual(await query("SELECT to_regclass('es_ops_attempts') AS made"), [{ made: null }])
+  })
+
   it("finds the session that holds the lock", async () => {
     const { env, run, url } = await applied()
     await admin(async (holder) => {

@@ -2,7 +2,7 @@
  * What is expected of others that are at work, by two looks at what they have done.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { FastCheck } from "effect"
+import { Duration, FastCheck } from "effect"
 import * as Elsewhere from "../../src/seed/Elsewhere.js"
 
 const ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
@@ -31,6 +31,12 @@ describe("another look at what others do", () => {
   it("is made soon where nothing is left, or was seen yet", () => {
     assert.strictEqual(looked(10, 1_000).next, 50)
     assert.strictEqual(Elsewhere.unseen(0).next, 50)
+  })
+
+  it("is put off when an attempt at the lock took long, by twice that, and not for longer than half a second", () => {
+    const waits = [0, 20, 40, 200, 9_000].map((took) => Duration.toMillis(Elsewhere.delayed(50, took)))
+    assert.deepStrictEqual(waits, [50, 50, 80, 400, 500])
+    assert.strictEqual(Duration.toMillis(Elsewhere.delayed(300, 40)), 300)
   })
 
   it("is within its bounds, in whole milliseconds, whatever was seen and whatever the clock said", () => {

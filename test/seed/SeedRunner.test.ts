@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
+  Clock,
   ConfigProvider,
   Deferred,
   Effect,
@@ -30,6 +31,7 @@ import type { Attempt, PromiseSeed } from "effect-es-ops"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { quiet } from "../support/Applying.js"
 
 class Boom extends Schema.TaggedError<Boom>()("Boom", { code: Schema.String }) {
   override get message(): string {
@@ -515,6 +517,21 @@ describe("the wait for the lock", () => {
       }).pipe(Effect.provide(EsOps.layerMemory({ seeds, lockTimeout })))
     )
   }
+
+  it.effect("asks again soon at first, then at least every half second, and not always after the same time", () =>
+    Effect.gen(function* () {
+      yield* hold
+      const asked: Array<number> = []
+      const waiting = () => Effect.map(Clock.currentTimeMillis, (now) => void asked.push(now))
+      const fiber = yield* Effect.fork(SeedRunner.apply({ appliedBy: "boot", observer: { ...quiet, waiting } }))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.interrupt(fiber)
+      const gaps = asked.slice(1).map((at, n) => at - (asked[n] ?? NaN))
+      assert.isAtMost(gaps[0] ?? NaN, 60)
+      assert.isAtMost(Math.max(...gaps), 500)
+      assert.isAtLeast(new Set(gaps).size, 5)
+    }).pipe(Effect.provide(EsOps.layerMemory({ seeds })))
+  )
 
   it.effect("is one attempt when lockTimeout is 0", () =>
     Effect.gen(function* () {
