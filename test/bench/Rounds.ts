@@ -60,18 +60,21 @@ const median = (values: ReadonlyArray<number>): number => {
   return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2
 }
 
-/** Measures a row: one round that does not count, then `rounds`, each beginning with the other side. */
+/** So many rounds do not count: the first ones of a process are of code that is being compiled. */
+const uncounted = 3
+
+/** Measures a row: rounds that do not count, then `rounds`, each beginning with the other side. */
 export const measure = async (row: Work, rounds: number): Promise<Result> => {
   const sides = await row.open()
   const floors: Array<number> = []
   const ours: Array<number> = []
   try {
-    for (let round = -1; round < rounds; round++) {
+    for (let round = -uncounted; round < rounds; round++) {
       const oursFirst = round % 2 === 0
       const early = oursFirst ? await once(sides.ours) : undefined
       const floor = await once(sides.floor)
       const our = early ?? (await once(sides.ours))
-      if (round === -1) continue
+      if (round < 0) continue
       floors.push(floor)
       ours.push(our)
     }

@@ -1,7 +1,8 @@
 /**
  * What writes cost: one through a handler, many one by one, many at once.
  */
-import { Effect } from "effect"
+import { SqlClient } from "@effect/sql"
+import { Effect, Layer, ManagedRuntime } from "effect"
 import { Seed, SeedContext } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import type { Side, Work } from "./Rounds.js"
@@ -144,6 +145,35 @@ const singleWrites = (world: World) => async () => {
   }
 }
 
+/** The same statements as an Effect program over the application's client: what is left without us, and with Effect. */
+const singleWritesAsEffect = (world: World) => async () => {
+  const { close, floor } = await singleWrites(world)()
+  const made = await arena(world)
+  const payloads = writes(1_000)
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
+  const all = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    sql.withTransaction(
+      Effect.forEach(
+        payloads,
+        ({ id, key, name }) =>
+          sql.withTransaction(
+            Effect.gen(function* () {
+              yield* sql.unsafe(readVersion, [system, id])
+              yield* sql.unsafe(insertEvent, eventOf(system, id, key))
+              yield* sql.unsafe(insertTenant, [id, name, key])
+            })
+          ),
+        { discard: true }
+      )
+    )
+  )
+  return {
+    floor,
+    ours: { prepare: made.prepare, run: () => app.runPromise(all) },
+    close: () => Promise.all([close(), app.dispose(), made.bare.end()])
+  }
+}
+
 /** The highest resident set of a process of its own that applies a seed of so many events. */
 const peak = (world: World, events: number): Side => ({
   run: async () => {
@@ -183,5 +213,11 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "the same round trips by hand",
     target: 1.3,
     open: singleWrites(world)
+  },
+  {
+    name: "single-writes-effect",
+    work: "the same statements as an Effect program, without us",
+    floor: "the same round trips by hand",
+    open: singleWritesAsEffect(world)
   }
 ]
