@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** Whoever waits for less than this asks soon each time. */
+/** Whoever waits for less than this asks soon at first, whatever is expected. */
 const patient = Duration.seconds(5)
 
 /** Whoever waits asks at least this often. */

@@ -31,8 +31,8 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
     /** Who holds the lock at the moment. */
     readonly holder: Effect.Effect<Option.Option<LockHolder>, DatabaseError>
     /**
-     * Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock; nothing can be known of
-     * a seed while another has it.
+     * Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock; while another has it,
+     * and there is no marker yet that could be read, this fails with `LockHeld`.
      */
     readonly ready: (id: OperationId) => Effect.Effect<boolean, LockHeld | DatabaseError>
   }

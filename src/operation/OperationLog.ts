@@ -89,7 +89,7 @@ export interface Compared<A> {
   /** Whether exactly those are applied of their type, and each is listed once. False is no answer: look at `applied` then. */
   readonly isExactly: boolean
   readonly applied: Effect.Effect<ReadonlyMap<string, string>, DatabaseError>
-  /** Whether there is no table yet of those that operations need, hence no history, and nothing that could be of another shape. Default: there is. */
+  /** Whether none of the tables is there, hence no history, and nothing that could be of another shape. Absent: some may be. */
   readonly isNew?: Effect.Effect<boolean, DatabaseError> | undefined
 }
 

@@ -44,6 +44,7 @@ interface Query {
 
 /** What it is submitted to. */
 interface Wire {
+  readonly flush: () => void
   readonly parse: (statement: { readonly text: string }) => void
   readonly bind: (values: object) => void
   readonly execute: (portal: object) => void
@@ -94,6 +95,8 @@ const sendingBefore = (query: Query, before: ReadonlyArray<string>, through: () 
         wire.bind({})
         wire.execute({})
       }
+      // The server tells of these before it goes on (PostgreSQL manual, 54.2.3): what is behind them can be cancelled from then on.
+      wire.flush()
       return submit(wire)
     } finally {
       wire.stream.uncork()
@@ -130,6 +133,6 @@ const isPlain = (driver: unknown): driver is Driver => {
 }
 
 const isWire = (value: unknown): value is Wire =>
-  PgLeave.hasFunctions(value, ["parse", "bind", "execute"]) &&
+  PgLeave.hasFunctions(value, ["flush", "parse", "bind", "execute"]) &&
   Predicate.hasProperty(value, "stream") &&
   PgLeave.hasFunctions(value.stream, ["cork", "uncork"])

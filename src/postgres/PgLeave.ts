@@ -6,7 +6,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
@@ -30,14 +30,12 @@ export const abandonable = <A, E>(run: Effect.Effect<A, E>, left?: Left): Effect
     Effect.async<A, E>((resume) => {
       const fiber = Runtime.runFork(runtime)(Effect.interruptible(run), { immediate: true })
       fiber.addObserver(resume)
-      return Effect.sync(() => leave(fiber, left))
+      return Effect.sync(() => {
+        left?.(fiber)
+        fiber.unsafeInterruptAsFork(fiber.id())
+      })
     })
   )
-
-const leave = (fiber: Fiber.RuntimeFiber<unknown, unknown>, left?: Left) => {
-  left?.(fiber)
-  fiber.unsafeInterruptAsFork(fiber.id())
-}
 
 /** The same connection, every statement of which can be left. */
 export const leaving = (connection: Connection, left?: Left): Connection & { readonly pg: unknown } =>
@@ -82,7 +80,7 @@ export type Done = (error: unknown, results?: unknown) => void
 
 type Answer<A> = Effect.Effect<A, SqlError>
 
-/** Whether it is one, whose ways to the driver nobody has replaced. */
+/** Whether it is one: not of a class of its own around it, and with none of the ways to the driver replaced. */
 export const isClients = (connection: Connection): connection is ClientConnection => {
   const prototype: unknown = Object.getPrototypeOf(connection)
   return (
@@ -120,7 +118,9 @@ export const ask = <A>(
         tell = resumeLate
         if (answer !== undefined) tell(answer)
       })
-      leave(Effect.runFork(Effect.zipRight(Effect.uninterruptible(begun), answered)), left)
+      // Interrupted where it waits for the answer, and not before: that is when the client has it cancelled.
+      const cancelled = Effect.suspend(() => Fiber.interrupt(Effect.runFork(answered)))
+      left?.(Effect.runFork(Effect.zipRight(begun, cancelled)))
     })
   })
 

@@ -150,7 +150,10 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         )
       )
 
-    /** One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. */
+    /**
+     * One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. What the server does
+     * not answer here, a transaction is to tell.
+     */
     const ready = (id: OperationId): Effect.Effect<boolean, LockHeld | DatabaseError> =>
       leavable(
         sql,
@@ -159,14 +162,20 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         )
       ).pipe(
         rows("looking for the tables", Readiness),
-        Effect.flatMap(([found]) =>
-          Effect.flatMap(schema.seen((found?.missing ?? []).map((name) => ({ name }))), (missing) =>
+        Effect.catchIf(
+          ({ connectionLost }) => !connectionLost,
+          () => Effect.succeed([])
+        ),
+        Effect.flatMap(([found]): Effect.Effect<boolean, LockHeld | DatabaseError> => {
+          if (found === undefined) return Effect.succeed(false)
+          const looked = schema.seen(found.missing.map((name) => ({ name })))
+          return Effect.flatMap(looked, (missing) =>
             Effect.as(
-              missing.some(({ name }) => name === schema.markers) ? refuseHeld(id, found?.holder) : Effect.void,
+              missing.some(({ name }) => name === schema.markers) ? refuseHeld(id, found.holder) : Effect.void,
               missing.length === 0
             )
           )
-        )
+        })
       )
 
     return OperationLock.of({
@@ -175,7 +184,12 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
           // Before the tables are there, only an attempt can tell.
           schema.has(schema.markers) ? probe(id) : Effect.void
         ),
-      ready: (id) => Effect.suspend(() => (schema.has(schema.markers) ? Effect.succeed(true) : ready(id))),
+      ready: (id) =>
+        Effect.suspend(() =>
+          schema.has(schema.markers)
+            ? Effect.succeed(true)
+            : Effect.withSpan(ready(id), "OperationLock.ready", { attributes: { operation: id } })
+        ),
       holder: PgHolder.find(sql, config.lockKey),
       claim: (id) =>
         Effect.useSpan("OperationLock.claim", { attributes: { operation: id }, captureStackTrace: false }, () =>

@@ -31,7 +31,7 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
      * noted.
      */
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
-    /** The tables that the search path does not find. */
+    /** The tables that the search path does not find. Which are there is noted. */
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** The statement that looks for them, for whoever sends it together with others. */
     readonly look: string
@@ -41,7 +41,7 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly create: (tables: ReadonlyArray<PgTable>) => Effect.Effect<void, DatabaseError>
     /** Told when what was created is there to stay. */
     readonly created: () => void
-    /** Whether a table was found when all were looked for. */
+    /** Whether a table is there, as far as is known: all were found, or created. */
     readonly has: (name: string) => boolean
     /** Whether none is wanted, so far as is known. */
     readonly isComplete: () => boolean
@@ -67,7 +67,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       markers,
       attempts,
       tables,
-      missing: missingOf(sql, tables),
+      missing: Effect.tap(missingOf(sql, tables), (absent) => Effect.sync(() => noted(absent))),
       look: lookFor(tables),
       created: () => {
         complete = true

@@ -65,12 +65,12 @@ const inspect = ({
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
-    // A first start has two questions less, which take each of a crowd 5 ms.
-    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
     const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    // A first start has two questions less, which take each of a crowd 5 ms.
+    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable
       ? new Map()
       : yield* SeedCheck.blamingTables(log.lastAttempts)

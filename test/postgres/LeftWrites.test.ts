@@ -54,6 +54,28 @@ describe("a write", () => {
   )
 })
 
+describe("the first statement of a write", () => {
+  it.live("is cancelled when it is left, and the seed goes on", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const texts = yield* sentByDriver
+      const run = Effect.gen(function* () {
+        const { turn } = yield* Transactor.Transactor
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.timeoutOption(turn(sql.unsafe("SELECT pg_sleep($1::int)", [600])), "200 millis")
+        yield* tenant("after")
+      })
+      const report = yield* Effect.provide(apply(), layerOf(Database.clientOf(url), { one: seed(run) }))
+      assert.lengthOf(report.outcomes, 1)
+      assert.lengthOf(
+        texts.filter((text) => text.includes("pg_cancel_backend")),
+        1
+      )
+      assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 1)
+    }).pipe(fresh)
+  )
+})
+
 describe("writes that a seed does not wait for", () => {
   const outcomes = "SELECT outcome FROM es_ops_attempts ORDER BY id"
   const stored = `SELECT count(*)::int AS events, (SELECT count(*)::int FROM read_tenants) AS rows FROM kumiko_events`

@@ -898,6 +898,35 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
     }).pipe(fresh())
   )
 
+  it.effect("makes its tables on an empty database where the role may not read who holds locks", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const role = `blind_${new URL(url).pathname.slice(1)}`
+      yield* Effect.promise(() =>
+        query(`CREATE ROLE ${role}; GRANT CREATE ON SCHEMA public TO ${role}; REVOKE SELECT ON pg_locks FROM PUBLIC`)
+      )
+      const asRole = Database.client({ url: Redacted.make(`${url}?options=-c%20role%3D${role}`) })
+      const { outcomes } = yield* Effect.provide(apply({ "1": seed(tenant("a")) }), asRole)
+      assert.strictEqual(outcomes[0]?._tag, "Applied")
+      yield* Effect.promise(() => query(`DROP OWNED BY ${role}; DROP ROLE ${role}`))
+    }).pipe(fresh())
+  )
+
+  it.effect("makes its tables again where they were dropped meanwhile", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      const seeds = { "1": seed(tenant("a")) }
+      const twice = Effect.gen(function* () {
+        const first = yield* SeedRunner.apply({ appliedBy: "boot" })
+        yield* Effect.promise(() => query("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+        return [first, yield* SeedRunner.apply({ appliedBy: "boot" })]
+      }).pipe(Effect.provide(EsOps.layer({ seeds })))
+      const tags = (yield* twice).map(({ outcomes }) => outcomes.map(({ _tag }) => _tag))
+      assert.deepStrictEqual(tags, [["Applied"], ["Applied"]])
+      assert.deepStrictEqual(yield* events, [{ n: 1 }])
+    }).pipe(fresh())
+  )
+
   it.effect("finds tables, lock and schema by the names of the settings", () =>
     Effect.gen(function* () {
       const { connect, query } = yield* TestDatabase

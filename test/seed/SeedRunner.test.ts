@@ -529,7 +529,7 @@ describe("the wait for the lock", () => {
       const gaps = asked.slice(1).map((at, n) => at - (asked[n] ?? NaN))
       assert.isAtMost(gaps[0] ?? NaN, 60)
       assert.isAtMost(Math.max(...gaps), 500)
-      assert.isAtLeast(new Set(gaps).size, 5)
+      assert.isAtLeast(new Set(gaps.slice(10)).size, 5)
     }).pipe(Effect.provide(EsOps.layerMemory({ seeds })))
   )
 

@@ -279,11 +279,12 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
 
     it.effect("is probed without being taken: who holds it, and what is applied all the same", () =>
       Effect.gen(function* () {
-        const { probe } = yield* OperationLock.OperationLock
+        const { probe, ready } = yield* OperationLock.OperationLock
         const inside = yield* Deferred.make<void>()
         const leave = yield* Deferred.make<void>()
         const [done, first, second] = [newId(), newId(), newId()]
         yield* step(done, Effect.void)
+        assert.isTrue(yield* ready(first))
         yield* probe(first)
         const fiber = yield* Effect.fork(
           step(first, Effect.zipRight(Deferred.succeed(inside, void 0), Deferred.await(leave)))
