@@ -109,10 +109,9 @@ const crowdOf = (world: World, program: string) => async () => {
   const slow = `export default { description: "50 ms", run: () => new Promise((done) => setTimeout(done, 50)) }\n`
   const seeds = await seedFolder(Worlds.ids(20), slow)
   const url = await world.database()
-  const created = await Worlds.sent(() => createTables(url))
-  const ddl = await Worlds.folder({
-    "tables.sql": created.find(([text]) => text.startsWith("CREATE TABLE"))?.[0] ?? ""
-  })
+  const [created] = (await Worlds.sent(() => createTables(url))).filter(([text]) => text.includes("CREATE TABLE"))
+  if (created === undefined) throw new Error("no table was created")
+  const ddl = await Worlds.folder({ "tables.sql": created[0] })
   return {
     floor: together(world, 1, "Replica.mjs", [seeds.path]),
     ours: together(world, 20, program, [seeds.path, join(ddl.path, "tables.sql")]),
