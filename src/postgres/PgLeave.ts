@@ -120,7 +120,8 @@ export const ask = <A>(
       })
       // Interrupted where it waits for the answer, and not before: that is when the client has it cancelled.
       const cancelled = Effect.suspend(() => Fiber.interrupt(Effect.runFork(answered)))
-      left?.(Effect.runFork(Effect.zipRight(begun, cancelled)))
+      const fiber = Effect.runFork(Effect.zipRight(begun, cancelled))
+      left?.(fiber)
     })
   })
 

@@ -9,6 +9,7 @@ import { Transactor } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { setImmediate } from "node:timers/promises"
 import { Client } from "pg"
+import { leaving } from "../../src/postgres/PgLeave.js"
 import { apply, event, fresh, layerOf, seed, tenant } from "../support/Applying.js"
 import * as Database from "../support/TestDatabase.js"
 import * as FaultProxy from "../support/FaultProxy.js"
@@ -72,6 +73,31 @@ describe("the first statement of a write", () => {
         1
       )
       assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 1)
+    }).pipe(fresh)
+  )
+})
+
+describe("a statement of ours", () => {
+  it.live("is cancelled when it is left, whether or not anybody is told of that", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const sleep = "SELECT pg_sleep(600)"
+      const running = Effect.promise(() =>
+        query(`SELECT FROM pg_stat_activity WHERE query = '${sleep}' AND state = 'active'`)
+      )
+      const told: Array<unknown> = []
+      for (const left of [undefined, (fiber: unknown) => void told.push(fiber)]) {
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const connection = leaving(yield* sql.reserve, left)
+          const statement = yield* Effect.fork(connection.executeRaw(sleep, []))
+          yield* Effect.repeat(running, { until: (found) => found.length === 1 })
+          yield* Fiber.interrupt(statement)
+          yield* Effect.repeat(running, { until: (found) => found.length === 0 })
+          assert.lengthOf(yield* connection.execute("SELECT 1", [], undefined), 1)
+        }).pipe(Effect.scoped, Effect.provide(Database.clientOf(url)))
+      }
+      assert.lengthOf(told, 1)
     }).pipe(fresh)
   )
 })
