@@ -128,53 +128,51 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     const holding = `(SELECT row_to_json(h)::text FROM (${PgHolder.text(config.lockKey)}) AS h LIMIT 1) AS holder`
 
-    const refuseHeld = (id: OperationId, holder: typeof Holder.Type | undefined): Effect.Effect<void, LockHeld> =>
+    const refuseHeld = (id: OperationId, holder: typeof Holder.Type): Effect.Effect<void, LockHeld> =>
       Option.match(Option.fromNullable(holder), {
         onNone: () => Effect.void,
         onSome: (found) => new LockHeld({ id, holder: Option.some(PgHolder.of(found)) })
       })
 
-    /**
-     * One message in place of the three of an attempt that finds the lock held. What the server does not answer here, within the timeouts of the
-     * role, an attempt is to tell.
-     */
-    const probe = (id: OperationId): Effect.Effect<void, ClaimError> =>
-      leavable(sql, sql.unsafe(`SELECT EXISTS (${marked(id)})::text AS marked, ${holding}`)).pipe(
-        rows("waiting for the operations lock", Probed),
+    /** The row of a question that can be left; none where the server does not answer within what the role may: an attempt is to tell. */
+    const asked = <A, I>(action: string, row: Schema.Schema<A, I>, text: string) =>
+      leavable(sql, sql.unsafe(text)).pipe(
+        rows(action, row),
         Effect.catchIf(
           ({ connectionLost }) => !connectionLost,
           () => Effect.succeed([])
         ),
-        Effect.flatMap(([found]): Effect.Effect<void, ClaimError> =>
-          found?.marked === "true" ? new AlreadyApplied({ id }) : refuseHeld(id, found?.holder)
-        )
+        Effect.map(([found]) => Option.fromNullable(found))
       )
 
-    /**
-     * One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. What the server does
-     * not answer here, a transaction is to tell.
-     */
+    /** One message in place of the three of an attempt that finds the lock held. */
+    const probe = (id: OperationId): Effect.Effect<void, ClaimError> =>
+      Effect.flatMap(
+        asked("waiting for the operations lock", Probed, `SELECT EXISTS (${marked(id)})::text AS marked, ${holding}`),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: ({ holder, marked }): Effect.Effect<void, ClaimError> =>
+            marked === "true" ? new AlreadyApplied({ id }) : refuseHeld(id, holder)
+        })
+      )
+
+    /** One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. */
     const ready = (id: OperationId): Effect.Effect<boolean, LockHeld | DatabaseError> =>
-      leavable(
-        sql,
-        sql.unsafe(
+      Effect.flatMap(
+        asked(
+          "looking for the tables",
+          Readiness,
           `SELECT (SELECT coalesce(json_agg(m.name), '[]')::text FROM (${schema.look}) AS m) AS missing, ${holding}`
-        )
-      ).pipe(
-        rows("looking for the tables", Readiness),
-        Effect.catchIf(
-          ({ connectionLost }) => !connectionLost,
-          () => Effect.succeed([])
         ),
-        Effect.flatMap(([found]): Effect.Effect<boolean, LockHeld | DatabaseError> => {
-          if (found === undefined) return Effect.succeed(false)
-          const looked = schema.seen(found.missing.map((name) => ({ name })))
-          return Effect.flatMap(looked, (missing) =>
-            Effect.as(
-              missing.some(({ name }) => name === schema.markers) ? refuseHeld(id, found.holder) : Effect.void,
-              missing.length === 0
+        Option.match({
+          onNone: () => Effect.succeed(false),
+          onSome: ({ holder, missing: names }) =>
+            Effect.flatMap(schema.seen(names.map((name) => ({ name }))), (missing) =>
+              Effect.as(
+                missing.some(({ name }) => name === schema.markers) ? refuseHeld(id, holder) : Effect.void,
+                missing.length === 0
+              )
             )
-          )
         })
       )
 
