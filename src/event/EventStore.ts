@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as MemoryDatabase from "../operation/MemoryDatabase.js"
+import * as MemoryDatabase from "../operation/memory/MemoryDatabase.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { Event, NewEvent, StreamId } from "./Event.js"
 

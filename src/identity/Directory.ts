@@ -7,7 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { MemoryEvents } from "../event/EventStore.js"
-import * as MemoryDatabase from "../operation/MemoryDatabase.js"
+import * as MemoryDatabase from "../operation/memory/MemoryDatabase.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 
 /** A row of `read_users`. */

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
-import * as MemoryDatabase from "./MemoryDatabase.js"
+import * as MemoryDatabase from "./memory/MemoryDatabase.js"
 import { order } from "./Operation.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type {

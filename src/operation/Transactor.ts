@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
-import * as MemoryDatabase from "./MemoryDatabase.js"
+import * as MemoryDatabase from "./memory/MemoryDatabase.js"
 import * as Mutex from "./Mutex.js"
 import type {
   AlreadyApplied,

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import type { LockHolder } from "./OperationError.js"
+import type { LockHolder } from "../OperationError.js"
 
 /** The database itself: its state, and its lock. */
 export class MemoryDatabase extends Context.Tag("effect-es-ops/MemoryDatabase")<
