@@ -26,8 +26,8 @@ import type * as EmbeddedLock from "./postgres/EmbeddedLock.js"
 import * as Pglite from "./postgres/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
 import type * as Seed from "./seed/Seed.js"
-import type { Requirements } from "./seed/SeedRunner.js"
-import * as SeedSource from "./seed/SeedSource.js"
+import type { Requirements } from "./seed/run/SeedRunner.js"
+import * as SeedSource from "./seed/source/SeedSource.js"
 
 /** The settings; all but `seeds` are optional. */
 export interface Settings<

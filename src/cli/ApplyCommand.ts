@@ -8,12 +8,12 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { LockHeld } from "../operation/OperationError.js"
-import * as ModuleLoader from "../seed/ModuleLoader.js"
-import * as SeedDocument from "../seed/SeedDocument.js"
+import * as ModuleLoader from "../seed/source/ModuleLoader.js"
+import * as SeedDocument from "../seed/record/SeedDocument.js"
 import type { SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome } from "../seed/SeedReport.js"
-import * as SeedRunner from "../seed/SeedRunner.js"
-import type { Observer } from "../seed/SeedSequence.js"
+import * as SeedRunner from "../seed/run/SeedRunner.js"
+import type { Observer } from "../seed/run/SeedSequence.js"
 import * as ApplyLines from "./ApplyLines.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
@@ -145,7 +145,7 @@ export const reportUnrun = (failure: RunFailure): Effect.Effect<number, never, T
 /** Notes what happens, and shows it as it happens. */
 const watching = (terminal: Terminal["Type"], live: LiveLine, seen: Ref.Ref<Seen>, json: boolean): Observer => ({
   planned: (planned, rest) => Ref.update(seen, (before) => ({ ...before, planned: [...planned, ...rest] })),
-  // Elsewhere than on a terminal the wait is logged where it is made.
+  // ReplicaProgress than on a terminal the wait is logged where it is made.
   waiting: (id, held) => (terminal.interactive ? live.begin({ id, what: waits(held) }) : Effect.void),
   started: (id, undone) =>
     Effect.zipRight(

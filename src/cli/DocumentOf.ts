@@ -12,8 +12,8 @@ import type { Finding } from "../operation/DatabaseHealth.js"
 import type { SeedProblem } from "../seed/SeedProblem.js"
 import type { SeedOutcome, SeedReport } from "../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../seed/SeedReport.js"
-import type { SeedStatusEntry, Status } from "../seed/SeedStatus.js"
-import type * as SeedDocument from "../seed/SeedDocument.js"
+import type { SeedStatusEntry, Status } from "../seed/record/SeedStatus.js"
+import type * as SeedDocument from "../seed/record/SeedDocument.js"
 
 /** Encodes a document as JSON text. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>

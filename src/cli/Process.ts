@@ -9,9 +9,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
-import * as LateWrites from "../seed/LateWrites.js"
-import * as ModuleLoader from "../seed/ModuleLoader.js"
-import * as Rejections from "../seed/Rejections.js"
+import * as StrayWrites from "../seed/StrayWrites.js"
+import * as ModuleLoader from "../seed/source/ModuleLoader.js"
+import * as UnhandledRejections from "../seed/UnhandledRejections.js"
 import * as LastWords from "./LastWords.js"
 import * as Main from "./Main.js"
 import * as Program from "./Program.js"
@@ -33,12 +33,12 @@ const end = (exitCode: number): void => {
 
 /** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
 const unhandled = (reason: unknown): void => {
-  if (Rejections.isWatched(reason)) return
+  if (UnhandledRejections.isWatched(reason)) return
   Terminal.sayLast(
     `unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`
   )
   if (ending !== undefined) return
-  Rejections.blame(reason)
+  UnhandledRejections.blame(reason)
   end(1)
   interrupt()
 }
@@ -91,7 +91,7 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
         const lost = Terminal.lost()
         if (Option.isSome(lost)) Terminal.sayLast(`the results could not be written: ${lost.value.message}`)
         const end = () => process.exit(ending ?? (code === 0 && Option.isSome(lost) ? 1 : code))
-        if (ending === undefined) LateWrites.whenOver(end)
+        if (ending === undefined) StrayWrites.whenOver(end)
         else end()
       }
     })

@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { describe } from "../operation/Attempt.js"
-import * as Rejections from "../seed/Rejections.js"
-import * as SeedDocument from "../seed/SeedDocument.js"
+import * as UnhandledRejections from "../seed/UnhandledRejections.js"
+import * as SeedDocument from "../seed/record/SeedDocument.js"
 import type { RunFailure } from "./DocumentOf.js"
 import * as DocumentOf from "./DocumentOf.js"
 import { exitCode, nextStep, UsageError } from "./Failure.js"
@@ -40,7 +40,7 @@ const document = ({ _tag, message }: RunFailure): string =>
  * no seed is to be mended.
  */
 export const endedBy = (interrupted: RunFailure, next = ""): RunFailure =>
-  Option.match(Rejections.blamedFor(), {
+  Option.match(UnhandledRejections.blamedFor(), {
     onNone: () => ({ ...interrupted, message: `${interrupted.message}${next}` }),
     onSome: (cause) => ({
       _tag: "SeedFailed",

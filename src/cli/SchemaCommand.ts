@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as EsOps from "../EsOps.js"
-import * as SeedDocument from "../seed/SeedDocument.js"
+import * as SeedDocument from "../seed/record/SeedDocument.js"
 import * as ConfigFile from "./ConfigFile.js"
 import * as DocumentOf from "./DocumentOf.js"
 import * as Report from "./Report.js"

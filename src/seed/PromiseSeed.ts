@@ -16,13 +16,13 @@ import type { WriteData } from "../event/WriteDispatcher.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { describe } from "../operation/Attempt.js"
 import type { Row } from "../operation/Transactor.js"
-import * as LateWrites from "./LateWrites.js"
-import * as Rejections from "./Rejections.js"
+import * as StrayWrites from "./StrayWrites.js"
+import * as UnhandledRejections from "./UnhandledRejections.js"
 import type { SeedContext } from "./SeedContext.js"
 import { TrackedPromise } from "./TrackedPromise.js"
-import { EffectReturned, GeneratorReturned, isGenerator } from "./Unrun.js"
+import { EffectReturned, GeneratorReturned, isGenerator } from "./SeedResult.js"
 
-export { EffectReturned, GeneratorReturned } from "./Unrun.js"
+export { EffectReturned, GeneratorReturned } from "./SeedResult.js"
 
 /** What an async seed can do. Promises reject with an `Error` that has a `code`; after a catch the seed can go on. */
 export interface PromiseContext {
@@ -121,9 +121,9 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
     /** Nothing was found forgotten: what comes now comes too late for that. */
     let passed = false
     const self = {}
-    LateWrites.expect()
-    Rejections.answerFor((reason) => reason instanceof PromiseFailure)
-    const rejections = Rejections.watch((reason) => {
+    StrayWrites.expect()
+    UnhandledRejections.answerFor((reason) => reason instanceof PromiseFailure)
+    const rejections = UnhandledRejections.watch((reason) => {
       if (!(reason instanceof PromiseFailure) || reason.run !== self) return false
       forgotten.push(new NotAwaited({ handler: reason.handler, reason: describe(reason.cause).message }))
       return true
@@ -160,7 +160,7 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
     const settled = Effect.promise(async () => {
       for (const { done } of started) await done
       // What goes on behind a write that settles, and what nobody handles, shows by the next turn of the event loop.
-      await Rejections.nextTurn()
+      await UnhandledRejections.nextTurn()
     })
 
     const refuseForgotten = Effect.gen(function* () {
@@ -184,7 +184,7 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
     const abandon = Effect.promise(async () => {
       for (const { stop } of started) stop()
       for (const { done } of started) await done
-      await Rejections.nextTurn()
+      await UnhandledRejections.nextTurn()
       rejections.end()
     })
 

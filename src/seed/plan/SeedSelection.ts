@@ -1,0 +1,207 @@
+/**
+ * What there is to do: what is there and what is recorded, loaded, checked and planned; and which of it a run is asked for.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
+import type { Attempt } from "../../operation/Attempt.js"
+import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
+import type { ConfigError } from "../../operation/OperationConfig.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { seedMigration } from "../../operation/Operation.js"
+import { OperationLog } from "../../operation/OperationLog.js"
+import * as EditedSeeds from "./EditedSeeds.js"
+import * as SeedCheck from "./SeedCheck.js"
+import type { SeedPlan } from "./SeedPlan.js"
+import * as Plan from "./SeedPlan.js"
+import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import { UnknownSeed } from "../SeedReport.js"
+import { SeedSource } from "../source/SeedSource.js"
+import * as SkipFlag from "./SkipFlag.js"
+
+/** What was looked at. */
+interface Looked {
+  readonly plan: SeedPlan
+  /** The seeds that are not applied and load. */
+  readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
+  /** Those whose last attempt did not end. */
+  readonly halfDone: ReadonlySet<string>
+  /** The newest attempt at each, when it was looked. */
+  readonly lastAttempts: ReadonlyMap<string, Attempt>
+}
+
+type LookError = SeedsInconsistent | DatabaseError | ConfigError
+
+type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
+
+/** What is there, and what is recorded: read without the lock, the file system and the database at once. */
+const compare = Effect.gen(function* () {
+  const source = yield* SeedSource
+  const log = yield* OperationLog
+  const listing = Effect.map(
+    Effect.tap(source.discover, ({ warnings }) =>
+      warnings.length === 0
+        ? Effect.void
+        : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    ),
+    (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
+  )
+  return yield* SeedCheck.blamingTables(log.compare(seedMigration, listing))
+})
+
+type Compared = Effect.Effect.Success<typeof compare>
+
+/** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
+const inspect = ({
+  applied: reading,
+  isNew = Effect.succeed(false),
+  listing: { discovery }
+}: Compared): Effect.Effect<Looked, LookError, Looks> =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    const { entries, problems } = discovery
+    const applied = yield* reading
+    const open = Plan.pending(entries, applied)
+    const config = yield* OperationConfig
+    const nothing = open.length === 0
+    const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
+    const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
+    const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
+    yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    // A first start has two questions less, which take each of a crowd 5 ms.
+    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable
+      ? new Map()
+      : yield* SeedCheck.blamingTables(log.lastAttempts)
+    const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+    const plan = Plan.make({
+      seeds: entries,
+      applied,
+      lastAttempts,
+      skipped: (id) => skipped.has(id),
+      late: config.late
+    })
+    const tables = noTable ? [] : yield* SeedCheck.tables
+    const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
+    const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
+    return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
+  })
+
+const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
+
+/** What there is to do. */
+export interface Planned extends SeedPlan {
+  /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
+  readonly changed: ReadonlyArray<string>
+}
+
+/** All seeds with their states, and the applied ones that were edited since. */
+export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {
+  const found = yield* compare
+  const { plan } = yield* inspect(found)
+  const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
+  const entries = found.listing.discovery.entries.filter(({ id }) => applied.has(id))
+  const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
+  return { ...plan, changed: [...changed] }
+})
+
+/** A role that may read the markers only (insufficient_privilege) knows of no attempt. */
+const attempts: Effect.Effect<
+  ReadonlyArray<Attempt>,
+  DatabaseError | SeedsInconsistent,
+  OperationLog | DatabaseHealth
+> = Effect.flatMap(OperationLog, (log) => SeedCheck.blamingTables(log.attempts({}))).pipe(
+  Effect.catchIf(
+    (error) => error._tag === "DatabaseError" && Option.contains(error.code, "42501"),
+    () => Effect.succeed([])
+  )
+)
+
+/** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
+export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
+  const found = yield* compare
+  if (found.isExactly) return yield* Effect.as(refuseListing(found), noneLeft)
+  const { plan, ...looked } = yield* inspect(found)
+  yield* refuse(plan.problems)
+  const late = plan.seeds.filter(({ state }) => state === "late")
+  yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
+  return looked
+})
+
+const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
+
+/** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
+export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
+  const found = yield* compare
+  if (found.isExactly) return yield* Effect.as(refuseListing(found), [])
+  const { plan, seeds } = yield* inspect(found)
+  yield* refuse(plan.problems)
+  const skipped = new Set(seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+  return plan.seeds.flatMap(({ id, state }) =>
+    state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
+  )
+})
+
+/** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
+const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>
+  discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
+
+const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
+  problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
+
+const lateWarning = (id: string): string =>
+  `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
+
+/** Whether a flag skips everything, which is said once. */
+export const skipsAll: Effect.Effect<boolean, ConfigError> = Effect.gen(function* () {
+  const flag = yield* SkipFlag.read(SkipFlag.all)
+  if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
+  if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)
+  return flag === "set"
+})
+
+/** What runs outside any transaction holds the lock for its session, which a pooler may take from it. */
+export const refusePoolers = (
+  selected: ReadonlyArray<SeedCheck.LoadedSeed>
+): Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> =>
+  Effect.gen(function* () {
+    const outside = selected.filter(({ seed }) => seed.transaction === "none")
+    if (outside.length === 0) return
+    const health = yield* DatabaseHealth
+    if (yield* health.hasSessions) return
+    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+      const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
+      return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
+    })
+    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+  })
+
+/** Fails with `UnknownSeed` unless there is a seed of this id. */
+export const known = (id: string): Effect.Effect<void, UnknownSeed, SeedSource> =>
+  Effect.flatMap(
+    Effect.flatMap(SeedSource, ({ discover }) => discover),
+    ({ entries }) => {
+      const ids = entries.map((entry): string => entry.id)
+      return ids.includes(id) ? Effect.void : new UnknownSeed({ id, known: ids })
+    }
+  )
+
+/** The seeds up to and including `to`, and the ids after it. */
+export const upTo = (
+  seeds: ReadonlyArray<SeedCheck.LoadedSeed>,
+  to: string | undefined
+): Effect.Effect<
+  { readonly selected: ReadonlyArray<SeedCheck.LoadedSeed>; readonly rest: ReadonlyArray<string> },
+  UnknownSeed,
+  SeedSource
+> =>
+  Effect.gen(function* () {
+    if (to === undefined) return { selected: seeds, rest: [] }
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const known = entries.map(({ id }): string => id)
+    const end = known.indexOf(to)
+    if (end === -1) return yield* new UnknownSeed({ id: to, known })
+    const selected = seeds.filter(({ entry }) => known.indexOf(entry.id) <= end)
+    return { selected, rest: seeds.slice(selected.length).map(({ entry }): string => entry.id) }
+  })

@@ -1,0 +1,195 @@
+/**
+ * The record of seeds, kept by hand: mark one as applied without running it, forget that one was applied, and read the history.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { Attempt } from "../../operation/Attempt.js"
+import type { AppliedBy } from "../../operation/Operation.js"
+import { OperationId, seedMigration } from "../../operation/Operation.js"
+import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
+import type { OperationConfig } from "../../operation/OperationConfig.js"
+import type {
+  AlreadyApplied,
+  CommitRefused,
+  LockHeld,
+  LockTimeout,
+  SwallowedSqlError,
+  TransactionControl
+} from "../../operation/OperationError.js"
+import { CommitUnknown, DatabaseError } from "../../operation/OperationError.js"
+import { OperationLock } from "../../operation/OperationLock.js"
+import { OperationLog } from "../../operation/OperationLog.js"
+import * as LockWait from "../../operation/LockWait.js"
+import type { Replica } from "../../operation/Replica.js"
+import type { StepError } from "../../operation/Transactor.js"
+import { Transactor, untraced } from "../../operation/Transactor.js"
+import * as SeedAttempt from "../run/SeedAttempt.js"
+import * as SeedCheck from "../plan/SeedCheck.js"
+import * as SeedPlan from "../plan/SeedPlan.js"
+import { SeedsInconsistent } from "../SeedProblem.js"
+import { NotApplied, UnknownSeed } from "../SeedReport.js"
+import type { SeedEntry } from "../source/SeedEntry.js"
+import { hashOf } from "../source/SeedEntry.js"
+import { SeedSource } from "../source/SeedSource.js"
+
+/** Which seed, and who changes its record. */
+export interface MarkOptions {
+  readonly id: string
+  /** Why, for whoever reads the history. */
+  readonly reason: string
+  readonly appliedBy: AppliedBy
+}
+
+/**
+ * Records a seed as applied without running it, under the lock. Its marker has the seed's description, or the reason if the seed does not
+ * load. `changed` is false for a seed that was applied already.
+ */
+export const mark = (
+  options: MarkOptions
+): Effect.Effect<
+  { readonly id: string; readonly changed: boolean },
+  UnknownSeed | SeedsInconsistent | LedgerError,
+  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const entry = yield* entryOf(options.id)
+    const { id } = entry
+    const notes = Either.getOrElse(
+      Either.map(yield* Effect.either(entry.load), ({ description }) => description),
+      () => options.reason
+    )
+    const source = yield* Effect.either(entry.source)
+    const attempt = yield* SeedAttempt.make({
+      id,
+      outcome: "marked",
+      appliedBy: options.appliedBy,
+      reason: options.reason,
+      sourceHash: Option.map(Option.flatten(Either.getRight(source)), hashOf)
+    })
+    const marker = {
+      id,
+      operationType: seedMigration,
+      durationMs: 0,
+      appliedBy: options.appliedBy,
+      notes: Option.some(notes)
+    }
+    return yield* underLock(id, Effect.zipRight(lock.claim(id), log.mark(marker, attempt))).pipe(
+      Effect.as({ id, changed: true }),
+      Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
+    )
+  }).pipe(Effect.withSpan("SeedLedger.mark", { attributes: { seed: options.id } }))
+
+/**
+ * Forgets that a seed was applied, under the lock: the next apply runs it again. What it wrote stays. The seed need not exist any more. Fails
+ * with `NotApplied` where it has no marker.
+ */
+export const unmark = (
+  options: MarkOptions
+): Effect.Effect<
+  { readonly id: string; readonly changed: boolean },
+  NotApplied | SeedsInconsistent | LedgerError,
+  OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const { appliedBy, id, reason } = options
+    yield* refuseTables
+    const [known] = (yield* log.markers).filter((marker) => marker.id === id && marker.operationType === seedMigration)
+    if (known === undefined) return yield* new NotApplied({ id })
+    const marker = { id: known.id, operationType: seedMigration }
+    const attempt = yield* SeedAttempt.make({
+      id: known.id,
+      outcome: "unmarked",
+      appliedBy,
+      reason,
+      sourceHash: Option.none()
+    })
+    // An operation of its own, which never has a marker: a claim for the seed itself would find it applied.
+    const claim = lock.claim(OperationId.make(`seed-unmark:${id}`))
+    const forgotten = yield* underLock(id, Effect.zipRight(claim, log.unmark(marker, attempt))).pipe(
+      Effect.catchTag("AlreadyApplied", () => Effect.succeed(false))
+    )
+    return forgotten ? { id, changed: true } : yield* new NotApplied({ id })
+  }).pipe(Effect.withSpan("SeedLedger.unmark", { attributes: { seed: options.id } }))
+
+/** Attempts, newest first: of one seed, or of all operations. An id that no seed, marker or attempt bears is `UnknownSeed`. */
+export const history = (
+  id?: string
+): Effect.Effect<
+  ReadonlyArray<Attempt>,
+  UnknownSeed | SeedsInconsistent | DatabaseError,
+  SeedSource | OperationLog | DatabaseHealth
+> =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    if (id === undefined) return yield* SeedCheck.blamingTables(log.attempts({}))
+    const attempts = id === "" ? [] : yield* SeedCheck.blamingTables(log.attempts({ id: OperationId.make(id) }))
+    if (attempts.length > 0 || (yield* SeedCheck.blamingTables(log.applied)).has(id)) return attempts
+    const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
+    if (unreadable !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable] })
+    const known = entries.map((entry): string => entry.id)
+    return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
+  }).pipe(Effect.withSpan("SeedLedger.history"))
+
+/** How a change of the record can fail for reasons of the world around it. */
+export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
+
+/** A change of the record in a transaction of its own, tried again while another holds the lock. */
+const underLock = <A>(
+  id: string,
+  step: Effect.Effect<A, AlreadyApplied | LockHeld | StepError>
+): Effect.Effect<A, AlreadyApplied | LedgerError, OperationConfig | Transactor> =>
+  Effect.flatMap(Transactor, (transactor) =>
+    LockWait.whileHeld(id, transactor.run(step, untraced(id)), () => Effect.void)
+  ).pipe(
+    Effect.catchTags({
+      CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),
+      // There is no body here to blame for it.
+      CommitRefused: (error) => notKept(id, error),
+      SwallowedSqlError: (error) => notKept(id, error),
+      TransactionControl: (error) => notKept(id, error)
+    })
+  )
+
+const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | TransactionControl): DatabaseError =>
+  new DatabaseError({
+    action: "changing the record",
+    id: Option.some(id),
+    code: "code" in cause ? cause.code : Option.none(),
+    reason: cause.message,
+    connectionLost: false,
+    cause
+  })
+
+/** Tables of another shape are refused before anything is written to them. */
+const refuseTables: Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> = Effect.flatMap(
+  SeedCheck.tables,
+  ([problem, ...others]) =>
+    problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
+)
+
+/** The seed of this id, if the source can be read and no other operation bears its id. */
+const entryOf = (
+  id: string
+): Effect.Effect<
+  SeedEntry,
+  UnknownSeed | SeedsInconsistent | DatabaseError,
+  SeedSource | OperationLog | DatabaseHealth
+> =>
+  Effect.gen(function* () {
+    const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const applied = yield* SeedCheck.blamingTables(Effect.flatMap(OperationLog, (log) => log.applied))
+    const tables = yield* SeedCheck.tables
+    const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
+    // What is wrong with other seeds is no reason not to mend the record of this one.
+    const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
+    const [problem, ...others] = [...own, ...tables, ...taken]
+    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    const entry = entries.find((candidate) => candidate.id === id)
+    return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
+  })
