@@ -1,0 +1,55 @@
+/**
+ * The one door for failures of the driver and the server. They are told apart by SQLSTATE (PostgreSQL manual, appendix A), never by text.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { describe } from "../../operation/Attempt.js"
+import { DatabaseError } from "../../operation/OperationError.js"
+
+/** The SQLSTATE of a failure that the server reported. */
+export const sqlState = (error: SqlError): Option.Option<string> =>
+  Option.filter(Option.fromNullable(describe(error).code), (code) => /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code))
+
+/** Whether the connection is gone: the server said so, or did not get to say anything. Refusals of our own never reached it. */
+export const isConnectionLost = (error: SqlError): boolean =>
+  Option.match(sqlState(error), {
+    onNone: () => !Predicate.hasProperty(error.cause, "_tag") && !(error.cause instanceof TypeError),
+    onSome: (state) => state.startsWith("08") || lost.has(state)
+  })
+
+/** admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session_timeout, and the two timeouts that end a session. */
+const lost = new Set(["57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"])
+
+/** The reason that the server or the driver gave. */
+export const reasonOf = (error: SqlError): string => describe(error).message
+
+/** A failure of a statement of ours. */
+export const databaseError =
+  (action: string) =>
+  (error: SqlError): DatabaseError => {
+    const { code, message } = describe(error)
+    return new DatabaseError({
+      action,
+      id: Option.none(),
+      code: Option.fromNullable(code),
+      reason: `${message}${hint(Option.fromNullable(code))}`,
+      connectionLost: isConnectionLost(error),
+      cause: error
+    })
+  }
+
+const hints: { readonly [code: string]: string } = {
+  "28P01": "check user and password in DATABASE_URL",
+  "28000": "check user and password in DATABASE_URL",
+  "3D000": "create the database, or correct its name in DATABASE_URL",
+  "42501": "grant the role what it needs, or let an administrator create the tables",
+  ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
+  ENOTFOUND: "is the host in DATABASE_URL right?"
+}
+
+const hint = (code: Option.Option<string>): string =>
+  Option.match(
+    Option.flatMapNullable(code, (known) => hints[known]),
+    { onNone: () => "", onSome: (text) => ` (${text})` }
+  )

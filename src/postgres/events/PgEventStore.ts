@@ -1,0 +1,228 @@
+/**
+ * `EventStore` on PostgreSQL, on the events table of the system that we are drop-in for.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type { Event, NewEvent, StreamId } from "../../event/Event.js"
+import type { AppendError } from "../../event/EventStore.js"
+import {
+  EventStore,
+  expectations,
+  IdempotencyConflict,
+  refuseTakenKeys,
+  StreamArchived,
+  VersionConflict
+} from "../../event/EventStore.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { databaseError, sqlState } from "../client/PgError.js"
+import { EventRow, toEvent } from "./EventRow.js"
+import { ask } from "../transaction/BodyConnection.js"
+import { decodeRows, PgSql, rows } from "../client/PgSql.js"
+
+const Answer = Schema.Struct({
+  kind: Schema.Literal("stored", "archived", "version", "key"),
+  tenant_id: Schema.String,
+  aggregate_id: Schema.String,
+  version: Schema.NumberFromString,
+  expected: Schema.NullOr(Schema.NumberFromString),
+  id: Schema.NullOr(Schema.BigInt),
+  created_at: Schema.NullOr(Schema.NumberFromString),
+  key: Schema.NullOr(Schema.String)
+})
+
+const Stored = Schema.Struct({ id: Schema.BigInt, created_at: Schema.NumberFromString })
+
+const insertIf = (atVersion: string) =>
+  `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
+    SELECT $1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text
+    WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
+    RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`
+
+const stream = "FROM kumiko_events WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid"
+const insertFirst = insertIf(`NOT EXISTS (SELECT ${stream})`)
+const insertNext = insertIf(`(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`)
+
+const decodeStored = decodeRows("appending an event", Stored)
+
+/** Streams in `kumiko_events`; statements join the transaction of their fiber. */
+export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(function* () {
+  const sql = yield* PgSql
+
+  /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */
+  const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean) => {
+    const taken = keys
+      ? sql`SELECT i.tenant_id, i.aggregate_id, i.metadata->>'idempotencyKey' AS key FROM input i JOIN kumiko_events e
+          ON e.tenant_id = i.tenant_id AND (e.metadata->>'idempotencyKey') = (i.metadata->>'idempotencyKey')`
+      : sql`SELECT NULL::uuid AS tenant_id, NULL::uuid AS aggregate_id, NULL AS key WHERE false`
+    return sql`
+      WITH input AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (n integer, tenant_id uuid,
+          aggregate_id uuid, aggregate_type text, version integer, type text, event_version integer, payload jsonb,
+          metadata jsonb, created_by text)
+      ), streams AS (
+        SELECT s.*, coalesce((SELECT max(e.version) FROM kumiko_events e
+            WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id), 0) AS actual,
+          EXISTS (SELECT FROM kumiko_archived_streams a
+            WHERE a.tenant_id = s.tenant_id AND a.aggregate_id = s.aggregate_id) AS archived
+        FROM (SELECT tenant_id, aggregate_id, min(version) - 1 AS expected FROM input GROUP BY tenant_id, aggregate_id) AS s
+      ), refused AS (
+        SELECT * FROM streams WHERE archived OR actual <> expected
+      ), taken AS (
+        ${taken}
+      ), stored AS (
+        INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
+        SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by
+        FROM input WHERE NOT EXISTS (SELECT FROM refused) AND NOT EXISTS (SELECT FROM taken) ORDER BY n
+        RETURNING id, tenant_id, aggregate_id, version, created_at
+      ), notified AS MATERIALIZED (
+        SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
+      )
+      SELECT 'stored' AS kind, tenant_id::text, aggregate_id::text, version::text, NULL AS expected, id::text,
+        (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, NULL AS key
+      FROM stored LEFT JOIN notified ON true
+      UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
+        expected::text, NULL, NULL, NULL FROM refused
+      UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key FROM taken`.pipe(
+      Effect.mapError(appendError(events)),
+      Effect.flatMap(decodeRows("appending events", Answer))
+    )
+  }
+
+  /**
+   * One event without an idempotency key, written if its stream is as expected. Planned in 0.4 ms less than the statement for many, which
+   * is most of a write; that one says why, where nothing was written.
+   */
+  const appendOne = (event: NewEvent) =>
+    ask(sql, event.version === 1 ? insertFirst : insertNext, [
+      event.aggregateId,
+      event.aggregateType,
+      event.tenantId,
+      event.version,
+      event.type,
+      event.eventVersion,
+      JSON.stringify(event.payload),
+      JSON.stringify(event.metadata),
+      event.metadata.userId
+    ]).pipe(
+      Effect.mapError(appendError([event])),
+      Effect.flatMap(decodeStored),
+      Effect.map(([found]) => Option.fromNullable(found))
+    )
+
+  const appendMany = (events: NonEmptyReadonlyArray<NewEvent>) =>
+    Effect.gen(function* () {
+      yield* expectations(events)
+      yield* refuseTakenKeys([], events)
+      const keys = events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
+      const answers = yield* append(events, keys)
+      const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
+      return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
+    })
+
+  const eventRows = (stream: StreamId): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
+    Effect.map(
+      sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
+          payload::text, metadata::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, created_by
+        FROM kumiko_events e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
+        ORDER BY e.version`.pipe(rows("loading a stream", EventRow)),
+      (found) => found.map(toEvent)
+    )
+
+  return EventStore.of({
+    append: (events) =>
+      Effect.useSpan("EventStore.append", { captureStackTrace: false }, () => {
+        const [event, ...others] = events
+        if (others.length > 0 || event.metadata.idempotencyKey !== undefined) return appendMany(events)
+        return Effect.flatMap(appendOne(event), (found): ReturnType<typeof appendMany> =>
+          Option.isSome(found) ? Effect.succeed([stored(event, found.value)]) : appendMany(events)
+        )
+      }),
+    load: eventRows,
+    version: (stream) =>
+      Effect.map(
+        sql`SELECT coalesce(max(version), 0)::text AS version FROM kumiko_events
+          WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid`.pipe(
+          rows("reading a stream's version", Schema.Struct({ version: Schema.NumberFromString }))
+        ),
+        ([found]) => found?.version ?? 0
+      ),
+    archive: ({ aggregateId, aggregateType, archivedBy, reason, tenantId }) =>
+      sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
+        SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason ?? null}::text
+        WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)`.pipe(
+        Effect.mapError(databaseError("archiving a stream")),
+        Effect.asVoid
+      )
+  })
+})
+
+const toInput = (event: NewEvent, n: number) => ({
+  n,
+  tenant_id: event.tenantId,
+  aggregate_id: event.aggregateId,
+  aggregate_type: event.aggregateType,
+  version: event.version,
+  type: event.type,
+  event_version: event.eventVersion,
+  payload: event.payload,
+  metadata: event.metadata,
+  created_by: event.metadata.userId
+})
+
+const answerKey = (row: { readonly tenant_id: string; readonly aggregate_id: string; readonly version: number }) =>
+  `${row.tenant_id}/${row.aggregate_id}/${row.version}`
+
+/** Key by key: V8 gives each object that is spread and added to a shape of its own, and 100,000 events took 120 MiB more. */
+const stored = (event: NewEvent, { created_at, id }: typeof Stored.Type): Event => ({
+  tenantId: event.tenantId,
+  aggregateId: event.aggregateId,
+  aggregateType: event.aggregateType,
+  version: event.version,
+  type: event.type,
+  eventVersion: event.eventVersion,
+  payload: event.payload,
+  metadata: event.metadata,
+  id,
+  createdAt: DateTime.unsafeMake(created_at),
+  createdBy: event.metadata.userId
+})
+
+/** The event as the answers have it, or why it was not written: then none was. */
+const storedAs = (
+  event: NewEvent,
+  byKey: ReadonlyMap<string, typeof Answer.Type>,
+  answers: ReadonlyArray<typeof Answer.Type>
+): Effect.Effect<Event, AppendError> => {
+  const found = byKey.get(`${event.tenantId}/${event.aggregateId}/${event.version}`.toLowerCase())
+  if (found?.kind === "stored" && found.id !== null && found.created_at !== null) {
+    return Effect.succeed(stored(event, { id: found.id, created_at: found.created_at }))
+  }
+  const refused = answers.find(({ kind }) => kind !== "stored")
+  const stream = {
+    tenantId: refused?.tenant_id ?? event.tenantId,
+    aggregateId: refused?.aggregate_id ?? event.aggregateId
+  }
+  if (refused?.kind === "archived") return new StreamArchived(stream)
+  if (refused?.kind === "key") {
+    return new IdempotencyConflict({ tenantId: stream.tenantId, idempotencyKey: refused.key ?? "" })
+  }
+  const actual = Option.fromNullable(refused?.version)
+  return new VersionConflict({ ...stream, expected: refused?.expected ?? event.version - 1, actual })
+}
+
+/** A writer that committed between our check and our insert shows as unique_violation, by the name of the index. */
+const appendError =
+  (events: NonEmptyReadonlyArray<NewEvent>) =>
+  (error: SqlError): AppendError => {
+    if (!Option.contains(sqlState(error), "23505")) return databaseError("appending events")(error)
+    const [{ aggregateId, metadata, tenantId, version }] = events
+    const constraint = Predicate.hasProperty(error.cause, "constraint") ? error.cause.constraint : undefined
+    return constraint === "events_idempotency_uq"
+      ? new IdempotencyConflict({ tenantId, idempotencyKey: metadata.idempotencyKey ?? "" })
+      : new VersionConflict({ tenantId, aggregateId, expected: version - 1, actual: Option.none() })
+  }

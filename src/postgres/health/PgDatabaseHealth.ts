@@ -1,0 +1,257 @@
+/**
+ * `DatabaseHealth` on PostgreSQL: the catalog, the role's privileges, the lock and the pooler, read and never changed.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Finding } from "../../operation/DatabaseHealth.js"
+import { DatabaseHealth, fine, wrong } from "../../operation/DatabaseHealth.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
+import { databaseError, sqlState } from "../client/PgError.js"
+import * as HolderQuery from "../lock/HolderQuery.js"
+import { oldestServer } from "../lock/PgOperationLock.js"
+import type { Pooling } from "./PoolerDetection.js"
+import * as PoolerDetection from "./PoolerDetection.js"
+import { PgSchema } from "../schema/PgSchema.js"
+import { PgSql, rows } from "../client/PgSql.js"
+import type { PgTable } from "../schema/PgTable.js"
+
+const Server = Schema.Struct({
+  number: Schema.NumberFromString,
+  version: Schema.String,
+  role: Schema.String,
+  database: Schema.String
+})
+
+const Right = Schema.Struct({ name: Schema.String, right: Schema.String })
+
+const Name = Schema.Struct({ name: Schema.String })
+
+/** How long counting old rows may take: it reads the whole table. */
+const countTimeout = "30s"
+
+/** What the search path finds, as far as the role may see it. */
+export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema | OperationConfig> = Effect.gen(
+  function* () {
+    const sql = yield* PgSql
+    const schema = yield* PgSchema
+    const config = yield* OperationConfig
+
+    const server =
+      sql`SELECT current_setting('server_version_num') AS number, current_setting('server_version') AS version,
+      current_user AS role, current_database() AS database`.pipe(
+        rows("asking the server for its version", Server),
+        Effect.map(([found]) => {
+          if (found === undefined) return []
+          const version = `PostgreSQL ${found.version}`
+          return [
+            fine("connection", `role "${found.role}" on database "${found.database}"`),
+            found.number < oldestServer
+              ? wrong("server version", "database", `${version}; 14 or later is needed`, "Upgrade the server.")
+              : fine("server version", version)
+          ]
+        })
+      )
+
+    const pooling = Effect.mapError(PoolerDetection.detect(sql), databaseError("looking for a connection pooler"))
+    const pooler = Effect.map(pooling, (found) => poolerFinding[found])
+
+    const tables = Effect.gen(function* () {
+      const missing = yield* schema.missing
+      const mismatches = yield* schema.mismatches
+      const absent = missing.map(({ name }) => name).join(", ")
+      const found =
+        absent === ""
+          ? fine("tables", "all are there")
+          : fine("tables", `${absent}: not there yet, created by the first seed:apply`)
+      return [
+        mismatches.length === 0
+          ? found
+          : wrong(
+              "tables",
+              "state",
+              mismatches.map(({ reason, table }) => `${table}: ${reason}`).join("\n"),
+              "Change the table, or name another one in the settings; es-ops schema prints what is expected."
+            ),
+        yield* privileges(missing)
+      ]
+    })
+
+    const role = Effect.map(
+      sql`SELECT quote_ident(current_user) AS name`.pipe(rows("asking for the role", Name)),
+      ([found]) => found?.name ?? "CURRENT_USER"
+    )
+
+    /** A table that is there must be readable and writable; for one that is not, the role must be allowed to create it. */
+    const privileges = (missing: ReadonlyArray<PgTable>) =>
+      Effect.gen(function* () {
+        const there = schema.tables.filter((table) => !missing.some(({ name }) => name === table.name))
+        const wanted = there.flatMap(({ name, writes }) => ["SELECT", ...writes].map((right) => ({ name, right })))
+        const lacking = yield* sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
+            AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)
+          UNION ALL SELECT 'SEQUENCE ' || s.name, 'USAGE' FROM (SELECT CASE WHEN EXISTS (SELECT FROM pg_attribute a
+                WHERE a.attrelid = to_regclass(w.name) AND a.attname = 'id' AND a.attidentity = '' AND NOT a.attisdropped)
+              THEN pg_get_serial_sequence(w.name, 'id') END AS name
+            FROM jsonb_to_recordset(${JSON.stringify(there)}::jsonb) AS w (name text)) AS s
+          WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')`.pipe(
+          rows("looking at the privileges", Right)
+        )
+        const uncreatable = yield* Effect.forEach(missing, homeOf)
+        const needed = uncreatable.flat().filter(({ table }) => !table.optional)
+        const without = uncreatable.flat().filter(({ table }) => table.optional)
+        if (lacking.length + needed.length > 0) return missingRights(lacking, needed, yield* role)
+        if (without.length === 0)
+          return fine("privileges", `the role may do what applying needs${yield* beyond(there)}`)
+        return wrong("privileges", "state", saying(without), `Seeds are applied without history. ${letCreate(without)}`)
+      })
+
+    /** What the role may not do that only some need. */
+    const beyond = (there: ReadonlyArray<PgTable>) => {
+      const rare = [
+        { name: schema.attempts, right: "UPDATE" },
+        { name: schema.markers, right: "DELETE" }
+      ].filter((right) => there.some(({ name }) => name === right.name))
+      return sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(rare)}::jsonb)
+        AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)`.pipe(
+        rows("looking at the privileges", Right),
+        Effect.map((lacking) =>
+          lacking
+            .map((right) => `; not ${rareNeeds[right.right] ?? ""}: it lacks ${right.right} on ${right.name}`)
+            .join("")
+        )
+      )
+    }
+
+    /** Where a table that is missing would be created, if it may not be there. */
+    const homeOf = (table: PgTable) =>
+      Effect.map(
+        sql`SELECT coalesce(n.nspname, ${table.schema ?? "none of the search path"}) AS name,
+          CASE WHEN n.oid IS NULL THEN 'there is no such schema' ELSE 'CREATE is not granted' END AS right
+        FROM (SELECT ${table.schema === undefined ? sql`current_schema()` : sql`${table.schema}::name`} AS name) AS s
+          LEFT JOIN pg_namespace n ON n.nspname = s.name
+        WHERE n.oid IS NULL OR NOT has_schema_privilege(n.oid, 'CREATE')`.pipe(rows("looking at the schemas", Right)),
+        (found) => found.map(({ name, right }): Uncreatable => ({ table, schema: name, reason: right }))
+      )
+
+    const lock = Effect.map(
+      HolderQuery.find(sql, config.lockKey),
+      Option.match({
+        onNone: () => fine("lock", "free"),
+        onSome: (holder) =>
+          wrong(
+            "lock",
+            "state",
+            `the operations lock (${config.lockKey}) is held by ${String(holder)}`,
+            `A seed may be running. If that process hangs: SELECT pg_terminate_backend(${holder.pid});`
+          )
+      })
+    )
+
+    const indexes = Effect.map(
+      sql`SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+      WHERE NOT i.indisvalid AND pg_table_is_visible(c.oid) ORDER BY 1`.pipe(rows("looking at the indexes", Name)),
+      (found) => {
+        const names = found.map(({ name }) => name)
+        if (names.length === 0) return fine("indexes", "all are valid")
+        const fix = `Unless it is being built at this moment: REINDEX INDEX CONCURRENTLY ${names[0] ?? ""}; or drop it.`
+        return wrong("indexes", "state", `INVALID, left by an interrupted CREATE INDEX: ${names.join(", ")}`, fix)
+      }
+    )
+
+    /** An event whose payload or metadata is a jsonb string that holds JSON, as an old release wrote them; they are read all the same. */
+    const oldRows = Effect.gen(function* () {
+      if (!schema.tables.some(({ name }) => name === events) || (yield* schema.missing).some(isEvents)) return []
+      const mismatched = (yield* schema.mismatches).some(({ table }) => table === events)
+      if (mismatched) return []
+      const counted = yield* Effect.either(
+        sql.withTransaction(
+          Effect.zipRight(
+            sql`SELECT set_config('statement_timeout', ${countTimeout}, true)`,
+            sql`SELECT count(*)::text AS name FROM kumiko_events
+            WHERE jsonb_typeof(payload) = 'string' OR jsonb_typeof(metadata) = 'string'`
+          )
+        )
+      )
+      if (counted._tag === "Left") {
+        const state = Option.getOrElse(sqlState(counted.left), () => "")
+        // query_canceled, insufficient_privilege: the table is too large, or not ours to read, which another finding says.
+        if (state === "57014") return [fine("old rows", `not counted: it took longer than ${countTimeout}`)]
+        if (state === "42501") return []
+        return yield* databaseError("counting old rows")(counted.left)
+      }
+      const [row] = yield* rows("counting old rows", Name)(Effect.succeed(counted.right))
+      if (row === undefined || row.name === "0") return [fine("old rows", "none")]
+      const fix = `Repair: ${["payload", "metadata"].map(repair).join(" ")}`
+      return [wrong("old rows", "state", `${row.name} events hold a jsonb string in place of an object`, fix)]
+    })
+
+    const examine = Effect.gen(function* () {
+      const about = yield* server
+      const more = [yield* pooler, ...(yield* tables), yield* lock, yield* indexes, ...(yield* oldRows)]
+      return [...about, ...more]
+    })
+
+    return DatabaseHealth.of({
+      mismatches: schema.mismatches,
+      hasSessions: Effect.map(pooling, (found) => found === "none" || found === "session"),
+      examine: Effect.withSpan(examine, "DatabaseHealth.examine")
+    })
+  }
+)
+
+/** A table that is missing and that this role may not create. */
+interface Uncreatable {
+  readonly table: PgTable
+  readonly schema: string
+  readonly reason: string
+}
+
+const rareNeeds: { readonly [right: string]: string } = {
+  UPDATE: 'what seeds outside any transaction (transaction: "none") need',
+  DELETE: "what seed:unmark needs"
+}
+
+const saying = (list: ReadonlyArray<Uncreatable>): string =>
+  list.map(({ reason, schema, table }) => `${table.name} is missing, and on schema ${schema}: ${reason}`).join("\n")
+
+const letCreate = (list: ReadonlyArray<Uncreatable>): string =>
+  list.length === 0
+    ? ""
+    : `Let an administrator run what es-ops schema prints${list[0]?.table.schema === undefined ? "" : ", which creates the schema as well"}.`
+
+const missingRights = (
+  lacking: ReadonlyArray<typeof Right.Type>,
+  needed: ReadonlyArray<Uncreatable>,
+  role: string
+): Finding => {
+  const missing = lacking.map(({ name, right }) => `${right} on ${name} is not granted`)
+  const grants = lacking.map(({ name, right }) => `GRANT ${right} ON ${name} TO ${role};`)
+  const detail = [...missing, ...(needed.length === 0 ? [] : [saying(needed)])].join("\n")
+  return wrong("privileges", "database", detail, [letCreate(needed), ...grants].filter((part) => part !== "").join(" "))
+}
+
+const events = '"kumiko_events"'
+
+const isEvents = ({ name }: PgTable): boolean => name === events
+
+const repair = (column: string): string =>
+  `UPDATE kumiko_events SET ${column} = (${column} #>> '{}')::jsonb WHERE jsonb_typeof(${column}) = 'string';`
+
+const behind = "a connection pooler stands before the server"
+
+const poolerFinding: { readonly [pooling in Pooling]: Finding } = {
+  none: fine("pooler", "none"),
+  session: fine("pooler", `${behind}, one session a client`),
+  transaction: wrong(
+    "pooler",
+    "state",
+    `${behind} and gives each transaction another session: transactional seeds can be applied, transaction: "none" is refused`,
+    "Connect to the server itself, or to a pool in session mode, for whatever needs a session."
+  ),
+  unknown: wrong(
+    "pooler",
+    "state",
+    `${behind}; there was no second connection to tell its mode by`,
+    "Let the client have two connections, or connect to the server itself."
+  )
+}

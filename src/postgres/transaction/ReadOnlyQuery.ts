@@ -1,0 +1,82 @@
+/**
+ * Reading for seeds: a statement that the server does not let write.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { QueryError, Row } from "../../operation/Transactor.js"
+import { QueryFailed, ReadOnlyViolation } from "../../operation/Transactor.js"
+import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
+import { abandonable } from "../client/Cancellation.js"
+import { PgSession } from "./PgSession.js"
+import { PgStep } from "./PgStep.js"
+import { beginsReading } from "../client/SqlText.js"
+
+/** Codes by which the server refuses a write in a read-only transaction, and the ways out of one. */
+const violations = new Set(["25006", "25001", "0A000"])
+
+/**
+ * One statement by the extended protocol (which takes no second one, and no ROLLBACK between), in a read-only savepoint that is always
+ * undone.
+ */
+export const run = (
+  sql: SqlClient.SqlClient,
+  text: string,
+  params: ReadonlyArray<unknown>
+): Effect.Effect<ReadonlyArray<Row>, QueryError> => {
+  if (!beginsReading(text)) {
+    const reason = "it takes one statement that begins with SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN or ("
+    return new ReadOnlyViolation({ code: Option.none(), reason })
+  }
+  const read = (connection: Connection) =>
+    // Closing a cursor waits for its statement: whoever is interrupted does not.
+    abandonable(Stream.runCollect(connection.executeStream(text, params, undefined))).pipe(
+      Effect.map(Chunk.toReadonlyArray),
+      Effect.mapError((error) =>
+        Option.match(sqlState(error), {
+          onNone: () => databaseError("querying")(error),
+          onSome: (state) =>
+            violations.has(state)
+              ? new ReadOnlyViolation({ code: Option.some(state), reason: reasonOf(error) })
+              : new QueryFailed({ code: Option.some(state), reason: reasonOf(error) })
+        })
+      )
+    )
+  const onItsOwn = Effect.scoped(
+    Effect.flatMap(Effect.mapError(sql.reserve, databaseError("connecting")), (connection) =>
+      Effect.acquireUseRelease(
+        Effect.mapError(connection.executeRaw("BEGIN READ ONLY", []), databaseError("querying")),
+        () => read(connection),
+        () => Effect.ignore(connection.executeRaw("ROLLBACK", []))
+      )
+    )
+  )
+  /** In a transaction that a seed began in its session: that one has the connection. */
+  const outsideStep = (transaction: Option.Option<unknown>) =>
+    Effect.flatMap(Effect.serviceOption(PgSession), (session) =>
+      Option.isSome(session) && Option.isSome(transaction) ? inSavepoint(session.value.connection, read) : onItsOwn
+    )
+  return Effect.flatMap(
+    Effect.serviceOption(PgStep),
+    Option.match({
+      onSome: (step) => step.turn(read(step.raw), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
+      onNone: () => Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), outsideStep)
+    })
+  )
+}
+
+const inSavepoint = (
+  connection: Connection,
+  read: (connection: Connection) => Effect.Effect<ReadonlyArray<Row>, QueryError>
+): Effect.Effect<ReadonlyArray<Row>, QueryError> =>
+  Effect.acquireUseRelease(
+    Effect.mapError(
+      connection.executeRaw("SAVEPOINT es_ops_query; SET LOCAL transaction_read_only = on", []),
+      databaseError("querying")
+    ),
+    () => read(connection),
+    () => Effect.ignore(connection.executeRaw("ROLLBACK TO SAVEPOINT es_ops_query; RELEASE SAVEPOINT es_ops_query", []))
+  )
