@@ -8,7 +8,7 @@ import { dirname, join } from "node:path"
 const folder = "dist/whole"
 
 const { metafile } = await build({
-  entryPoints: ["dist/cli/Process.js"],
+  entryPoints: ["dist/cli/process/Process.js"],
   outdir: folder,
   bundle: true,
   // What a command does not need is in a file of its own.

@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs"
 import process from "node:process"
-import * as Program from "./cli/Program.js"
+import * as Program from "./cli/process/Program.js"
 
 const program = Program.choose(process.argv.slice(2), existsSync)
 
@@ -22,7 +22,7 @@ if (program === "version") {
   const note = (signal: Program.Signal) => early.push(signal)
   for (const signal of Program.signals) process.on(signal, note)
   // The build makes the whole program of the linked one, hence from where the compiler does not look.
-  const path = program === "whole" ? "./whole/Process.js" : "./cli/Process.js"
+  const path = program === "whole" ? "./whole/Process.js" : "./cli/process/Process.js"
   const { start }: { readonly start: (early: ReadonlyArray<Program.Signal>) => void } = await import(path)
   start(early)
   // Last, as a signal that was caught and not told yet is lost when nobody listens for a moment.

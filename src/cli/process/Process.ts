@@ -9,13 +9,13 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
-import * as StrayWrites from "../seed/StrayWrites.js"
-import * as ModuleLoader from "../seed/source/ModuleLoader.js"
-import * as UnhandledRejections from "../seed/UnhandledRejections.js"
-import * as LastWords from "./LastWords.js"
-import * as Main from "./Main.js"
+import * as StrayWrites from "../../seed/StrayWrites.js"
+import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
+import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
+import * as ExitMessage from "../output/ExitMessage.js"
+import * as Main from "../commands/EsOpsCommand.js"
 import * as Program from "./Program.js"
-import * as Terminal from "./Terminal.js"
+import * as Terminal from "../output/Terminal.js"
 
 /** How long the work may take to end in order; what has not ended by then is left to the server, which rolls back. */
 const patience = 1_800
@@ -55,7 +55,7 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
     if (finished) return
     const [path] = ModuleLoader.underWay()
     if (ending !== undefined) {
-      LastWords.write("it was ended at once")
+      ExitMessage.write("it was ended at once")
       Terminal.sayLast(
         "it was ended at once: the server rolls back what was not committed; es-ops seed:status says what is applied"
       )
@@ -69,7 +69,7 @@ export const start = (early: ReadonlyArray<Program.Signal>): void => {
             ]
           : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
       Terminal.sayLast(`${reason}: ${left}`)
-      LastWords.write(reason)
+      ExitMessage.write(reason)
     }
   })
   Effect.withFiberRuntime<number, never, Main.Requirements>((fiber) => {

@@ -6,13 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { relative } from "node:path"
 import { cwd } from "node:process"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import * as SeedFile from "../seed/source/SeedFile.js"
-import * as DocumentOf from "./DocumentOf.js"
-import { UsageError } from "./Failure.js"
-import * as Report from "./Report.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as SeedFile from "../../seed/source/SeedFile.js"
+import * as Documents from "../output/Documents.js"
+import { UsageError } from "../output/Failure.js"
+import * as Report from "../output/Report.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const options = {
   ...Settings.sourceOptions,
@@ -37,7 +37,7 @@ export const run = (given: Settings.SourceGiven & { readonly slug: string }): Ef
       }
       yield* terminal.out(
         given.json
-          ? DocumentOf.encode(SeedDocument.ChangeDocument, { id, path, changed: true })
+          ? Documents.encode(SeedDocument.ChangeDocument, { id, path, changed: true })
           : `created ${relative(cwd(), path)}\nEdit it, then: es-ops seed:check`
       )
       return 0

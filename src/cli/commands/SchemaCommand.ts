@@ -2,13 +2,13 @@
  * `schema`: the statements that an administrator runs where the application's role may not create tables.
  */
 import * as Effect from "effect/Effect"
-import * as EsOps from "../EsOps.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import * as ConfigFile from "./ConfigFile.js"
-import * as DocumentOf from "./DocumentOf.js"
-import * as Report from "./Report.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import * as EsOps from "../../EsOps.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as ConfigFile from "../input/ConfigFile.js"
+import * as Documents from "../output/Documents.js"
+import * as Report from "../output/Report.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const options = Settings.options
 
@@ -21,7 +21,7 @@ export const run = (given: Settings.Given): Effect.Effect<number, never, Termina
       const statements = yield* EsOps.ddl(yield* ConfigFile.load(given.config))
       yield* terminal.out(
         given.json
-          ? DocumentOf.encode(SeedDocument.SchemaDocument, { statements })
+          ? Documents.encode(SeedDocument.SchemaDocument, { statements })
           : statements.map((statement) => `${statement};`).join("\n\n")
       )
       return 0

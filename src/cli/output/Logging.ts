@@ -7,7 +7,7 @@ import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
-import type * as Settings from "./Settings.js"
+import type * as Settings from "../input/Settings.js"
 import { keepStdoutForResults, sayEntries, Terminal, withoutColour } from "./Terminal.js"
 
 type Action = Effect.Effect<number, never, Terminal>

@@ -5,13 +5,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { describe } from "../operation/Attempt.js"
-import * as UnhandledRejections from "../seed/UnhandledRejections.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import type { RunFailure } from "./DocumentOf.js"
-import * as DocumentOf from "./DocumentOf.js"
+import { describe } from "../../operation/Attempt.js"
+import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { RunFailure } from "./Documents.js"
+import * as Documents from "./Documents.js"
 import { exitCode, nextStep, UsageError } from "./Failure.js"
-import * as LastWords from "./LastWords.js"
+import * as ExitMessage from "./ExitMessage.js"
 import { Terminal } from "./Terminal.js"
 
 /** What was and was not done when a command is interrupted that changes nothing. */
@@ -24,16 +24,18 @@ export const command = <R>(
   left: string = untouched
 ): Effect.Effect<number, never, R | Terminal> =>
   Effect.sync(() => {
-    LastWords.set((reason) => (json ? Option.some(document({ _tag: "ProcessEnded", message: reason })) : Option.none()))
+    ExitMessage.set((reason) =>
+      json ? Option.some(document({ _tag: "ProcessEnded", message: reason })) : Option.none()
+    )
   }).pipe(
     Effect.zipRight(stoppable(work, () => failed(json, endedBy({ _tag: "Interrupted", message: left })))),
     Effect.sandbox,
     Effect.catchAll((cause) => failed(json, failureOf(cause))),
-    Effect.tap(() => Effect.sync(LastWords.unset))
+    Effect.tap(() => Effect.sync(ExitMessage.unset))
   )
 
 const document = ({ _tag, message }: RunFailure): string =>
-  DocumentOf.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
+  Documents.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
 
 /**
  * What was thrown where nobody could catch it is the reason why a command was interrupted, if that happened; else `next` says what to do, as
@@ -74,7 +76,7 @@ export const stoppable = <A, E, R, R2>(
 export const failed = (json: boolean, failure: RunFailure): Effect.Effect<number, never, Terminal> =>
   Effect.gen(function* () {
     const terminal = yield* Terminal
-    LastWords.unset()
+    ExitMessage.unset()
     if (json) yield* terminal.out(document(failure))
     yield* explain(terminal, failure)
     return exitCode(failure._tag)

@@ -3,18 +3,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Finding } from "../operation/DatabaseHealth.js"
-import { wrong } from "../operation/DatabaseHealth.js"
-import type { DatabaseError } from "../operation/OperationError.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import * as SeedDoctor from "../seed/record/SeedDoctor.js"
-import type * as EsOps from "../EsOps.js"
-import * as DocumentOf from "./DocumentOf.js"
-import { exitCode } from "./Failure.js"
-import * as Report from "./Report.js"
-import { withDatabase, withoutDatabase } from "./Session.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import type { Finding } from "../../operation/DatabaseHealth.js"
+import { wrong } from "../../operation/DatabaseHealth.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as SeedDoctor from "../../seed/record/SeedDoctor.js"
+import type * as EsOps from "../../EsOps.js"
+import * as Documents from "../output/Documents.js"
+import { exitCode } from "../output/Failure.js"
+import * as Report from "../output/Report.js"
+import { withDatabase, withoutDatabase } from "./CommandSession.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const options = Settings.databaseOptions
 
@@ -31,7 +31,7 @@ export const run = (given: Settings.DatabaseGiven): Effect.Effect<number, never,
         Effect.catchTags({ DatabaseError: without, EmbeddedInUse: without })
       )
       yield* given.json
-        ? terminal.out(DocumentOf.encode(SeedDocument.DoctorDocument, DocumentOf.ofFindings(found)))
+        ? terminal.out(Documents.encode(SeedDocument.DoctorDocument, Documents.ofFindings(found)))
         : Effect.forEach(lines(terminal, found), terminal.out, { discard: true })
       return codeOf(found)
     })

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { promisify } from "node:util"
-import { project } from "../support/Command.js"
+import { project } from "../../support/Command.js"
 
 const run = promisify(execFile)
 

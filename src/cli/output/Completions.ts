@@ -3,7 +3,7 @@
  * in zsh, where a colon has a meaning of its own.
  */
 import * as Option from "effect/Option"
-import type { CommandWord, OptionWord, Value } from "./Words.js"
+import type { CommandWord, OptionWord, Value } from "../input/CommandLine.js"
 
 /** The shell that a command line asks completions for, if it does. */
 export const requested = ([first = "", second = ""]: ReadonlyArray<string>): Option.Option<string> => {

@@ -5,9 +5,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import * as Program from "../../src/cli/Program.js"
-import { project, tenant } from "../support/Command.js"
-import { repository } from "../support/Project.js"
+import * as Program from "../../../src/cli/process/Program.js"
+import { project, tenant } from "../../support/Command.js"
+import { repository } from "../../support/Project.js"
 
 const nothing = () => false
 

@@ -5,9 +5,9 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as OperationConfig from "../operation/OperationConfig.js"
-import { ConfigError } from "../operation/OperationConfig.js"
-import { UsageError } from "./Failure.js"
+import * as OperationConfig from "../../operation/OperationConfig.js"
+import { ConfigError } from "../../operation/OperationConfig.js"
+import { UsageError } from "../output/Failure.js"
 
 /** The error of a value that cannot be used, by where it came from. */
 export type Invalid = (reason: string) => UsageError | ConfigError

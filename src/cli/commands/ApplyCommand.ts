@@ -7,25 +7,25 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import type { LockHeld } from "../operation/OperationError.js"
-import * as ModuleLoader from "../seed/source/ModuleLoader.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import type { SeedReport } from "../seed/SeedReport.js"
-import { SeedOutcome } from "../seed/SeedReport.js"
-import * as SeedRunner from "../seed/run/SeedRunner.js"
-import type { Observer } from "../seed/run/SeedSequence.js"
-import * as ApplyLines from "./ApplyLines.js"
-import type { RunFailure } from "./DocumentOf.js"
-import * as DocumentOf from "./DocumentOf.js"
-import { exitCode } from "./Failure.js"
-import * as LastWords from "./LastWords.js"
-import * as Layout from "./Layout.js"
-import type { LiveLine } from "./LiveLine.js"
-import * as Live from "./LiveLine.js"
-import * as Report from "./Report.js"
-import { withDatabase } from "./Session.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import type { LockHeld } from "../../operation/OperationError.js"
+import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { SeedReport } from "../../seed/SeedReport.js"
+import { SeedOutcome } from "../../seed/SeedReport.js"
+import * as SeedRunner from "../../seed/run/SeedRunner.js"
+import type { Observer } from "../../seed/run/SeedSequence.js"
+import * as ApplyLines from "../output/ApplyLines.js"
+import type { RunFailure } from "../output/Documents.js"
+import * as Documents from "../output/Documents.js"
+import { exitCode } from "../output/Failure.js"
+import * as ExitMessage from "../output/ExitMessage.js"
+import * as Layout from "../output/Layout.js"
+import type { LiveLine } from "../output/LiveLine.js"
+import * as Live from "../output/LiveLine.js"
+import * as Report from "../output/Report.js"
+import { withDatabase } from "./CommandSession.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const options = {
   to: Options.text("to").pipe(
@@ -68,7 +68,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     const terminal = yield* Terminal
     const live = yield* Live.make
     const seen = yield* Ref.make(unseen)
-    LastWords.set((reason) => {
+    ExitMessage.set((reason) => {
       const before = Effect.runSync(Ref.get(seen))
       return Option.some(given.json ? lastDocument(given, before, reason) : lastLines(terminal, given, before, reason))
     })
@@ -128,7 +128,7 @@ const reportOf = (seen: Seen, dryRun: boolean): SeedReport => ({
 })
 
 const documentOf = (report: SeedReport, failure: Option.Option<RunFailure>): string =>
-  DocumentOf.encode(SeedDocument.ApplyDocument, DocumentOf.ofRun(report.outcomes, report, failure))
+  Documents.encode(SeedDocument.ApplyDocument, Documents.ofRun(report.outcomes, report, failure))
 
 /** What was planned, without what was done and the seed that ended the run. */
 const leftOf = ({ outcomes, planned }: Seen, failed: Option.Option<string>): ReadonlyArray<string> => {
@@ -207,11 +207,11 @@ const end = (
 ): Effect.Effect<number> =>
   Effect.gen(function* () {
     const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
-    const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
+    const failed = Option.flatMapNullable(failure, Documents.seedOf)
     const report: SeedReport = Exit.isSuccess(exit)
       ? exit.value
       : { outcomes: seen.outcomes, notAttempted: leftOf(seen, failed), skippedAll: Option.none(), dryRun }
-    LastWords.unset()
+    ExitMessage.unset()
     yield* json
       ? terminal.out(documentOf(report, failure))
       : Effect.forEach(ApplyLines.closingLines(terminal, report, failure), terminal.out, { discard: true })
@@ -236,7 +236,7 @@ const placeOf = ({ _tag, cause }: RunFailure): ReadonlyArray<string> =>
 
 /** A failed seed of which not all was undone, which the next step is not to pass over. */
 const keptOf = ({ running, undone }: Seen, failure: RunFailure): ReadonlyArray<string> => {
-  const id = DocumentOf.seedOf(failure)
+  const id = Documents.seedOf(failure)
   if (undone || id === null || !Option.contains(running, id)) return []
   return [`What "${id}" did outside its transaction, or without one, before it failed is not undone.`]
 }

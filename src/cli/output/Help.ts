@@ -3,7 +3,7 @@
  */
 import * as Option from "effect/Option"
 import * as Layout from "./Layout.js"
-import type { CommandWord, OptionWord } from "./Words.js"
+import type { CommandWord, OptionWord } from "../input/CommandLine.js"
 
 /** What a command line asks help for: a command by its name, or all of them; none if it does not ask, or names no command. */
 export const requested = (

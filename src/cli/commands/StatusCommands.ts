@@ -5,18 +5,18 @@ import * as Options from "@effect/cli/Options"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Interrupted from "../seed/Interrupted.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import { SeedsInconsistent } from "../seed/SeedProblem.js"
-import type { SeedStatusEntry, Status } from "../seed/record/SeedStatus.js"
-import * as SeedStatus from "../seed/record/SeedStatus.js"
-import * as DocumentOf from "./DocumentOf.js"
-import { exitCode, nextStep } from "./Failure.js"
-import * as Layout from "./Layout.js"
-import * as Report from "./Report.js"
-import { withDatabase, withoutDatabase } from "./Session.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import * as Interrupted from "../../seed/Interrupted.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import { SeedsInconsistent } from "../../seed/SeedProblem.js"
+import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
+import * as SeedStatus from "../../seed/record/SeedStatus.js"
+import * as Documents from "../output/Documents.js"
+import { exitCode, nextStep } from "../output/Failure.js"
+import * as Layout from "../output/Layout.js"
+import * as Report from "../output/Report.js"
+import { withDatabase, withoutDatabase } from "./CommandSession.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const statusOptions = {
   check: Options.boolean("check").pipe(
@@ -78,7 +78,7 @@ const show = (found: Status, json: boolean, database: string | null) =>
     const notes = json ? found.seeds.flatMap(noteOf) : []
     yield* Effect.forEach(notes, terminal.err, { discard: true })
     yield* json
-      ? terminal.out(DocumentOf.encode(SeedDocument.StatusDocument, DocumentOf.ofStatus(found, database)))
+      ? terminal.out(Documents.encode(SeedDocument.StatusDocument, Documents.ofStatus(found, database)))
       : Effect.forEach(statusLines(terminal, found), terminal.out, { discard: true })
   })
 

@@ -2,10 +2,10 @@
  * The lines of a run, for people: one a seed, and what it came to.
  */
 import * as Option from "effect/Option"
-import type { SeedReport } from "../seed/SeedReport.js"
-import { SeedOutcome } from "../seed/SeedReport.js"
-import type { RunFailure } from "./DocumentOf.js"
-import * as DocumentOf from "./DocumentOf.js"
+import type { SeedReport } from "../../seed/SeedReport.js"
+import { SeedOutcome } from "../../seed/SeedReport.js"
+import type { RunFailure } from "./Documents.js"
+import * as Documents from "./Documents.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
@@ -43,7 +43,7 @@ export const closingLines = (
   failure: Option.Option<RunFailure>
 ): ReadonlyArray<string> => {
   const { notAttempted, outcomes, skippedAll } = report
-  const failed = Option.flatMapNullable(failure, DocumentOf.seedOf)
+  const failed = Option.flatMapNullable(failure, Documents.seedOf)
   const tag = Option.match(failure, { onNone: () => "", onSome: ({ _tag }) => _tag })
   const [state, ended] = endings[tag] ?? ["failed", "1 failed"]
   if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]

@@ -4,9 +4,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { resolve } from "node:path"
-import type { ConfigError } from "../operation/OperationConfig.js"
+import type { ConfigError } from "../../operation/OperationConfig.js"
 import type { FileSettings } from "./ConfigFile.js"
-import { UsageError } from "./Failure.js"
+import { UsageError } from "../output/Failure.js"
 import type { Invalid } from "./Setting.js"
 import { byOption, byVariable, fromEnv } from "./Setting.js"
 

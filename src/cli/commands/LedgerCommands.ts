@@ -6,17 +6,17 @@ import * as Options from "@effect/cli/Options"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as EsOps from "../EsOps.js"
-import type { Attempt } from "../operation/Attempt.js"
-import * as SeedDocument from "../seed/record/SeedDocument.js"
-import * as SeedLedger from "../seed/record/SeedLedger.js"
-import * as DocumentOf from "./DocumentOf.js"
-import { UsageError } from "./Failure.js"
-import * as Layout from "./Layout.js"
-import * as Report from "./Report.js"
-import { withDatabase } from "./Session.js"
-import * as Settings from "./Settings.js"
-import { Terminal } from "./Terminal.js"
+import type * as EsOps from "../../EsOps.js"
+import type { Attempt } from "../../operation/Attempt.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as SeedLedger from "../../seed/record/SeedLedger.js"
+import * as Documents from "../output/Documents.js"
+import { UsageError } from "../output/Failure.js"
+import * as Layout from "../output/Layout.js"
+import * as Report from "../output/Report.js"
+import { withDatabase } from "./CommandSession.js"
+import * as Settings from "../input/Settings.js"
+import { Terminal } from "../output/Terminal.js"
 
 export const id = Args.text({ name: "id" }).pipe(Args.withDescription("The seed's id: its file name without extension"))
 
@@ -66,7 +66,7 @@ const change = (given: MarkGiven, by: Change, says: { readonly done: string; rea
       const changed = yield* withDatabase(settings, by({ id, reason, appliedBy: settings.appliedBy }))
       yield* terminal.out(
         given.json
-          ? DocumentOf.encode(SeedDocument.ChangeDocument, changed)
+          ? Documents.encode(SeedDocument.ChangeDocument, changed)
           : `${changed.changed ? says.done : says.idle}: ${changed.id}`
       )
       return 0
@@ -85,7 +85,7 @@ export const history = (
       const settings = yield* Settings.resolveAll(given)
       const attempts = yield* withDatabase(settings, SeedLedger.history(Option.getOrUndefined(given.id)))
       yield* given.json
-        ? terminal.out(DocumentOf.encode(SeedDocument.HistoryDocument, DocumentOf.ofHistory(attempts)))
+        ? terminal.out(Documents.encode(SeedDocument.HistoryDocument, Documents.ofHistory(attempts)))
         : Effect.forEach(historyLines(terminal, attempts), terminal.out, { discard: true })
       return 0
     })
