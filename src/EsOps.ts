@@ -16,7 +16,7 @@ import * as MemoryDirectory from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
 import * as DatabaseHealth from "./operation/DatabaseHealth.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
-import type { ConfigError, OperationSettings } from "./operation/OperationConfig.js"
+import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
 import * as MemoryLock from "./operation/OperationLock.js"
 import * as MemoryLog from "./operation/OperationLog.js"
@@ -58,7 +58,7 @@ type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
  */
 export const layer = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: Settings<F, S, E, R>
-): Layer.Layer<Services, ConfigError | E, SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>> => {
+): Layer.Layer<Services, SettingError | E, SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>> => {
   const base = Effect.gen(function* () {
     const config = yield* OperationConfig.make(settings)
     const own = Context.make(OperationConfig.OperationConfig, config).pipe(
@@ -82,7 +82,7 @@ export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
 export const layerUnconnected: typeof Postgres.layerUnconnected = Postgres.layerUnconnected
 
 /** The statements that create every table that the settings need, in order, for an administrator to run. */
-export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, ConfigError> =>
+export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
   Effect.map(OperationConfig.make(settings), (config) => Postgres.ddl(config, tablesOf(settings)))
 
 /** A client on an embedded database in a folder, for development: no server, no fsync, one process at a time. */
@@ -130,7 +130,7 @@ export const layerMemory = <
   settings: MemorySettings<F, S, E, R>
 ): Layer.Layer<
   Services | MemoryDatabase.MemoryDatabase,
-  ConfigError | E,
+  SettingError | E,
   Exclude<Needs<F, S, R>, Base | MemoryDatabase.MemoryDatabase>
 > => {
   const ports = Layer.mergeAll(
@@ -163,7 +163,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
   settings: Settings<F, S, E, R>
 ): Effect.Effect<
   Context.Context<SeedSource.SeedSource | WriteDispatcher>,
-  ConfigError,
+  SettingError,
   Feature.Context<F> | Seed.Services<S> | EventStore | Directory
 > =>
   Effect.gen(function* () {
@@ -174,7 +174,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 
 const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
-): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, ConfigError | E, Needs<F, S, R> | EventStore | Directory> =>
+): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, SettingError | E, Needs<F, S, R> | EventStore | Directory> =>
   settings.dispatcher === undefined
     ? Layer.effectContext(entrance(settings))
     : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), settings.dispatcher)

@@ -100,7 +100,7 @@ layer(Layer.provideMerge(Database.client(), Database.layer), { excludeTestServic
           SeedsInconsistent: () => Effect.void,
           SeedFailedElsewhere: () => Effect.void,
           CommitUnknown: () => Effect.void,
-          ConfigError: () => Effect.void,
+          SettingError: () => Effect.void,
           UnknownSeed: () => Effect.void
         })
       )

@@ -64,10 +64,10 @@ describe("settings that cannot be", () => {
     ["a negative number of milliseconds", { lockTimeout: -5 }, "lockTimeout: "],
     ["no number", { seedTimeout: NaN }, "seedTimeout: "],
     ["attempts in the table of the markers", { table: "one", attemptsTable: "one" }, 'attemptsTable: "one" is']
-  ] as const)("are a ConfigError: %s", ([, settings, message]) =>
+  ] as const)("are a SettingError: %s", ([, settings, message]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(OperationConfig.make(settings))
-      assert.strictEqual(error._tag, "ConfigError")
+      assert.strictEqual(error._tag, "SettingError")
       assert.include(error.message, message)
     })
   )
@@ -80,12 +80,12 @@ describe("features that cannot be", () => {
   it.effect.each([
     ["two handlers of one name", [handler("a:write:b"), handler("a:write:b")], 'two handlers are named "a:write:b"'],
     ["a name without its feature", [handler("create")], "<feature>:write:<handler>"]
-  ] as const)("are a ConfigError: %s", ([, handlers, message]) =>
+  ] as const)("are a SettingError: %s", ([, handlers, message]) =>
     Effect.gen(function* () {
       const features = [Feature.make({ name: "a", handlers })]
       const build = WriteDispatcher.WriteDispatcher.pipe(Effect.provide(EsOps.layerMemory({ seeds: {}, features })))
       const error = yield* Effect.flip(build)
-      assert.strictEqual(error._tag, "ConfigError")
+      assert.strictEqual(error._tag, "SettingError")
       assert.include(error.message, message)
     })
   )

@@ -9,7 +9,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { isNonEmptyReadonlyArray } from "effect/Array"
-import { ConfigError } from "../operation/OperationConfig.js"
+import { SettingError } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
 import type { Event, EventMetadata, NewEvent } from "./Event.js"
 import { NewId } from "./Event.js"
@@ -88,16 +88,16 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
 /** Events of this many decided writes travel together. */
 const batchSize = 1000
 
-/** The dispatcher of our own: handlers and projections of features over the `EventStore`. Two handlers of one name are a `ConfigError`. */
+/** The dispatcher of our own: handlers and projections of features over the `EventStore`. Two handlers of one name are a `SettingError`. */
 export const makeHandlers = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
-): Effect.Effect<WriteDispatcher["Type"], ConfigError, EventStore | Feature.Context<F>> =>
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Feature.Context<F>> =>
   makeUnited(Feature.united(features))
 
 /** The dispatcher of our own. */
 export const layerHandlers = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
-): Layer.Layer<WriteDispatcher, ConfigError, EventStore | Feature.Context<F>> =>
+): Layer.Layer<WriteDispatcher, SettingError, EventStore | Feature.Context<F>> =>
   Layer.effect(WriteDispatcher, makeHandlers(features))
 
 /** A dispatcher that has no handlers and does not list any: every write is refused. For what looks at seeds without running them. */
@@ -107,7 +107,7 @@ export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDi
 
 const makeUnited = <R>(
   features: ReadonlyArray<Feature.Feature<R>>
-): Effect.Effect<WriteDispatcher["Type"], ConfigError, EventStore | R> =>
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | R> =>
   Effect.gen(function* () {
     const store = yield* EventStore
     const context = yield* Effect.context<R>()
@@ -189,17 +189,17 @@ const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
 
 const register = <R>(
   features: ReadonlyArray<Feature.Feature<R>>
-): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<unknown, R>>, ConfigError> =>
+): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<unknown, R>>, SettingError> =>
   Effect.gen(function* () {
     const handlers = new Map<string, AnyWriteHandler<unknown, R>>()
     for (const feature of features) {
       for (const handler of feature.handlers) {
         if (!qualifiedName.test(handler.name)) {
           const reason = `handler "${handler.name}" of feature "${feature.name}" is not named <feature>:write:<handler>`
-          return yield* new ConfigError({ key: "features", reason })
+          return yield* new SettingError({ key: "features", reason })
         }
         if (handlers.has(handler.name)) {
-          return yield* new ConfigError({ key: "features", reason: `two handlers are named "${handler.name}"` })
+          return yield* new SettingError({ key: "features", reason: `two handlers are named "${handler.name}"` })
         }
         handlers.set(handler.name, handler)
       }

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 export const SqlName = Schema.String.pipe(Schema.pattern(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/))
 
 /** A setting has a value that cannot be used. */
-export class ConfigError extends Schema.TaggedError<ConfigError>()("ConfigError", {
+export class SettingError extends Schema.TaggedError<SettingError>()("SettingError", {
   /** The variable or key. */
   key: Schema.String,
   reason: Schema.String
@@ -63,10 +63,10 @@ export class OperationConfig extends Context.Tag("effect-es-ops/OperationConfig"
 /** The lock key of the system we are drop-in for, 0x65736f70. */
 export const defaultLockKey = 1702063984n
 
-const name = (key: string, value: string): Effect.Effect<string, ConfigError> =>
+const name = (key: string, value: string): Effect.Effect<string, SettingError> =>
   Schema.is(SqlName)(value)
     ? Effect.succeed(value)
-    : new ConfigError({
+    : new SettingError({
         key,
         reason: `"${value}" is not a name of letters, digits and underscores, 63 at most, that does not begin with a digit`
       })
@@ -85,28 +85,28 @@ export const parseDuration = (value: unknown): Option.Option<Duration.Duration> 
   return Duration.decodeUnknown(known === undefined ? text : `${amount} ${known}`)
 }
 
-const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Duration.Duration, ConfigError> =>
+const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Duration.Duration, SettingError> =>
   Option.match(parseDuration(value), {
-    onNone: () => new ConfigError({ key, reason: `"${String(value)}" is not a duration such as 30s or "30 seconds"` }),
+    onNone: () => new SettingError({ key, reason: `"${String(value)}" is not a duration such as 30s or "30 seconds"` }),
     onSome: Effect.succeed
   })
 
-/** Puts the defaults in place; a value that cannot be used is a `ConfigError` that names its key. */
+/** Puts the defaults in place; a value that cannot be used is a `SettingError` that names its key. */
 export const make = Effect.fn("OperationConfig.make")(function* (settings: OperationSettings) {
   const lockKey = settings.lockKey ?? defaultLockKey
   if (
     (typeof lockKey === "number" && !Number.isSafeInteger(lockKey)) ||
     BigInt.asIntN(64, BigInt(lockKey)) !== BigInt(lockKey)
   ) {
-    return yield* new ConfigError({ key: "lockKey", reason: `${lockKey} is not a 64-bit integer` })
+    return yield* new SettingError({ key: "lockKey", reason: `${lockKey} is not a 64-bit integer` })
   }
   const late = settings.late ?? "run"
   if (late !== "run" && late !== "fail") {
-    return yield* new ConfigError({ key: "late", reason: `"${String(late)}" is neither "run" nor "fail"` })
+    return yield* new SettingError({ key: "late", reason: `"${String(late)}" is neither "run" nor "fail"` })
   }
   const [table, attemptsTable] = [settings.table ?? "kumiko_es_operations", settings.attemptsTable ?? "es_ops_attempts"]
   if (table === attemptsTable) {
-    return yield* new ConfigError({ key: "attemptsTable", reason: `"${attemptsTable}" is the table of the markers` })
+    return yield* new SettingError({ key: "attemptsTable", reason: `"${attemptsTable}" is the table of the markers` })
   }
   return OperationConfig.of({
     lockTimeout: yield* duration("lockTimeout", settings.lockTimeout ?? "5 minutes"),
@@ -125,5 +125,5 @@ export const make = Effect.fn("OperationConfig.make")(function* (settings: Opera
 })
 
 /** Provides the settings with every default in place. */
-export const layer = (settings: OperationSettings): Layer.Layer<OperationConfig, ConfigError> =>
+export const layer = (settings: OperationSettings): Layer.Layer<OperationConfig, SettingError> =>
   Layer.effect(OperationConfig, make(settings))

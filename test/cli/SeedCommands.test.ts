@@ -474,7 +474,7 @@ describe("wrong input", () => {
     const split = ["/", "#", "?"].map((character) => `postgres://u:pass@word${character}secret@127.0.0.1:5432/d`)
     for (const url of ["not a url", "mysql://u:secret@h/d", "http://h", "postgres", ...split]) {
       const { error } = await refused(shared, [], { DATABASE_URL: url }, 4)
-      assert.strictEqual(error._tag, "ConfigError")
+      assert.strictEqual(error._tag, "SettingError")
       assert.include(error.message, "DATABASE_URL")
       assert.notInclude(error.message, "secret")
     }

@@ -10,7 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as EsOps from "../../EsOps.js"
 import * as WriteDispatcher from "../../event/WriteDispatcher.js"
 import { describe } from "../../operation/Attempt.js"
-import { ConfigError } from "../../operation/OperationConfig.js"
+import { SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { Resolved, Source } from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
@@ -19,7 +19,7 @@ import { Terminal } from "../output/Terminal.js"
 export const withDatabase = <A, E>(
   settings: Resolved,
   work: Effect.Effect<A, E, EsOps.Services>
-): Effect.Effect<A, E | ConfigError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
+): Effect.Effect<A, E | SettingError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
     const { database, file, late, lockTimeout, seeds } = settings
@@ -38,7 +38,7 @@ export const withDatabase = <A, E>(
 export const withoutDatabase = <A, E>(
   { file, seeds }: Source,
   work: Effect.Effect<A, E, EsOps.Services>
-): Effect.Effect<A, E | ConfigError, Terminal> =>
+): Effect.Effect<A, E | SettingError, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
     // Nothing is run, so nothing but a dispatcher of the application's needs its services; and that for its names only.
@@ -62,10 +62,10 @@ export const withoutDatabase = <A, E>(
 const keyOf = ({ dispatcher }: Source["file"]): string => (dispatcher === undefined ? "features" : "dispatcher")
 
 /** A layer that the command's file is the reason for: one that cannot be built, by a failure or a defect, is named by its key. */
-const usable = <A, E, R>(key: string, layer: Layer.Layer<A, E, R>): Layer.Layer<A, ConfigError, R> =>
+const usable = <A, E, R>(key: string, layer: Layer.Layer<A, E, R>): Layer.Layer<A, SettingError, R> =>
   Layer.catchAllCause(layer, (cause) => {
     if (Cause.isInterruptedOnly(cause)) return Layer.failCause(Cause.interrupt(FiberId.none))
     const error = Cause.squash(cause)
-    const unusable = new ConfigError({ key, reason: `it cannot be built: ${describe(error).message}` })
-    return Layer.fail(error instanceof ConfigError ? error : unusable)
+    const unusable = new SettingError({ key, reason: `it cannot be built: ${describe(error).message}` })
+    return Layer.fail(error instanceof SettingError ? error : unusable)
   })

@@ -11,7 +11,7 @@ import { resolve } from "node:path"
 import type * as EsOps from "../../EsOps.js"
 import type { Feature } from "../../event/Feature.js"
 import { describe } from "../../operation/Attempt.js"
-import { ConfigError } from "../../operation/OperationConfig.js"
+import { SettingError } from "../../operation/OperationConfig.js"
 import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
 import type { Recorded } from "../../seed/source/SeedSource.js"
 import { UsageError } from "../output/Failure.js"
@@ -21,7 +21,7 @@ import { configFiles } from "../process/Program.js"
 export type FileSettings = EsOps.CommandSettings<Feature<never>, Recorded<never>, unknown, never>
 
 /** Reads the file that `--config` names, or else the one in the working directory, if there is one. */
-export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, UsageError | ConfigError> =>
+export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, UsageError | SettingError> =>
   Effect.gen(function* () {
     const path = Option.orElse(given, () => Option.fromNullable(configFiles.find((name) => existsSync(name))))
     if (Option.isNone(path)) return {}
@@ -29,11 +29,11 @@ export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, 
     if (!existsSync(file)) return yield* new UsageError({ reason: `--config: ${file} does not exist` })
     const module = yield* Effect.tryPromise({
       try: () => ModuleLoader.load(file, "config"),
-      catch: (error) => new ConfigError({ key: file, reason: `it cannot be loaded: ${describe(error).message}` })
+      catch: (error) => new SettingError({ key: file, reason: `it cannot be loaded: ${describe(error).message}` })
     })
     const exported = Predicate.hasProperty(module, "default") ? module.default : undefined
     const settings = Predicate.hasProperty(exported, "default") ? exported.default : exported
-    return yield* Either.mapLeft(decode(settings), (reason) => new ConfigError({ key: file, reason }))
+    return yield* Either.mapLeft(decode(settings), (reason) => new SettingError({ key: file, reason }))
   })
 
 const isText = Predicate.isString

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { resolve } from "node:path"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import type { FileSettings } from "./ConfigFile.js"
 import { UsageError } from "../output/Failure.js"
 import type { Invalid } from "./Setting.js"
@@ -22,7 +22,7 @@ interface Given {
 }
 
 /** The option's, or else the environment's, or else the file's; two of one kind are refused, and so is none. */
-export const choose = (given: Given, file: FileSettings): Effect.Effect<Database, UsageError | ConfigError> =>
+export const choose = (given: Given, file: FileSettings): Effect.Effect<Database, UsageError | SettingError> =>
   Effect.gen(function* () {
     const urlVariable = yield* fromEnv("DATABASE_URL")
     const folderVariable = yield* fromEnv("ES_OPS_EMBEDDED")

@@ -6,11 +6,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as OperationConfig from "../../operation/OperationConfig.js"
-import { ConfigError } from "../../operation/OperationConfig.js"
+import { SettingError } from "../../operation/OperationConfig.js"
 import { UsageError } from "../output/Failure.js"
 
 /** The error of a value that cannot be used, by where it came from. */
-export type Invalid = (reason: string) => UsageError | ConfigError
+export type Invalid = (reason: string) => UsageError | SettingError
 
 /** A value with its error. */
 export interface Setting {
@@ -26,13 +26,13 @@ export const byOption =
 export const byVariable =
   (key: string): Invalid =>
   (reason) =>
-    new ConfigError({ key, reason })
+    new SettingError({ key, reason })
 
 /** A variable; an empty one counts as absent. */
-export const fromEnv = (name: string): Effect.Effect<Option.Option<string>, ConfigError> =>
+export const fromEnv = (name: string): Effect.Effect<Option.Option<string>, SettingError> =>
   Config.string(name).pipe(
     Config.option,
-    Effect.mapError((error) => new ConfigError({ key: name, reason: String(error) })),
+    Effect.mapError((error) => new SettingError({ key: name, reason: String(error) })),
     Effect.map(Option.filter((value) => value !== ""))
   )
 
@@ -41,7 +41,7 @@ export const optionOr = (
   given: Option.Option<string>,
   option: string,
   variable: string
-): Effect.Effect<Option.Option<Setting>, ConfigError> =>
+): Effect.Effect<Option.Option<Setting>, SettingError> =>
   Option.isSome(given)
     ? Effect.succeed(Option.some({ value: given.value, invalid: byOption(option) }))
     : Effect.map(
@@ -53,7 +53,7 @@ export const optionOr = (
 export const oneOf = <const A extends string>(
   { invalid, value }: Setting,
   allowed: ReadonlyArray<A>
-): Effect.Effect<A, UsageError | ConfigError> => {
+): Effect.Effect<A, UsageError | SettingError> => {
   const found = allowed.find((candidate) => candidate === value)
   return found === undefined
     ? Effect.fail(invalid(`"${value}" is not one of: ${allowed.join(", ")}`))
@@ -61,7 +61,7 @@ export const oneOf = <const A extends string>(
 }
 
 /** `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
-export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | ConfigError> =>
+export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | SettingError> =>
   Option.match(OperationConfig.parseDuration(value), {
     onNone: () => Effect.fail(invalid(`"${value}" is not a duration such as 30s, 500ms, 5m or "30 seconds"`)),
     onSome: Effect.succeed

@@ -6,7 +6,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as OperationConfig from "../../operation/OperationConfig.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import type { FileSettings } from "./ConfigFile.js"
 import * as ConfigFile from "./ConfigFile.js"
 import type { Database } from "./DatabaseChoice.js"
@@ -106,7 +106,7 @@ export interface Resolved extends Source {
 }
 
 /** Settles where the seeds are, or says which setting cannot be used. */
-export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageError | ConfigError> =>
+export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageError | SettingError> =>
   Effect.gen(function* () {
     const file = yield* ConfigFile.load(given.config)
     const seeds = yield* Setting.optionOr(given.seeds, "seeds", "ES_OPS_SEEDS")
@@ -116,7 +116,7 @@ export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageEr
   })
 
 /** Settles every setting, or says which one cannot be used. */
-export const resolveAll = (given: DatabaseGiven): Effect.Effect<Resolved, UsageError | ConfigError> =>
+export const resolveAll = (given: DatabaseGiven): Effect.Effect<Resolved, UsageError | SettingError> =>
   Effect.gen(function* () {
     const source = yield* resolveSource(given)
     const { file } = source

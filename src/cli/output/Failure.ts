@@ -18,7 +18,7 @@ const codes: { readonly [tag: string]: number } = {
   UsageError: 2,
   SeedsPending: 3,
   SeedsInconsistent: 4,
-  ConfigError: 4,
+  SettingError: 4,
   LockTimeout: 5,
   DatabaseError: 6,
   CommitUnknown: 6,

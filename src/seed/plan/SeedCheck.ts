@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { Seed } from "../Seed.js"
 import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
@@ -33,7 +33,7 @@ export interface Checked {
 }
 
 /** Loads the entries and finds what is wrong with them. */
-export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, ConfigError, WriteDispatcher> =>
+export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, SettingError, WriteDispatcher> =>
   Effect.gen(function* () {
     const { names } = yield* WriteDispatcher
     // Meanwhile, as the loader works in a thread of its own: 100 flags take 3 ms.
@@ -92,7 +92,7 @@ const mentioning = (underWay: () => SeedEntry | undefined): Effect.Effect<never>
   return Effect.forever(Effect.zipRight(mention, Effect.sleep("10 seconds")))
 }
 
-const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], ConfigError> => {
+const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], SettingError> => {
   const name = SkipFlag.nameOf(id)
   return Effect.map(SkipFlag.read(name), (value) => ({ name, value }))
 }

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Attempt } from "../../operation/Attempt.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { seedMigration } from "../../operation/Operation.js"
@@ -31,7 +31,7 @@ interface Looked {
   readonly lastAttempts: ReadonlyMap<string, Attempt>
 }
 
-type LookError = SeedsInconsistent | DatabaseError | ConfigError
+type LookError = SeedsInconsistent | DatabaseError | SettingError
 
 type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
 
@@ -154,7 +154,7 @@ const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
 /** Whether a flag skips everything, which is said once. */
-export const skipsAll: Effect.Effect<boolean, ConfigError> = Effect.gen(function* () {
+export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
   const flag = yield* SkipFlag.read(SkipFlag.all)
   if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
   if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)

@@ -6,7 +6,7 @@ import type * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
-import { ConfigError } from "../../operation/OperationConfig.js"
+import { SettingError } from "../../operation/OperationConfig.js"
 
 /** The flag that skips all seeds. */
 export const all = "KUMIKO_SKIP_ES_OPS"
@@ -18,10 +18,10 @@ export const nameOf = (id: string): string => `${all}_${id.toUpperCase().replace
 export type Flag = "set" | "unset" | "mistaken"
 
 /** Reads a flag through `Config`. */
-export const read = (name: string): Effect.Effect<Flag, ConfigError> =>
+export const read = (name: string): Effect.Effect<Flag, SettingError> =>
   Config.string(name).pipe(
     Config.option,
-    Effect.mapError((error) => new ConfigError({ key: name, reason: String(error) })),
+    Effect.mapError((error) => new SettingError({ key: name, reason: String(error) })),
     Effect.map(Option.match({ onNone: () => "unset", onSome: meaning }))
   )
 

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth, fine, wrong } from "../../operation/DatabaseHealth.js"
-import type { ConfigError, OperationConfig } from "../../operation/OperationConfig.js"
+import type { SettingError, OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
@@ -21,7 +21,7 @@ import * as SkipFlag from "../plan/SkipFlag.js"
 /** The findings on the database, then those on the seeds. Loads the seeds that are not applied. */
 export const examine: Effect.Effect<
   ReadonlyArray<Finding>,
-  DatabaseError | ConfigError,
+  DatabaseError | SettingError,
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const health = yield* DatabaseHealth
@@ -53,7 +53,7 @@ export const examineSource: typeof examineSeeds = Effect.gen(function* () {
 /** The findings on the seeds alone. */
 export const examineSeeds: Effect.Effect<
   ReadonlyArray<Finding>,
-  SeedsInconsistent | DatabaseError | ConfigError,
+  SeedsInconsistent | DatabaseError | SettingError,
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
@@ -84,7 +84,7 @@ const changed = (status: Status): Finding => {
 }
 
 /** Those of the seeds, and what is the flag of none. */
-const flags = (status?: Status): Effect.Effect<Finding, ConfigError, SeedSource> =>
+const flags = (status?: Status): Effect.Effect<Finding, SettingError, SeedSource> =>
   Effect.gen(function* () {
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])

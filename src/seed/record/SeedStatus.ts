@@ -8,7 +8,7 @@ import type { Attempt } from "../../operation/Attempt.js"
 import type { Marker } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
@@ -56,7 +56,7 @@ export interface Status {
  */
 export const status: Effect.Effect<
   Status,
-  DatabaseError | ConfigError | SeedsInconsistent,
+  DatabaseError | SettingError | SeedsInconsistent,
   SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const source = yield* SeedSource

@@ -11,7 +11,7 @@ import type { Directory } from "../../identity/Directory.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import type { AppliedBy } from "../../operation/Operation.js"
 import { order } from "../../operation/Operation.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { CommitUnknown, LockTimeout } from "../../operation/OperationError.js"
 import { DatabaseError } from "../../operation/OperationError.js"
@@ -56,7 +56,7 @@ export type ApplyError =
   | LockTimeout
   | CommitUnknown
   | DatabaseError
-  | ConfigError
+  | SettingError
 
 /** How to apply. */
 export interface ApplyOptions {
@@ -70,8 +70,11 @@ export interface ApplyOptions {
 }
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<SeedSelection.Planned, SeedsInconsistent | DatabaseError | ConfigError, Requirements> =
-  Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
+export const plan: Effect.Effect<
+  SeedSelection.Planned,
+  SeedsInconsistent | DatabaseError | SettingError,
+  Requirements
+> = Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { Attempt } from "../../operation/Attempt.js"
-import type { ConfigError } from "../../operation/OperationConfig.js"
+import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import * as LockWait from "../../operation/LockWait.js"
@@ -45,7 +45,7 @@ export const layer: Layer.Layer<SeedsApplied, ApplyError, Requirements> = Layer.
   Effect.as(SeedRunner.apply({ appliedBy: "boot" }), SeedsApplied.of({ by: "applied" }))
 )
 
-type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | ConfigError
+type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
 
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
