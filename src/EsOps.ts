@@ -14,14 +14,14 @@ import * as Dispatcher from "./event/WriteDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
 import * as MemoryDirectory from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
-import * as DatabaseHealth from "./operation/DatabaseHealth.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
-import * as MemoryLock from "./operation/OperationLock.js"
-import * as MemoryLog from "./operation/OperationLog.js"
+import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
+import * as MemoryLock from "./operation/memory/MemoryLock.js"
+import * as MemoryLog from "./operation/memory/MemoryLog.js"
+import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import * as Replica from "./operation/Replica.js"
-import * as MemoryTransactor from "./operation/Transactor.js"
 import type * as EmbeddedLock from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
@@ -134,12 +134,12 @@ export const layerMemory = <
   Exclude<Needs<F, S, R>, Base | MemoryDatabase.MemoryDatabase>
 > => {
   const ports = Layer.mergeAll(
-    MemoryLock.layerMemory,
-    MemoryLog.layerMemory,
-    DatabaseHealth.layerMemory,
+    MemoryLock.layer,
+    MemoryLog.layer,
+    MemoryHealth.layer,
     MemoryEventStore.layerMemory,
     MemoryDirectory.layerMemory,
-    MemoryTransactor.layerMemory
+    MemoryTransactor.layer
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
   const database =

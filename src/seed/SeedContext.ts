@@ -136,7 +136,7 @@ export const make = (options: {
     const { correlationId, operationId } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
-      inStep(transactor.turn(writes)).pipe(
+      inStep(transactor.savepoint(writes)).pipe(
         Effect.tap((written) => Effect.sync(() => written.forEach(({ events }) => options.appended(events)))),
         Effect.map((written) => written.map(({ data }) => data))
       )

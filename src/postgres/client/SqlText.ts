@@ -2,6 +2,7 @@
  * Text of SQL: the first words of a statement as the server would see them (white space, comments and stray semicolons passed over), literals,
  * and lists of names.
  */
+import { defaultEscape } from "@effect/sql/Statement"
 import * as Option from "effect/Option"
 
 /** The first `count` words in upper case; an opening parenthesis is a word. */
@@ -40,6 +41,9 @@ export const closesCursors = (text: string): Option.Option<string> => {
     Option.map(([found]) => found.toUpperCase())
   )
 }
+
+/** An identifier between double quotes. */
+export const quote = defaultEscape('"')
 
 /** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). NUL, which no text has there, would end the message. */
 export const literal = (text: string): string => {

@@ -39,29 +39,24 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const listing = Effect.map(
-    Effect.tap(source.discover, ({ warnings }) =>
-      warnings.length === 0
-        ? Effect.void
-        : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    ),
-    (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
-  )
-  return yield* SeedCheck.blamingTables(log.compare(seedMigration, listing))
+  const [discovery, applied] = yield* Effect.all([source.discover, SeedCheck.blamingTables(log.applied)], {
+    concurrency: "unbounded"
+  })
+  yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  return { discovery, applied }
 })
 
 type Compared = Effect.Effect.Success<typeof compare>
 
+/** Whether exactly what is there is applied, and was so before: then there is nothing to plan. */
+const isExactlyApplied = ({ applied, discovery }: Compared): boolean =>
+  applied.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))
+
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({
-  applied: reading,
-  isNew = Effect.succeed(false),
-  listing: { discovery }
-}: Compared): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const { entries, problems } = discovery
-    const applied = yield* reading
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
@@ -69,8 +64,8 @@ const inspect = ({
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    // A first start has two questions less, which take each of a crowd 5 ms.
-    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
+    // A first start has no history, and no table that could be of another shape.
+    const noTable = nothing || (applied.size === 0 && !(yield* SeedCheck.blamingTables(log.hasTables)))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable
       ? new Map()
       : yield* SeedCheck.blamingTables(log.lastAttempts)
@@ -101,7 +96,7 @@ export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(functio
   const found = yield* compare
   const { plan } = yield* inspect(found)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
-  const entries = found.listing.discovery.entries.filter(({ id }) => applied.has(id))
+  const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
   return { ...plan, changed: [...changed] }
 })
@@ -121,7 +116,7 @@ const attempts: Effect.Effect<
 /** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (found.isExactly) return yield* Effect.as(refuseListing(found), noneLeft)
+  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
   const { plan, ...looked } = yield* inspect(found)
   yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
@@ -134,7 +129,7 @@ const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAtt
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (found.isExactly) return yield* Effect.as(refuseListing(found), [])
+  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), [])
   const { plan, seeds } = yield* inspect(found)
   yield* refuse(plan.problems)
   const skipped = new Set(seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
@@ -144,7 +139,7 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
 })
 
 /** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
-const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>
+const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsInconsistent> =>
   discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
 
 const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>

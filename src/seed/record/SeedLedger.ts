@@ -22,8 +22,9 @@ import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { Replica } from "../../operation/Replica.js"
-import type { StepError } from "../../operation/Transactor.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
+import type { StepRecord, TransactionError } from "../../operation/Transactor.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
 import * as SeedAttempt from "../run/SeedAttempt.js"
 import * as SeedCheck from "../plan/SeedCheck.js"
 import * as SeedPlan from "../plan/SeedPlan.js"
@@ -54,7 +55,6 @@ export const mark = (
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
-    const log = yield* OperationLog
     const entry = yield* entryOf(options.id)
     const { id } = entry
     const notes = Either.getOrElse(
@@ -76,7 +76,7 @@ export const mark = (
       appliedBy: options.appliedBy,
       notes: Option.some(notes)
     }
-    return yield* underLock(id, Effect.zipRight(lock.claim(id), log.mark(marker, attempt))).pipe(
+    return yield* underLock(id, lock.claim(id), Option.some({ marker, attempt })).pipe(
       Effect.as({ id, changed: true }),
       Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
     )
@@ -142,10 +142,11 @@ export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
 /** A change of the record in a transaction of its own, tried again while another holds the lock. */
 const underLock = <A>(
   id: string,
-  step: Effect.Effect<A, AlreadyApplied | LockHeld | StepError>
+  step: Effect.Effect<A, AlreadyApplied | LockHeld | TransactionError>,
+  record: Option.Option<StepRecord> = Option.none()
 ): Effect.Effect<A, AlreadyApplied | LedgerError, OperationConfig | Transactor> =>
   Effect.flatMap(Transactor, (transactor) =>
-    LockWait.whileHeld(id, transactor.run(step, untraced(id)), () => Effect.void)
+    LockWait.whileHeld(id, Transactors.run(transactor, step, id, record), () => Effect.void)
   ).pipe(
     Effect.catchTags({
       CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),
@@ -157,12 +158,9 @@ const underLock = <A>(
   )
 
 const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | TransactionControl): DatabaseError =>
-  new DatabaseError({
-    action: "changing the record",
+  DatabaseError.because("changing the record", cause.message, {
     id: Option.some(id),
     code: "code" in cause ? cause.code : Option.none(),
-    reason: cause.message,
-    connectionLost: false,
     cause
   })
 

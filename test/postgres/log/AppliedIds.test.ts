@@ -1,14 +1,18 @@
 /**
- * Many markers in one text, or in its digest: what is told apart, and what has to be read in another way.
+ * Many markers in one text: what is told apart, and what has to be read in another way.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck, Option } from "effect"
 import { Operation } from "effect-es-ops"
-import { createHash } from "node:crypto"
 import * as AppliedIds from "../../../src/postgres/log/AppliedIds.js"
 
-/** The row that the server gives of seeds with these ids, and of so many markers of another type. */
-const rowOf = (ids: ReadonlyArray<string>, others = 0): typeof AppliedIds.Row.Type => ({
+const type = Operation.seedMigration
+
+/** The row that the server gives of seeds with these ids, and of these markers of other types. */
+const rowOf = (
+  ids: ReadonlyArray<string>,
+  others: Readonly<Record<string, string>> = {}
+): typeof AppliedIds.Row.Type => ({
   ids: ids.join("\u001f"),
   count: ids.length,
   others
@@ -16,24 +20,23 @@ const rowOf = (ids: ReadonlyArray<string>, others = 0): typeof AppliedIds.Row.Ty
 
 const id = FastCheck.oneof(FastCheck.string(), FastCheck.constantFrom("a", "a\u001fb", "b", "\u001f", ""))
 const ids = FastCheck.uniqueArray(id).map((some) => some.toSorted(Operation.order))
-const many = Array.from({ length: 1001 }, (_, n) => `${n}`.padStart(4, "0"))
 
-describe("AppliedIds", () => {
-  it("takes apart what it can, and never into other markers", () => {
+describe("applied ids in one text", () => {
+  it("are taken apart where they can be, and never into other markers", () => {
     FastCheck.assert(
       FastCheck.property(ids, (given) => {
-        const found = AppliedIds.idsOf(rowOf(given))
-        if (Option.isSome(found)) assert.deepStrictEqual(found.value, given)
+        const found = AppliedIds.applied(type, rowOf(given))
+        if (Option.isSome(found)) assert.deepStrictEqual([...found.value.keys()], given)
         else assert.isTrue(given.some((name) => name.includes("\u001f")))
       })
     )
   })
 
-  it("knows the seeds that are applied, in whichever order, from any others", () => {
+  it("are known, in whichever order, from any others", () => {
     FastCheck.assert(
       FastCheck.property(ids, ids, (given, other) => {
         const isSame = (expected: ReadonlyArray<string>, found = given) =>
-          Option.exists(AppliedIds.briefOf(expected), (row) => AppliedIds.isSame(rowOf(found), row))
+          Option.exists(AppliedIds.applied(type, rowOf(found)), (applied) => applied.isExactly(type, expected))
         assert.strictEqual(isSame(given), !given.some((name) => name.includes("\u001f")))
         assert.strictEqual(isSame(given.toReversed()), isSame(given))
         assert.strictEqual(isSame(given, given.toReversed()), isSame(given))
@@ -42,19 +45,20 @@ describe("AppliedIds", () => {
     )
   })
 
-  it("tells many by the digest of their text", () => {
-    const brief = Option.getOrThrow(AppliedIds.briefOf(many))
-    const digest = createHash("sha256").update(many.join("\u001f")).digest("hex")
-    assert.deepStrictEqual(brief, { ids: digest, count: 1001 })
-    assert.isFalse(AppliedIds.isWhole(brief))
-    assert.isTrue(AppliedIds.isWhole(Option.getOrThrow(AppliedIds.briefOf(many.slice(1)))))
+  it("are not exactly those that are listed twice, nor an id without a letter where there is none", () => {
+    const applied = Option.getOrThrow(AppliedIds.applied(type, rowOf(["a", "b"])))
+    assert.isFalse(applied.isExactly(type, ["a", "b", "b"]))
+    assert.isFalse(applied.isExactly(type, ["a", "a"]))
+    const none = Option.getOrThrow(AppliedIds.applied(type, AppliedIds.none))
+    assert.isTrue(none.isExactly(type, []))
+    assert.isFalse(none.isExactly(type, [""]))
   })
 
-  it("does not take other kinds of operation for seeds, nor is kept from an answer by them", () => {
-    const expected = Option.getOrThrow(AppliedIds.briefOf(["a", "b"]))
-    assert.isTrue(AppliedIds.isSame(rowOf(["a", "b"], 1), expected))
-    assert.isTrue(Option.isNone(AppliedIds.idsOf(rowOf(["a", "b"], 1))))
-    assert.isFalse(Option.exists(AppliedIds.briefOf([""]), (row) => AppliedIds.isSame(AppliedIds.none, row)))
-    assert.isTrue(Option.exists(AppliedIds.briefOf([]), (row) => AppliedIds.isSame(AppliedIds.none, row)))
+  it("keep other kinds of operation apart, by their type", () => {
+    const applied = Option.getOrThrow(AppliedIds.applied(type, rowOf(["a", "b"], { c: "event-replay" })))
+    assert.isTrue(applied.isExactly(type, ["a", "b"]))
+    assert.isFalse(applied.isExactly(type, ["a", "b", "c"]))
+    assert.isTrue(applied.isExactly("event-replay", ["c"]))
+    assert.deepStrictEqual([applied.get("a"), applied.get("c"), applied.size], [type, "event-replay", 3])
   })
 })
