@@ -15,10 +15,12 @@ import * as EditedSeeds from "./EditedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { refuse, SeedProblem } from "../SeedProblem.js"
 import { UnknownSeed } from "../SeedReport.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
+import * as TableCheck from "./TableCheck.js"
 
 /** What was looked at. */
 interface Looked {
@@ -47,7 +49,7 @@ const compare = Effect.gen(function* () {
     ),
     (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
   )
-  return yield* SeedCheck.blamingTables(log.compare(seedMigration, listing))
+  return yield* TableCheck.explain(log.compare(seedMigration, listing))
 })
 
 type Compared = Effect.Effect.Success<typeof compare>
@@ -70,10 +72,8 @@ const inspect = ({
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
     // A first start has two questions less, which take each of a crowd 5 ms.
-    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
-    const lastAttempts: ReadonlyMap<string, Attempt> = noTable
-      ? new Map()
-      : yield* SeedCheck.blamingTables(log.lastAttempts)
+    const noTable = nothing || (yield* TableCheck.explain(isNew))
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* TableCheck.explain(log.lastAttempts)
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
@@ -82,7 +82,7 @@ const inspect = ({
       skipped: (id) => skipped.has(id),
       late: config.late
     })
-    const tables = noTable ? [] : yield* SeedCheck.tables
+    const tables = noTable ? [] : yield* TableCheck.problems
     const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
     return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
@@ -111,7 +111,7 @@ const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
   DatabaseError | SeedsInconsistent,
   OperationLog | DatabaseHealth
-> = Effect.flatMap(OperationLog, (log) => SeedCheck.blamingTables(log.attempts({}))).pipe(
+> = Effect.flatMap(OperationLog, (log) => TableCheck.explain(log.attempts({}))).pipe(
   Effect.catchIf(
     (error) => error._tag === "DatabaseError" && Option.contains(error.code, "42501"),
     () => Effect.succeed([])
@@ -147,9 +147,6 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
 const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>
   discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
 
-const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
-  problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
-
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
@@ -170,11 +167,11 @@ export const refusePoolers = (
     if (outside.length === 0) return
     const health = yield* DatabaseHealth
     if (yield* health.hasSessions) return
-    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+    const problems = outside.map(({ entry: { id, path } }) => {
       const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
       return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
     })
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    return yield* refuse(problems)
   })
 
 /** Fails with `UnknownSeed` unless there is a seed of this id. */
