@@ -26,7 +26,8 @@ import type { SeedsInconsistent } from "../SeedProblem.js"
 import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "../SeedReport.js"
 import type { SeedFailed, UnknownSeed } from "../SeedReport.js"
 import { SeedOutcome } from "../SeedReport.js"
-import type { Observer } from "./SeedSequence.js"
+import type { Observer } from "../Observer.js"
+import { logging } from "../Observer.js"
 import * as SeedSequence from "./SeedSequence.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
 import type { SeedSource } from "../source/SeedSource.js"
@@ -213,15 +214,3 @@ const writerUnknown = (cause: Error): DatabaseError =>
   })
 
 const nothing: SeedReport = { outcomes: [], notAttempted: [], skippedAll: Option.none(), dryRun: false }
-
-const logging: Observer = {
-  planned: (ids) => Effect.logInfo(`${ids.length} ${ids.length === 1 ? "seed" : "seeds"} to apply`),
-  // The wait for the lock is logged where it is made, with who holds it.
-  waiting: () => Effect.void,
-  started: () => Effect.void,
-  outcome: SeedOutcome.$match({
-    Applied: ({ durationMs, events, id }) => Effect.logInfo(`"${id}" applied in ${durationMs} ms, ${events} events`),
-    Skipped: ({ flag, id }) => Effect.logWarning(`"${id}" skipped by ${flag}`),
-    Raced: ({ id }) => Effect.logInfo(`"${id}" was applied by another replica`)
-  })
-}

@@ -5,27 +5,18 @@ import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as HashMap from "effect/HashMap"
 import * as Schema from "effect/Schema"
-import type { LockHeld } from "../../operation/OperationError.js"
+import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import type { SeedOutcome } from "../SeedReport.js"
 import { idsOf, SeedFailed } from "../SeedReport.js"
+
+export type { Observer } from "../Observer.js"
 
 /** A seed failed for a reason of its own. */
 export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedStepFailed", {
   id: Schema.String,
   cause: Schema.Unknown
 }) {}
-
-/** Told what happens while it happens. */
-export interface Observer {
-  /** The ids that will be run, in order, and those that are left for another time. */
-  readonly planned: (ids: ReadonlyArray<string>, rest: ReadonlyArray<string>) => Effect.Effect<void>
-  /** Another holds the lock; told again with each attempt that finds it taken. */
-  readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
-  /** The lock is got, the body begins; `undone` says whether all of it is rolled back if it does not end. */
-  readonly started: (id: string, undone: boolean) => Effect.Effect<void>
-  readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
-}
 
 /**
  * Runs `one` for each of `seeds`. `rest` are the ids after them, which are not attempted either way. The annotation of the logs is set for
