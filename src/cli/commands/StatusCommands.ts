@@ -5,9 +5,9 @@ import * as Options from "@effect/cli/Options"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Interrupted from "../../seed/Interrupted.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
-import { SeedsInconsistent } from "../../seed/SeedProblem.js"
+import { refuseUnreadable } from "../../seed/SeedProblem.js"
+import { afterInterruption } from "../../seed/SeedReport.js"
 import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import * as SeedStatus from "../../seed/record/SeedStatus.js"
 import * as Documents from "../output/Documents.js"
@@ -56,22 +56,16 @@ export const check = (given: Settings.SourceGiven): Effect.Effect<number, never,
       const terminal = yield* Terminal
       const source = yield* Settings.resolveSource(given)
       const found = yield* withoutDatabase(source, SeedStatus.status)
-      yield* given.json ? show(found, true, null) : refuseUnreadable(found)
+      yield* given.json ? show(found, true, null) : refuseUnreadable(found.problems)
       if (!given.json) yield* Effect.forEach(checkLines(terminal, found), terminal.out, { discard: true })
       return found.problems.length > 0 ? exitCode("SeedsInconsistent") : 0
     })
   )
 
-/** A source that cannot be read has no seeds to show. */
-const refuseUnreadable = ({ problems }: Status): Effect.Effect<void, SeedsInconsistent> => {
-  const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
-  return unreadable === undefined ? Effect.void : new SeedsInconsistent({ problems: [unreadable] })
-}
-
 const show = (found: Status, json: boolean, database: string | null) =>
   Effect.gen(function* () {
     const terminal = yield* Terminal
-    yield* refuseUnreadable(found)
+    yield* refuseUnreadable(found.problems)
     // A problem of no seed in particular has no place in the document.
     const others = json ? found.problems.filter(({ id }) => id === null) : []
     yield* Effect.forEach(others, ({ message }) => terminal.err(`problem: ${message}`), { discard: true })
@@ -92,7 +86,7 @@ const toApply = ({ seeds }: Status): string => {
   const apply = Option.getOrElse(nextStep("SeedsPending"), () => "")
   if (first === undefined) return apply
   const names = [first, ...others].map((id) => `"${id}"`).join(" and ")
-  return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: ${Interrupted.whatNext(first)}.`
+  return `${apply} It refuses what was interrupted half-way, ${names}, unless that is idempotent: ${afterInterruption(first)}.`
 }
 
 const checkCode = ({ counts, problems }: Status): number => {

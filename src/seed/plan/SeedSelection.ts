@@ -15,10 +15,12 @@ import * as EditedSeeds from "./EditedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { refuse, SeedProblem } from "../SeedProblem.js"
 import { UnknownSeed } from "../SeedReport.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
+import * as TableCheck from "./TableCheck.js"
 
 /** What was looked at. */
 interface Looked {
@@ -39,7 +41,7 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const [discovery, applied] = yield* Effect.all([source.discover, SeedCheck.blamingTables(log.applied)], {
+  const [discovery, applied] = yield* Effect.all([source.discover, TableCheck.explain(log.applied)], {
     concurrency: "unbounded"
   })
   yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
@@ -65,10 +67,8 @@ const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookEr
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
     // A first start has no history, and no table that could be of another shape.
-    const noTable = nothing || (applied.size === 0 && !(yield* SeedCheck.blamingTables(log.hasTables)))
-    const lastAttempts: ReadonlyMap<string, Attempt> = noTable
-      ? new Map()
-      : yield* SeedCheck.blamingTables(log.lastAttempts)
+    const noTable = nothing || (applied.size === 0 && !(yield* TableCheck.explain(log.hasTables)))
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* TableCheck.explain(log.lastAttempts)
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
@@ -77,7 +77,7 @@ const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookEr
       skipped: (id) => skipped.has(id),
       late: config.late
     })
-    const tables = noTable ? [] : yield* SeedCheck.tables
+    const tables = noTable ? [] : yield* TableCheck.problems
     const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
     return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
@@ -106,7 +106,7 @@ const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
   DatabaseError | SeedsInconsistent,
   OperationLog | DatabaseHealth
-> = Effect.flatMap(OperationLog, (log) => SeedCheck.blamingTables(log.attempts({}))).pipe(
+> = Effect.flatMap(OperationLog, (log) => TableCheck.explain(log.attempts({}))).pipe(
   Effect.catchIf(
     (error) => error._tag === "DatabaseError" && Option.contains(error.code, "42501"),
     () => Effect.succeed([])
@@ -142,9 +142,6 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
 const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsInconsistent> =>
   discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
 
-const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
-  problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
-
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
@@ -165,11 +162,11 @@ export const refusePoolers = (
     if (outside.length === 0) return
     const health = yield* DatabaseHealth
     if (yield* health.hasSessions) return
-    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+    const problems = outside.map(({ entry: { id, path } }) => {
       const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
       return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
     })
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    return yield* refuse(problems)
   })
 
 /** Fails with `UnknownSeed` unless there is a seed of this id. */

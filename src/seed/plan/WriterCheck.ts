@@ -9,7 +9,7 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import type { TransactionError } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import { SeedsInconsistent } from "../SeedProblem.js"
 
 /** What is said of a seed whose writes are not atomic with its marker. */
 export const notAtomic = "not atomic: the dispatcher writes through another connection"
@@ -44,7 +44,5 @@ const isAtomic: Effect.Effect<boolean, DatabaseError | TransactionError, WriteDi
 
 const refused = (next: string): SeedsInconsistent => {
   const message = `the WriteDispatcher writes through another connection than the seed's transaction, so its events would stay when a seed fails: ${next}`
-  return new SeedsInconsistent({
-    problems: [new SeedProblem({ _tag: "NonAtomicWriter", id: null, path: null, message })]
-  })
+  return SeedsInconsistent.of({ _tag: "NonAtomicWriter", id: null, path: null, message })
 }

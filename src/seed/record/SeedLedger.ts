@@ -26,9 +26,10 @@ import type { StepRecord, TransactionError } from "../../operation/Transactor.js
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import * as SeedAttempt from "../run/SeedAttempt.js"
-import * as SeedCheck from "../plan/SeedCheck.js"
 import * as SeedPlan from "../plan/SeedPlan.js"
-import { SeedsInconsistent } from "../SeedProblem.js"
+import * as TableCheck from "../plan/TableCheck.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { refuse, refuseUnreadable } from "../SeedProblem.js"
 import { NotApplied, UnknownSeed } from "../SeedReport.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import { hashOf } from "../source/SeedEntry.js"
@@ -126,12 +127,11 @@ export const history = (
 > =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    if (id === undefined) return yield* SeedCheck.blamingTables(log.attempts({}))
-    const attempts = id === "" ? [] : yield* SeedCheck.blamingTables(log.attempts({ id: OperationId.make(id) }))
-    if (attempts.length > 0 || (yield* SeedCheck.blamingTables(log.applied)).has(id)) return attempts
+    if (id === undefined) return yield* TableCheck.explain(log.attempts({}))
+    const attempts = id === "" ? [] : yield* TableCheck.explain(log.attempts({ id: OperationId.make(id) }))
+    if (attempts.length > 0 || (yield* TableCheck.explain(log.applied)).has(id)) return attempts
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
-    if (unreadable !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable] })
+    yield* refuseUnreadable(problems)
     const known = entries.map((entry): string => entry.id)
     return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
   }).pipe(Effect.withSpan("SeedLedger.history"))
@@ -166,9 +166,8 @@ const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | Transact
 
 /** Tables of another shape are refused before anything is written to them. */
 const refuseTables: Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> = Effect.flatMap(
-  SeedCheck.tables,
-  ([problem, ...others]) =>
-    problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
+  TableCheck.problems,
+  refuse
 )
 
 /** The seed of this id, if the source can be read and no other operation bears its id. */
@@ -181,13 +180,12 @@ const entryOf = (
 > =>
   Effect.gen(function* () {
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const applied = yield* SeedCheck.blamingTables(Effect.flatMap(OperationLog, (log) => log.applied))
-    const tables = yield* SeedCheck.tables
+    const applied = yield* TableCheck.explain(Effect.flatMap(OperationLog, (log) => log.applied))
+    const tables = yield* TableCheck.problems
     const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
     // What is wrong with other seeds is no reason not to mend the record of this one.
     const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
-    const [problem, ...others] = [...own, ...tables, ...taken]
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    yield* refuse([...own, ...tables, ...taken])
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
   })

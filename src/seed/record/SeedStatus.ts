@@ -22,6 +22,7 @@ import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
+import * as TableCheck from "../plan/TableCheck.js"
 
 /** One seed with its state and everything that is known of it. */
 export interface SeedStatusEntry {
@@ -65,9 +66,9 @@ export const status: Effect.Effect<
   const config = yield* OperationConfig
   const { entries, problems, warnings } = yield* source.discover
   const markers = new Map(
-    (yield* SeedCheck.blamingTables(log.markers)).map((marker): [string, Marker] => [marker.id, marker])
+    (yield* TableCheck.explain(log.markers)).map((marker): [string, Marker] => [marker.id, marker])
   )
-  const attempts = yield* SeedCheck.blamingTables(log.attempts({}))
+  const attempts = yield* TableCheck.explain(log.attempts({}))
   const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
   const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
   const strangers = yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...markers.keys()])
@@ -92,7 +93,7 @@ export const status: Effect.Effect<
     lockHeld:
       [...lastAttempts.values()].some(({ outcome }) => outcome === "running") && Option.isSome(yield* lock.holder)
   })
-  const found = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
+  const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems]
   const done = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   const changed = yield* EditedSeeds.changed(
     entries.filter(({ id }) => done.has(id)),

@@ -23,6 +23,7 @@ import type { RefusedCommit, StepResult } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
+import { logging } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import { isSkipped } from "../plan/SeedCheck.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
@@ -274,15 +275,3 @@ const writerUnknown = (cause: Error): DatabaseError =>
   DatabaseError.because("looking at the dispatcher", cause.message, { cause })
 
 const nothing: SeedReport = { outcomes: [], notAttempted: [], skippedAll: Option.none(), dryRun: false }
-
-const logging: Observer = {
-  planned: (ids) => Effect.logInfo(`${ids.length} ${ids.length === 1 ? "seed" : "seeds"} to apply`),
-  // The wait for the lock is logged where it is made, with who holds it.
-  waiting: () => Effect.void,
-  started: () => Effect.void,
-  outcome: SeedOutcome.$match({
-    Applied: ({ durationMs, events, id }) => Effect.logInfo(`"${id}" applied in ${durationMs} ms, ${events} events`),
-    Skipped: ({ flag, id }) => Effect.logWarning(`"${id}" skipped by ${flag}`),
-    Raced: ({ id }) => Effect.logInfo(`"${id}" was applied by another replica`)
-  })
-}
