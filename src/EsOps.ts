@@ -7,13 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
-import * as MemoryEventStore from "./event/EventStore.js"
+import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import type * as Feature from "./event/Feature.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
-import * as Dispatcher from "./event/WriteDispatcher.js"
+import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
-import * as MemoryDirectory from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
+import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
 import * as DatabaseHealth from "./operation/DatabaseHealth.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
@@ -137,8 +137,8 @@ export const layerMemory = <
     MemoryLock.layerMemory,
     MemoryLog.layerMemory,
     DatabaseHealth.layerMemory,
-    MemoryEventStore.layerMemory,
-    MemoryDirectory.layerMemory,
+    MemoryEventStore.layer,
+    MemoryDirectory.layer,
     MemoryTransactor.layerMemory
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
@@ -168,7 +168,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 > =>
   Effect.gen(function* () {
     const source = yield* sourceOf(settings)
-    const writes = yield* Dispatcher.makeHandlers(featuresOf(settings))
+    const writes = yield* HandlerDispatcher.make(featuresOf(settings))
     return Context.make(SeedSource.SeedSource, source).pipe(Context.add(WriteDispatcher, writes))
   })
 
