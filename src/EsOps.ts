@@ -2,18 +2,20 @@
  * The front door: all layers for an application, or for a test without a database.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
-import * as MemoryEventStore from "./event/EventStore.js"
+import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import type * as Feature from "./event/Feature.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
-import * as Dispatcher from "./event/WriteDispatcher.js"
+import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
-import * as MemoryDirectory from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
+import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
@@ -66,14 +68,35 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
     )
     return Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
   })
-  if (settings.dispatcher !== undefined) return Layer.provideMerge(layerEntrance(settings), Layer.effectContext(base))
-  // As layers of their own, all of these took 4 ms of an application's start.
-  return Layer.effectContext(
-    Effect.flatMap(base, (services) =>
-      Effect.map(Effect.provide(entrance(settings), services), (more) => Context.merge(services, more))
-    )
-  )
+  return Layer.provideMerge(layerEntrance(settings), Layer.effectContext(base))
 }
+
+/**
+ * The same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
+ * `ConfigError`, a value that cannot be used a `SettingError` that names its key.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { EsOps } from "effect-es-ops"
+ *
+ * export const OperationsLive = EsOps.layerConfig(
+ *   Config.map(Config.duration("SEED_LOCK_TIMEOUT"), (lockTimeout) => ({ seeds: "./seeds", lockTimeout }))
+ * )
+ * ```
+ */
+export const layerConfig = <
+  F extends Feature.Feature = never,
+  S extends SeedSource.Recorded = never,
+  E = never,
+  R = never
+>(
+  settings: Config.Config<Settings<F, S, E, R>>
+): Layer.Layer<
+  Services,
+  SettingError | ConfigError.ConfigError | E,
+  SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>
+> => Layer.unwrapEffect(Effect.map(settings, (read) => layer(read)))
 
 /** A client of one's own on a server, for programs that bring none: at most two connections. */
 export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
@@ -137,8 +160,8 @@ export const layerMemory = <
     MemoryLock.layer,
     MemoryLog.layer,
     MemoryHealth.layer,
-    MemoryEventStore.layerMemory,
-    MemoryDirectory.layerMemory,
+    MemoryEventStore.layer,
+    MemoryDirectory.layer,
     MemoryTransactor.layer
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
@@ -168,7 +191,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 > =>
   Effect.gen(function* () {
     const source = yield* sourceOf(settings)
-    const writes = yield* Dispatcher.makeHandlers(featuresOf(settings))
+    const writes = yield* HandlerDispatcher.make(featuresOf(settings))
     return Context.make(SeedSource.SeedSource, source).pipe(Context.add(WriteDispatcher, writes))
   })
 

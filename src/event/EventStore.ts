@@ -1,16 +1,11 @@
 /**
  * Streams of events: appended with optimistic concurrency, read in order of version, archived for good.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as MemoryDatabase from "../operation/memory/MemoryDatabase.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { Event, NewEvent, StreamId } from "./Event.js"
 
@@ -77,102 +72,3 @@ export class EventStore extends Context.Tag("effect-es-ops/EventStore")<
     ) => Effect.Effect<void, DatabaseError>
   }
 >() {}
-
-/** What an append expects of each stream: the version before its first event. Versions with a gap are a conflict. */
-export const expectations = (
-  events: NonEmptyReadonlyArray<NewEvent>
-): Either.Either<ReadonlyArray<StreamId & { readonly expected: number }>, VersionConflict> => {
-  const first = new Map<string, StreamId & { readonly expected: number }>()
-  const last = new Map<string, number>()
-  for (const { aggregateId, tenantId, version } of events) {
-    const key = streamKey({ aggregateId, tenantId })
-    const before = last.get(key)
-    if (before === undefined) first.set(key, { aggregateId, tenantId, expected: version - 1 })
-    else if (version !== before + 1) {
-      const actual = Option.some(before)
-      return Either.left(new VersionConflict({ aggregateId, tenantId, expected: version - 1, actual }))
-    }
-    last.set(key, version)
-  }
-  return Either.right([...first.values()])
-}
-
-/** A stream's name as one text. */
-export const streamKey = ({ aggregateId, tenantId }: StreamId): string => `${tenantId}/${aggregateId}`
-
-/** Events as they stand in a `MemoryDatabase`. */
-export class MemoryEvents extends Context.Tag("effect-es-ops/MemoryEvents")<
-  MemoryEvents,
-  { readonly events: ReadonlyArray<Event>; readonly archived: ReadonlySet<string> }
->() {
-  static readonly empty: MemoryEvents["Type"] = { events: [], archived: new Set() }
-}
-
-/** The event store of a `MemoryDatabase`. */
-export const layerMemory: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
-  EventStore,
-  Effect.gen(function* () {
-    const store = MemoryDatabase.view(yield* MemoryDatabase.MemoryDatabase, MemoryEvents, MemoryEvents.empty)
-    const load = (stream: StreamId) =>
-      Effect.map(store.get, ({ events }) => events.filter((event) => streamKey(event) === streamKey(stream)))
-    const version = (stream: StreamId) => Effect.map(load(stream), (events) => events.at(-1)?.version ?? 0)
-
-    const admit = (state: MemoryEvents["Type"], events: NonEmptyReadonlyArray<NewEvent>) =>
-      Effect.gen(function* () {
-        for (const { expected, ...stream } of yield* expectations(events)) {
-          if (state.archived.has(streamKey(stream))) return yield* new StreamArchived(stream)
-          const actual = yield* version(stream)
-          if (actual !== expected) {
-            return yield* new VersionConflict({ ...stream, expected, actual: Option.some(actual) })
-          }
-        }
-        yield* refuseTakenKeys(state.events, events)
-      })
-
-    return EventStore.of({
-      load,
-      version,
-      append: Effect.fn("EventStore.append")(function* (events) {
-        const state = yield* store.get
-        yield* admit(state, events)
-        const createdAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
-        const stored = (event: NewEvent, index: number): Event => ({
-          ...event,
-          id: BigInt(state.events.length + index + 1),
-          createdAt,
-          createdBy: event.metadata.userId
-        })
-        const [head, ...tail] = events
-        const added: NonEmptyReadonlyArray<Event> = [
-          stored(head, 0),
-          ...tail.map((event, index) => stored(event, index + 1))
-        ]
-        yield* store.update((current) => ({ ...current, events: [...current.events, ...added] }))
-        return added
-      }),
-      archive: (stream) =>
-        store.update((state) => ({ ...state, archived: new Set([...state.archived, streamKey(stream)]) }))
-    })
-  })
-)
-
-/** Fails with the first idempotency key of `events` that its tenant has in `earlier`, or twice in `events`. */
-export const refuseTakenKeys = (
-  earlier: ReadonlyArray<Event>,
-  events: ReadonlyArray<NewEvent>
-): Effect.Effect<void, IdempotencyConflict> => {
-  const taken = new Set(earlier.flatMap(keyOf))
-  for (const event of events) {
-    const [key] = keyOf(event)
-    if (key === undefined) continue
-    if (taken.has(key)) {
-      const { idempotencyKey = "" } = event.metadata
-      return new IdempotencyConflict({ tenantId: event.tenantId, idempotencyKey })
-    }
-    taken.add(key)
-  }
-  return Effect.void
-}
-
-const keyOf = ({ metadata, tenantId }: NewEvent): ReadonlyArray<string> =>
-  metadata.idempotencyKey === undefined ? [] : [`${tenantId}/${metadata.idempotencyKey}`]

@@ -34,12 +34,6 @@ export interface Feature<out R = unknown> {
 /** What the handlers and projections of features require. */
 export type Context<F> = F extends Feature<infer R> ? R : never
 
-/** Features of several types as features of their union, which each of them is. */
-export function united<F extends Feature>(features: ReadonlyArray<F>): ReadonlyArray<Feature<Context<F>>>
-export function united(features: ReadonlyArray<Feature>): ReadonlyArray<Feature> {
-  return features
-}
-
 type Requires<P> =
   P extends AnyWriteHandler<infer _E, infer R> ? R : P extends Projection<infer _E, infer R> ? R : never
 

@@ -6,7 +6,7 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import type { EventMetadata, NewEvent, Payload } from "./Event.js"
+import type { Payload } from "./Event.js"
 
 /** Who acts: the tenant's streams are written, and access rules are about the roles. */
 export interface Actor {
@@ -113,15 +113,3 @@ export const make = <const Name extends string, A, I, E = never, R = never>(opti
       })
   }
 }
-
-/** Everything of an event that the write decides. */
-export const complete = (event: DecidedEvent, tenantId: string, metadata: EventMetadata): NewEvent => ({
-  tenantId,
-  aggregateId: event.aggregateId,
-  aggregateType: event.aggregateType,
-  version: event.version,
-  type: event.type,
-  eventVersion: event.eventVersion ?? 1,
-  payload: event.payload,
-  metadata: event.idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey: event.idempotencyKey }
-})

@@ -3,7 +3,15 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Either, Layer, Ref, Schema } from "effect"
-import { EventStore, Feature, Projection, Transactor, WriteDispatcher, WriteHandler } from "effect-es-ops"
+import {
+  EventStore,
+  Feature,
+  HandlerDispatcher,
+  Projection,
+  Transactor,
+  WriteDispatcher,
+  WriteHandler
+} from "effect-es-ops"
 import type { EsOps } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 
@@ -64,9 +72,9 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       Projection.make({ name: "others", events: ["something.else"], apply: () => Effect.dieMessage("not for it") })
     ]
   })
-  const dispatcher = Layer.provideMerge(WriteDispatcher.layerHandlers([counter]), services)
+  const dispatcher = Layer.provideMerge(HandlerDispatcher.layer([counter]), services)
 
-  layer(dispatcher, { excludeTestServices: true })(`WriteDispatcher.layerHandlers: ${name}`, (it) => {
+  layer(dispatcher, { excludeTestServices: true })(`HandlerDispatcher.layer: ${name}`, (it) => {
     const write = (payload: unknown, to = request("counter:write:begin")) =>
       Effect.gen(function* () {
         const { write: send } = yield* WriteDispatcher.WriteDispatcher

@@ -9,16 +9,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { expectations, refuseTakenKeys } from "../../event/AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../../event/Event.js"
 import type { AppendError } from "../../event/EventStore.js"
-import {
-  EventStore,
-  expectations,
-  IdempotencyConflict,
-  refuseTakenKeys,
-  StreamArchived,
-  VersionConflict
-} from "../../event/EventStore.js"
+import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from "../../event/EventStore.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { EventRow, toEvent } from "./EventRow.js"

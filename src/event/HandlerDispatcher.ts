@@ -1,0 +1,198 @@
+/**
+ * The dispatcher of handlers: takes writes to the handlers of features, appends what they decide to the `EventStore` and folds it into the
+ * features' projections.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import { isNonEmptyReadonlyArray } from "effect/Array"
+import { SettingError } from "../operation/OperationConfig.js"
+import { DatabaseError } from "../operation/OperationError.js"
+import type { Event, EventMetadata, NewEvent } from "./Event.js"
+import { NewId } from "./Event.js"
+import type { AppendError } from "./EventStore.js"
+import { EventStore } from "./EventStore.js"
+import type * as Feature from "./Feature.js"
+import type { WriteError, WriteRequest, Written } from "./WriteDispatcher.js"
+import { WriteDispatcher, WriteFailed, WriteRejected } from "./WriteDispatcher.js"
+import type { AnyWriteHandler, Decided, DecidedEvent, Decision, RejectionCode } from "./WriteHandler.js"
+import { reject, Rejection } from "./WriteHandler.js"
+
+/** Makes a dispatcher of the handlers and projections of features. Two handlers of one name are a `SettingError`. */
+export const make = <F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Feature.Context<F>> => makeUnited(united(features))
+
+/** Provides the dispatcher that `make` makes. */
+export const layer = <F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): Layer.Layer<WriteDispatcher, SettingError, EventStore | Feature.Context<F>> =>
+  Layer.effect(WriteDispatcher, make(features))
+
+const makeUnited = <R>(
+  features: ReadonlyArray<Feature.Feature<R>>
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | R> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<R>()
+    const handlers = yield* register(features)
+    const append = appending(yield* EventStore, features)
+
+    const decideAll = Effect.fnUntraced(function* (request: WriteAllRequest) {
+      const handler = yield* admitted(handlers, request)
+      const metadata = metadataOf(request)
+      const written: Array<Written> = []
+      let batch: Array<Decision> = []
+      const flush = Effect.gen(function* () {
+        written.push(...(yield* append(batch, request.actor.tenantId, metadata)))
+        batch = []
+      })
+      for (const payload of request.payloads) {
+        const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
+        const atOnce = isDecidedAtOnce(answer)
+        if (!atOnce) yield* flush
+        batch.push(isDecision(answer) ? answer : yield* answer)
+        if (!atOnce || batch.length >= batchSize) yield* flush
+      }
+      yield* flush
+      return written
+    })
+
+    const writeAll = (request: WriteAllRequest) =>
+      decideAll(request).pipe(
+        inStep(context),
+        Effect.mapError((error) => writeError(request.handler, error)),
+        Effect.withSpan("WriteDispatcher.writeAll", {
+          attributes: { handler: request.handler },
+          captureStackTrace: false
+        })
+      )
+
+    return WriteDispatcher.of({
+      names: [...handlers.keys()],
+      writeAll,
+      write: ({ payload, ...request }) =>
+        Effect.flatMap(writeAll({ ...request, payloads: [payload] }), ([written]) =>
+          written === undefined ? Effect.dieMessage("one payload gives one write") : Effect.succeed(written)
+        )
+    })
+  })
+
+type WriteAllRequest = WriteRequest & { readonly payloads: ReadonlyArray<unknown> }
+
+/** Events of this many decided writes travel together. */
+const batchSize = 1000
+
+/** Features of several types as features of their union, which each of them is. */
+function united<F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): ReadonlyArray<Feature.Feature<Feature.Context<F>>>
+function united(features: ReadonlyArray<Feature.Feature>): ReadonlyArray<Feature.Feature> {
+  return features
+}
+
+const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
+
+const register = <R>(
+  features: ReadonlyArray<Feature.Feature<R>>
+): Effect.Effect<ReadonlyMap<string, AnyWriteHandler<unknown, R>>, SettingError> =>
+  Effect.gen(function* () {
+    const handlers = new Map<string, AnyWriteHandler<unknown, R>>()
+    for (const feature of features) {
+      for (const handler of feature.handlers) {
+        if (!qualifiedName.test(handler.name)) {
+          const reason = `handler "${handler.name}" of feature "${feature.name}" is not named <feature>:write:<handler>`
+          return yield* new SettingError({ key: "features", reason })
+        }
+        if (handlers.has(handler.name)) {
+          return yield* new SettingError({ key: "features", reason: `two handlers are named "${handler.name}"` })
+        }
+        handlers.set(handler.name, handler)
+      }
+    }
+    return handlers
+  })
+
+/** The handler of a request, if the actor may use it. */
+const admitted = <E, R>(
+  handlers: ReadonlyMap<string, AnyWriteHandler<E, R>>,
+  { actor, handler: name }: WriteRequest
+): Either.Either<AnyWriteHandler<E, R>, Rejection> => {
+  const handler = handlers.get(name)
+  if (handler === undefined) return Either.left(reject("unknown_handler", `no handler is named "${name}"`))
+  if (handler.access.some((role) => actor.roles.includes(role))) return Either.right(handler)
+  const needs = handler.access.length === 0 ? "no role may use it" : `it needs one of: ${handler.access.join(", ")}`
+  return Either.left(reject("access_denied", `${needs}; the actor has: ${actor.roles.join(", ")} (see extraRoles)`))
+}
+
+const isDecision = <E, R>(answer: Decided<E, R>): answer is Decision => !Effect.isEffect(answer)
+
+const isDecidedAtOnce = <E, R>(answer: Decided<E, R>): boolean => isDecision(answer) || Either.isEither(answer)
+
+/** Appends the events of decisions as one batch, folds them into the projections and gives each decision its stored events. */
+const appending = <R>(store: EventStore["Type"], features: ReadonlyArray<Feature.Feature<R>>) => {
+  const projections = features.flatMap((feature) => feature.projections)
+  return (decisions: ReadonlyArray<Decision>, tenantId: string, metadata: EventMetadata) =>
+    Effect.gen(function* () {
+      const events = decisions.flatMap((decision) =>
+        decision.events.map((event) => complete(event, tenantId, metadata))
+      )
+      const stored = isNonEmptyReadonlyArray(events) ? yield* store.append(events) : []
+      for (const projection of projections) {
+        const folded = stored.filter(({ type }) => projection.events.includes(type))
+        if (isNonEmptyReadonlyArray(folded)) yield* projection.apply(folded)
+      }
+      return written(decisions, stored)
+    })
+}
+
+/** Everything of an event that the write decides. */
+const complete = (event: DecidedEvent, tenantId: string, metadata: EventMetadata): NewEvent => ({
+  tenantId,
+  aggregateId: event.aggregateId,
+  aggregateType: event.aggregateType,
+  version: event.version,
+  type: event.type,
+  eventVersion: event.eventVersion ?? 1,
+  payload: event.payload,
+  metadata: event.idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey: event.idempotencyKey }
+})
+
+const written = (decisions: ReadonlyArray<Decision>, stored: ReadonlyArray<Event>): ReadonlyArray<Written> => {
+  let from = 0
+  return decisions.map(({ data, events }): Written => {
+    const first = from
+    from += events.length
+    return { data, events: stored.slice(first, from) }
+  })
+}
+
+/** Provides what features require. The step's own services win: the dispatcher may have been made inside another transaction. */
+const inStep =
+  <R>(context: Context.Context<R>) =>
+  <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
+    Effect.flatMap(Effect.context<never>(), (step) => effect.pipe(Effect.provide(step), Effect.provide(context)))
+
+/** One for all events of a request. */
+const metadataOf = (request: WriteRequest): EventMetadata => ({
+  userId: request.actor.id,
+  correlationId: request.correlationId,
+  headers: { operationId: request.operationId }
+})
+
+const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
+  VersionConflict: "version_conflict",
+  StreamArchived: "stream_archived",
+  IdempotencyConflict: "conflict"
+}
+
+/** Refusals of handler, store and projection are the write's; whatever else a handler fails with is kept as it is. */
+const writeError = (handler: string, error: unknown): WriteError => {
+  if (error instanceof Rejection) return new WriteRejected({ handler, code: error.code, reason: error.reason })
+  if (error instanceof DatabaseError) return error
+  const code = Object.entries(codes).find(([tag]) => Predicate.isTagged(error, tag))?.[1]
+  return code !== undefined && error instanceof Error
+    ? new WriteRejected({ handler, code, reason: error.message })
+    : new WriteFailed({ handler, cause: error })
+}

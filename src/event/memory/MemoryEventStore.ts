@@ -1,0 +1,62 @@
+/**
+ * The event store in memory: streams in a `MemoryDatabase`, under the rules of the port.
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
+import { expectations, refuseTakenKeys, streamKey } from "../AppendRules.js"
+import type { Event, NewEvent, StreamId } from "../Event.js"
+import { EventStore, StreamArchived, VersionConflict } from "../EventStore.js"
+import { MemoryEvents } from "./MemoryEvents.js"
+
+/** The event store of a `MemoryDatabase`. */
+export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
+  EventStore,
+  Effect.gen(function* () {
+    const store = MemoryDatabase.view(yield* MemoryDatabase.MemoryDatabase, MemoryEvents, MemoryEvents.empty)
+    const load = (stream: StreamId) =>
+      Effect.map(store.get, ({ events }) => events.filter((event) => streamKey(event) === streamKey(stream)))
+    const version = (stream: StreamId) => Effect.map(load(stream), (events) => events.at(-1)?.version ?? 0)
+
+    const admit = (state: MemoryEvents["Type"], events: NonEmptyReadonlyArray<NewEvent>) =>
+      Effect.gen(function* () {
+        for (const { expected, ...stream } of yield* expectations(events)) {
+          if (state.archived.has(streamKey(stream))) return yield* new StreamArchived(stream)
+          const actual = yield* version(stream)
+          if (actual !== expected) {
+            return yield* new VersionConflict({ ...stream, expected, actual: Option.some(actual) })
+          }
+        }
+        yield* refuseTakenKeys(state.events, events)
+      })
+
+    return EventStore.of({
+      load,
+      version,
+      append: Effect.fn("EventStore.append")(function* (events) {
+        const state = yield* store.get
+        yield* admit(state, events)
+        const createdAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
+        const stored = (event: NewEvent, index: number): Event => ({
+          ...event,
+          id: BigInt(state.events.length + index + 1),
+          createdAt,
+          createdBy: event.metadata.userId
+        })
+        const [head, ...tail] = events
+        const added: NonEmptyReadonlyArray<Event> = [
+          stored(head, 0),
+          ...tail.map((event, index) => stored(event, index + 1))
+        ]
+        yield* store.update((current) => ({ ...current, events: [...current.events, ...added] }))
+        return added
+      }),
+      archive: (stream) =>
+        store.update((state) => ({ ...state, archived: new Set([...state.archived, streamKey(stream)]) }))
+    })
+  })
+)

@@ -1,0 +1,170 @@
+/**
+ * The rooms of `src`, the arrows between them, and functions that find what breaks them in a list of imports.
+ */
+import { posix } from "node:path"
+
+export interface Import {
+  readonly file: string
+  /** A file of `src`, or the name of a package. */
+  readonly from: string
+}
+
+const operation = ["operation"]
+const seedsKnow = ["identity/Directory.ts", "event", "operation"]
+const commandsKnow = [
+  "cli",
+  "EsOps.ts",
+  "seed",
+  "seed/source",
+  "seed/plan",
+  "seed/run",
+  "seed/record",
+  "event",
+  "operation"
+]
+
+/**
+ * Which rooms each room may import from. A room is a folder, without the folders in it, or a file that has rules of its own; a room may
+ * import from itself.
+ */
+export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "bin.ts": ["cli/process"],
+  "index.ts": [
+    "EsOps.ts",
+    "operation",
+    "operation/memory",
+    "event",
+    "event/memory",
+    "identity",
+    "identity/memory",
+    "seed",
+    "seed/source",
+    "seed/plan",
+    "seed/run",
+    "seed/record"
+  ],
+  "EsOps.ts": [
+    "operation",
+    "operation/memory",
+    "event",
+    "event/memory",
+    "identity",
+    "identity/memory",
+    "seed",
+    "seed/source",
+    "seed/run",
+    "postgres",
+    "postgres/embedded"
+  ],
+
+  // process -> commands -> input, output -> what is directly in cli
+  cli: commandsKnow,
+  "cli/output": commandsKnow,
+  "cli/input": commandsKnow,
+  "cli/commands": ["cli/input", "cli/output", ...commandsKnow],
+  "cli/process": ["cli/commands", "cli/input", "cli/output", ...commandsKnow],
+
+  // record -> run -> plan -> source -> the words, which are directly in seed
+  seed: seedsKnow,
+  "seed/source": ["seed", ...seedsKnow],
+  "seed/plan": ["seed/source", "seed", ...seedsKnow],
+  "seed/run": ["seed/plan", "seed/source", "seed", ...seedsKnow],
+  "seed/record": ["seed/run", "seed/plan", "seed/source", "seed", ...seedsKnow],
+
+  // Ports, which know no adapter; a memory layer is one.
+  identity: ["event", "operation"],
+  "identity/memory": ["identity", "event/memory", "event", "operation/memory", "operation"],
+  event: operation,
+  "event/memory": ["event", "operation/memory", "operation"],
+  operation: [],
+  "operation/memory": operation,
+
+  // Postgres -> a folder for each port -> transaction -> schema, client
+  postgres: [
+    "postgres/directory",
+    "postgres/events",
+    "postgres/health",
+    "postgres/lock",
+    "postgres/log",
+    "postgres/transaction",
+    "postgres/schema",
+    "postgres/client",
+    "identity",
+    "event",
+    "operation"
+  ],
+  "postgres/embedded": ["postgres/client", ...operation],
+  "postgres/directory": ["postgres/transaction", "postgres/client", "identity", ...operation],
+  "postgres/events": ["postgres/transaction", "postgres/client", "event", ...operation],
+  "postgres/health": ["postgres/lock", "postgres/schema", "postgres/client", ...operation],
+  "postgres/lock": ["postgres/transaction", "postgres/schema", "postgres/client", ...operation],
+  "postgres/log": ["postgres/transaction", "postgres/schema", "postgres/client", ...operation],
+  "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
+  "postgres/schema": ["postgres/client", "event", ...operation],
+  "postgres/client": operation
+}
+
+/** Which rooms may import from packages that are somebody's business only. */
+const packages: ReadonlyArray<readonly [name: RegExp, rooms: RegExp]> = [
+  [/^@effect\/sql/, /^postgres|^EsOps\.ts$/],
+  [/^@effect\/cli/, /^cli/],
+  [/^@effect\/platform-node/, /^cli|^bin\.ts$/]
+]
+
+/** The room of a file: the folder that it is in, the file itself at the top. */
+export const roomOf = (file: string): string => (file.includes("/") ? posix.dirname(file) : file)
+
+/** What a file imports or exports again, as a type too, by a statement or by a call. */
+export const importsOf = (file: string, text: string): ReadonlyArray<Import> =>
+  // A statement begins a line: what a text or a comment in the source says is none.
+  [
+    ...text.matchAll(
+      /^(?:import|export)\b[^"=`]*\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|^(?! *(?:\*|\/\/)).*?\bimport\(\s*"([^"]+)"/gm
+    )
+  ].map(([, statement, effect, call]) => {
+    const from = statement ?? effect ?? call ?? ""
+    return {
+      file,
+      from: from.startsWith(".") ? posix.join(posix.dirname(file), from).replace(/\.js$/, ".ts") : from
+    }
+  })
+
+/** What is wrong with an import, if anything. */
+export const violation = ({ file, from }: Import): string | undefined => {
+  const here = roomOf(file)
+  const at = `${file} imports ${from}`
+  if (!from.endsWith(".ts")) {
+    if (/^(?:effect|@effect\/[^/]+)$/.test(from)) return `${at}: a barrel`
+    return packages.some(([name, rooms]) => name.test(from) && !rooms.test(here)) ? at : undefined
+  }
+  const there = roomOf(from)
+  const [, owner] = /^(.+)\/internal(?:\/|$)/.exec(there) ?? []
+  if (owner !== undefined) return file.startsWith(`${owner}/`) ? undefined : `${at}: it is internal to ${owner}`
+  const allowed = arrows[here] ?? []
+  return here === there || allowed.includes(there) || allowed.includes(from) ? undefined : at
+}
+
+/** The first circle of imports that is found from any of the files, as the way around it. */
+export const circle = (
+  files: ReadonlyArray<string>,
+  imports: ReadonlyArray<Import>
+): ReadonlyArray<string> | undefined => {
+  const next = new Map(files.map((file) => [file, imports.filter((i) => i.file === file).map((i) => i.from)]))
+  const done = new Set<string>()
+  const walk = (file: string, path: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
+    const start = path.indexOf(file)
+    if (start >= 0) return [...path.slice(start), file]
+    if (done.has(file)) return undefined
+    for (const to of next.get(file) ?? []) {
+      const found = walk(to, [...path, file])
+      if (found !== undefined) return found
+    }
+    done.add(file)
+    return undefined
+  }
+  for (const file of files) {
+    const found = walk(file, [])
+    if (found !== undefined) return found
+  }
+  return undefined
+}
