@@ -46,6 +46,3 @@ export const disconnect = (connection: Connection): Effect.Effect<void> =>
       socket.destroy()
     } else resume(Effect.void)
   })
-
-/** The same driver behind another connection, for a connection that stands in for this one. */
-export const sameDriver = (connection: Connection): { readonly pg: unknown } => ({ pg: driverOf(connection) })

@@ -51,6 +51,23 @@ export const literal = (text: string): string => {
   return text.includes("\\") ? ` E${quoted}` : quoted
 }
 
+/** A value that is written as a constant. */
+export type Constant = string | number | null
+
+/** The columns that have a value, and their values as constants in the same order. */
+export const constants = (
+  row: Readonly<Record<string, Constant>>
+): { readonly columns: ReadonlyArray<string>; readonly values: ReadonlyArray<string> } => {
+  const columns: Array<string> = []
+  const values: Array<string> = []
+  for (const [column, value] of Object.entries(row)) {
+    if (value === null) continue
+    columns.push(column)
+    values.push(typeof value === "string" ? literal(value) : `${value}`)
+  }
+  return { columns, values }
+}
+
 /** The names of a list such as a search path is shown as; none for a text that is no such list. */
 export const names = (list: string): Option.Option<ReadonlyArray<string>> => {
   const found: Array<string> = []

@@ -11,7 +11,7 @@ import type { OperationId } from "../../operation/Operation.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { AlreadyApplied, DatabaseError, LockHeld, outsideStep } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
-import { cancelling } from "../client/Cancellation.js"
+import { cancelling } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
@@ -34,6 +34,8 @@ const Holder = Schema.NullOr(Schema.parseJson(HolderQuery.Row))
 const Probed = Schema.Struct({ marked: Schema.Literal("true", "false"), holder: Holder })
 
 const Readiness = Schema.Struct({ missing: Schema.parseJson(Schema.Array(Schema.String)), holder: Holder })
+
+const claiming = databaseError("claiming the operations lock")
 
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
@@ -93,10 +95,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     /** The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of the last holder is visible. */
     const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> => {
       const opened = Effect.flatMap(
-        Effect.mapError(
-          step.open({ columns: tried(), statement: marked(id) }),
-          databaseError("claiming the operations lock")
-        ),
+        Effect.mapError(step.open({ columns: tried(), statement: marked(id) }), claiming),
         ({ row, rows: markers }) =>
           Effect.flatMap(Effect.flatMap(decodeTried([row]), admit), (locked): Effect.Effect<void, ClaimError> => {
             if (markers.length > 0) return new AlreadyApplied({ id })
@@ -205,8 +204,7 @@ const leavable = <A>(sql: PgSql["Type"], ask: Effect.Effect<A, SqlError>): Effec
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
       Effect.flatMap(connection, (own) => {
-        const connection = cancelling(own)
-        return Effect.onInterrupt(restore(over(connection)(ask)), () => DriverAccess.disconnect(connection))
+        return Effect.onInterrupt(restore(over(cancelling(own))(ask)), () => DriverAccess.disconnect(own))
       }).pipe(Effect.ensuring(giveBack))
     )
   )

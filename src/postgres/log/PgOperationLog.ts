@@ -18,8 +18,16 @@ import { PgSession } from "../client/PgSession.js"
 import { alone, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import { PgSchema } from "../schema/PgSchema.js"
-import * as AppliedIds from "./AppliedIds.js"
-import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./LogRow.js"
+import {
+  AppliedRow,
+  appliedSelect,
+  AttemptRow,
+  MarkerRow,
+  noneApplied,
+  toApplied,
+  toAttempt,
+  toMarker
+} from "./LogRow.js"
 import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, markerInsert } from "./LogStatement.js"
 
 /** undefined_table: nothing was ever applied here. */
@@ -92,10 +100,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
 
   const applied = Effect.flatMap(
     sql
-      .unsafe(AppliedIds.text(schema.markers, seedMigration))
-      .pipe(read(schema.markers, "reading the markers", AppliedIds.Row)),
-    ([found = AppliedIds.none]) =>
-      Option.match(AppliedIds.applied(seedMigration, found), { onNone: () => appliedRows, onSome: Effect.succeed })
+      .unsafe(appliedSelect(schema.markers, seedMigration))
+      .pipe(read(schema.markers, "reading the markers", AppliedRow)),
+    ([found = noneApplied]) =>
+      Option.match(toApplied(seedMigration, found), { onNone: () => appliedRows, onSome: Effect.succeed })
   )
 
   return OperationLog.of({

@@ -14,12 +14,13 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
-import { decorate, withWholeStreams } from "../client/ConnectionDecorator.js"
+import { cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { sqlError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { literal } from "../client/SqlText.js"
-import * as StepSettings from "./StepSettings.js"
+import type { Settings } from "./StepStatements.js"
+import * as StepStatements from "./StepStatements.js"
 
 /** A session over one connection. */
 export interface OwnSession {
@@ -34,11 +35,12 @@ const endPatience = "1 second"
 
 const sessionIsOver = sqlError(new Error("the session that this statement belongs to is over"))
 
-/** Begins a session on `connection` with these settings. */
-export const make = (connection: Connection, settings: StepSettings.Values): Effect.Effect<OwnSession, SqlError> =>
+/** Begins a session on this connection with these settings. */
+export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSession, SqlError> =>
   Effect.gen(function* () {
+    const connection = cancelling(wire)
     const before = yield* identityOf(connection)
-    yield* connection.executeRaw(StepSettings.setForSession(settings), [])
+    yield* connection.executeRaw(StepStatements.setForSession(settings), [])
     const mutex = Mutex.make()
     let lock: bigint | undefined
     let over = false
@@ -58,7 +60,7 @@ export const make = (connection: Connection, settings: StepSettings.Values): Eff
     const session = PgSession.of({
       reserve: reserved(guarded),
       connection: guarded,
-      isOpen: () => Option.exists(DriverAccess.transactionStatus(connection), (status) => status !== "I"),
+      isOpen: () => Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I"),
       mayHold: (key) => {
         lock = key
       },
@@ -83,7 +85,7 @@ export const make = (connection: Connection, settings: StepSettings.Values): Eff
     const end = Effect.gen(function* () {
       over = true
       yield* settle
-      yield* connection.executeRaw(StepSettings.resetForSession(settings), [])
+      yield* connection.executeRaw(StepStatements.resetForSession(settings), [])
       return yield* released
     })
     return {

@@ -16,7 +16,6 @@ import { Replica } from "../../operation/Replica.js"
 import type { StepEnding } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
-import { cancelling } from "../client/Cancellation.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
@@ -27,7 +26,7 @@ import { PgSchema } from "../schema/PgSchema.js"
 import * as DeferredConstraints from "./DeferredConstraints.js"
 import * as OwnSession from "./OwnSession.js"
 import * as ReadOnlyQuery from "./ReadOnlyQuery.js"
-import * as StepSettings from "./StepSettings.js"
+import * as StepStatements from "./StepStatements.js"
 import * as StepTransaction from "./StepTransaction.js"
 
 /** How long the record of an attempt may take on another connection when the step's own is gone. */
@@ -44,7 +43,7 @@ export const make: Effect.Effect<
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { host } = yield* Replica
-  const settings = (name: string) => StepSettings.of(config, host, name)
+  const settings = (name: string) => StepStatements.settingsOf(config, host, name)
 
   const step = <A, E, R>(work: Effect.Effect<StepEnding<A, E>, never, R>, name: string) =>
     Effect.withSpan(
@@ -68,7 +67,7 @@ export const make: Effect.Effect<
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(sql.lend, (loan) =>
         Effect.gen(function* () {
-          const connection = cancelling(yield* connectionOf(loan))
+          const connection = yield* connectionOf(loan)
           const own = yield* Effect.mapError(
             OwnSession.make(connection, settings(name)),
             databaseError("beginning a session")
@@ -121,7 +120,9 @@ export const layer: Layer.Layer<Transactor, never, PgSql | PgSchema | OperationC
 
 const TransactionRow = Schema.Struct({ id: Schema.String })
 
-const connectionOf = ({ connection }: Loan) => Effect.mapError(connection, databaseError("connecting"))
+const connecting = databaseError("connecting")
+
+const connectionOf = ({ connection }: Loan) => Effect.mapError(connection, connecting)
 
 /** No connection: nothing was tried. */
 const neverBegun = (cause: Cause.Cause<DatabaseError>): StepTransaction.Ended<never, never> => ({

@@ -7,11 +7,9 @@
  * A step that is undone goes back to the savepoint and closes the guard, then commits its attempt, which releases the lock (`undo`). Where there
  * is nothing to record it is a ROLLBACK.
  */
-import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -21,8 +19,6 @@ import type { NewAttempt } from "../../operation/Attempt.js"
 import * as Attempt from "../../operation/Attempt.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
-import * as Mutex from "../../operation/Mutex.js"
-import type { TransactionControl } from "../../operation/OperationError.js"
 import {
   AlreadyApplied,
   CommitLost,
@@ -31,20 +27,16 @@ import {
   SwallowedSqlError
 } from "../../operation/OperationError.js"
 import type { RefusedCommit, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import { CurrentSavepoint } from "../../operation/Transactor.js"
+import { toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
-import { PgStep } from "../client/PgStep.js"
 import { literal } from "../client/SqlText.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
-import type { Around } from "./BodyConnection.js"
-import * as BodyConnection from "./BodyConnection.js"
-import * as CommitGuard from "./CommitGuard.js"
-import * as Savepoint from "./Savepoint.js"
-import * as StatementBatch from "./StatementBatch.js"
-import * as StepSettings from "./StepSettings.js"
+import { inLongerText, StepConnection } from "./StepConnection.js"
+import type { CommitGuard, SessionIdentity, Settings } from "./StepStatements.js"
+import * as StepStatements from "./StepStatements.js"
 
 /** What became of a step, and the attempt that could not be recorded on its own connection. */
 export interface Ended<A, E> {
@@ -52,155 +44,82 @@ export interface Ended<A, E> {
   readonly unrecorded: Option.Option<NewAttempt>
 }
 
-/** How long writes and queries that the body left running may take to end. */
-const settleTimeout = "30 seconds"
-
 /** How long a COMMIT may take when its step is interrupted meanwhile: what goes before it in its message may wait for another session. */
 const commitPatience = "500 millis"
 
 /** How long a step that was interrupted may take to be undone and recorded; then its connection is closed, and the server rolls back. */
 const undoPatience = "1 second"
 
-/** Runs a step on this connection, from BEGIN to its end. It is not interrupted; the work interrupts what may be interrupted of it. */
+/**
+ * Runs a step on this connection, from BEGIN to its end. It is not interrupted; the work makes interruptible what may be interrupted of it. BEGIN
+ * and the settings wait for the first message.
+ */
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
-  settings: StepSettings.Values,
+  settings: Settings,
   schema: PgSchema["Type"]
 ) {
-  const transaction = begin(connection, settings, schema)
-  const ending = yield* transaction.provide(work)
+  const transaction: Transaction = {
+    connection,
+    schema,
+    step: new StepConnection(connection, StepStatements.begin(settings)),
+    guard: StepStatements.commitGuard(),
+    identity: Option.none(),
+    isGuarded: false,
+    createdTables: false
+  }
+  const ending = yield* transaction.step.provide(partsOf(transaction), work)
   if (ending._tag === "Undo") {
-    transaction.body.close()
+    transaction.step.close()
     return yield* undo(transaction, ending.cause, ending.attempt)
   }
-  const sealed = yield* Effect.exit(Effect.interruptible(transaction.seal))
+  const sealed = yield* Effect.exit(Effect.interruptible(transaction.step.sealed))
   return yield* Exit.isFailure(sealed)
     ? undoKept(transaction, sealed.cause, ending.record)
     : commit(transaction, ending.value, ending.record)
 })
 
-/** The transaction of one step. */
+/** The transaction of one step, and what is known of it so far. */
 interface Transaction {
   readonly connection: Connection
-  readonly batch: StatementBatch.StatementBatch
-  readonly body: BodyConnection.Body
-  readonly guard: CommitGuard.CommitGuard
+  readonly step: StepConnection
   readonly schema: PgSchema["Type"]
-  readonly provide: Around
-  /** Ends the body: nothing of it is sent from here on. What it left running is waited for, within bounds. */
-  readonly seal: Effect.Effect<void, CommitRefused | TransactionControl>
-  readonly state: State
-}
-
-/** What is known of a transaction so far. */
-interface State {
+  readonly guard: CommitGuard
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
-  identity: Option.Option<CommitGuard.SessionIdentity>
+  identity: Option.Option<SessionIdentity>
   /** Whether the guard cursor is there. */
-  guarded: boolean
+  isGuarded: boolean
   createdTables: boolean
 }
 
-const savepoint = "es_ops_step"
-
-/** BEGIN and the settings wait for the first message of the step. */
-const begin = (connection: Connection, settings: StepSettings.Values, schema: PgSchema["Type"]): Transaction => {
-  const first = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${StepSettings.setForTransaction(settings)}`
-  const batch = StatementBatch.make(connection, first)
-  const body = BodyConnection.make(connection, batch)
-  const guard = CommitGuard.make()
-  const mutex = Mutex.make()
-  const own = batch.connection()
-  const self = {}
-  const state: State = { identity: Option.none(), guarded: false, createdTables: false }
-
-  /** Alone among the body's statements; a part of a savepoint has its turn already. */
-  const inTurn: Around = (effect) =>
-    Effect.flatMap(Effect.serviceOption(CurrentSavepoint), (current) =>
-      Option.exists(current, ({ ended, step }) => step === self && !ended) ? effect : mutex.alone(effect)
-    )
-
-  const inSavepoint = Savepoint.make({
-    batch,
-    body,
-    step: self,
-    within: (over, current) => (part) =>
-      Effect.provideService(within(over, { ...step, savepoint: inSavepoint })(part), CurrentSavepoint, current)
-  })
-
-  const step = PgStep.of({
-    connection: own,
-    send: batch.send,
-    open: open(batch, guard, state),
-    resetIdentity: () => Option.match(state.identity, { onNone: () => "SELECT 1", onSome: CommitGuard.reset }),
-    createdTables: () => {
-      state.createdTables = true
-    },
-    savepoint: (part, options) => inTurn(inSavepoint(part, options))
-  })
-
-  const sealNow = Effect.suspend(() => {
-    body.close()
-    return Option.match(body.violation(), { onNone: () => Effect.void, onSome: (violation) => Effect.fail(violation) })
-  })
-
-  return {
-    connection,
-    batch,
-    body,
-    guard,
-    schema,
-    state,
-    provide: within(
-      body.connection(inTurn, () => false),
-      step
-    ),
-    seal: Effect.suspend(() => {
-      if (Option.isNone(state.identity)) return Effect.sync(body.close)
-      if (mutex.isFree()) return sealNow
-      return Effect.catchTag(
-        BoundedWait.within(mutex.alone(sealNow), settleTimeout),
-        "TimeoutException",
-        () => neverEnded
-      )
-    })
+/** What the ports ask of the transaction. */
+const partsOf = (transaction: Transaction) => ({
+  open: (claim: Claim) => open(transaction, claim),
+  resetIdentity: () =>
+    Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
+  createdTables: () => {
+    transaction.createdTables = true
   }
-}
-
-const neverEnded = new CommitRefused({
-  code: Option.none(),
-  reason: `a write or query that the seed left running did not end within ${settleTimeout}`
 })
 
-/** Statements of `effect` go over this connection, in this step. */
-const within =
-  (connection: Connection, step: PgStep["Type"]): Around =>
-  (effect) =>
-    Effect.provide(
-      effect,
-      Context.make(PgStep, step).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0]))
-    )
-
 /** The first message. The marker is asked for by a statement of its own: its snapshot sees what the last holder of the lock committed. */
-const open =
-  (batch: StatementBatch.StatementBatch, guard: CommitGuard.CommitGuard, state: State) =>
-  ({ columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
-    Effect.flatMap(
-      batch.send(
-        `SELECT ${columns}, ${CommitGuard.identityColumns}; ${statement}; ${guard.set}; SAVEPOINT ${savepoint}`
-      ),
-      (results) => {
-        const [first, second] = results.slice(-4)
-        const row = first?.rows[0]
-        // A driver that answers in another shape: without the session to go back to, nothing may be run.
-        if (!CommitGuard.isIdentity(row) || second === undefined)
-          return Effect.fail(sqlError(new TypeError("no session")))
-        state.identity = Option.some(row)
-        state.guarded = true
-        return Effect.succeed({ row, rows: second.rows })
-      }
-    )
+const open = (transaction: Transaction, { columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
+  Effect.flatMap(
+    transaction.step.send(
+      `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${StepStatements.savepoint}`
+    ),
+    (results) => {
+      const [first, second] = results.slice(-4)
+      const row = first?.rows[0]
+      // A driver that answers in another shape: without the session to go back to, nothing may be run.
+      if (!StepStatements.isIdentity(row) || second === undefined)
+        return Effect.fail(sqlError(new TypeError("no session")))
+      transaction.identity = Option.some(row)
+      transaction.isGuarded = true
+      return Effect.succeed({ row, rows: second.rows })
+    }
+  )
 
 /**
  * The last message of a step that is kept. Deferred constraints are checked before the guard, so that a failure behind the guard is one of the
@@ -212,21 +131,21 @@ const commit = <A>(
   record: Option.Option<StepRecord>
 ): Effect.Effect<Ended<A, never>> =>
   Effect.gen(function* () {
-    const { batch, body, connection, guard, schema, state } = transaction
-    if (batch.isUnsent()) return committed(value)
-    yield* body.settled
-    const before = Option.match(state.identity, {
+    const { connection, guard, identity, schema, step } = transaction
+    if (step.isUnsent) return committed(value)
+    yield* step.settled
+    const before = Option.match(identity, {
       onNone: () => [],
-      onSome: (identity) => [CommitGuard.reset(identity), "SET CONSTRAINTS ALL IMMEDIATE", guard.close]
+      onSome: (session) => [StepStatements.resetIdentity(session), "SET CONSTRAINTS ALL IMMEDIATE", guard.close]
     })
     const recording = yield* Option.match(record, {
       onNone: () => Effect.succeed([]),
       onSome: (given) => recordText(transaction, given)
     })
-    const exit = yield* BoundedWait.toItsEnd(batch.send([...before, ...recording, "COMMIT"].join("; ")), commitPatience)
+    const exit = yield* toItsEnd(step.send([...before, ...recording, "COMMIT"].join("; ")), commitPatience)
     if (Exit.isSuccess(exit)) {
       if (exit.value.at(-1)?.command === "COMMIT") {
-        if (state.createdTables) schema.created()
+        if (transaction.createdTables) schema.created()
         return committed(value)
       }
       return yield* undoKept(transaction, Cause.fail(rolledBackAtCommit), record)
@@ -250,20 +169,17 @@ const committed = <A>(value: A): Ended<A, never> => ({
 const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
-const recordText = (
-  { schema, ...transaction }: Transaction,
-  { attempt, marker }: StepRecord
-): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.map(hasAttempts({ schema, ...transaction }), (there) => [
-    LogStatement.markerInsert(schema.markers, marker),
-    ...(there ? [LogStatement.attemptInsert(schema.attempts, attempt)] : [])
+const recordText = (transaction: Transaction, { attempt, marker }: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(hasAttempts(transaction), (there) => [
+    LogStatement.markerInsert(transaction.schema.markers, marker),
+    ...(there ? [LogStatement.attemptInsert(transaction.schema.attempts, attempt)] : [])
   ])
 
 /** Whether there is a table of attempts: it may be missing where the role may not create it. */
-const hasAttempts = ({ batch, schema }: Transaction): Effect.Effect<boolean> =>
+const hasAttempts = ({ schema, step }: Transaction): Effect.Effect<boolean> =>
   schema.has(schema.attempts)
     ? Effect.succeed(true)
-    : Effect.match(batch.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.attempts)}) IS NOT NULL`), {
+    : Effect.match(step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.attempts)}) IS NOT NULL`), {
         onFailure: () => false,
         onSuccess: (results) => (results.at(-1)?.rows.length ?? 0) > 0
       })
@@ -276,35 +192,33 @@ const refusedCommit = (
 ): Effect.Effect<RefusedCommit> =>
   Effect.gen(function* () {
     const code = sqlState(error)
-    if (Option.contains(code, CommitGuard.noCursor) || Option.contains(code, noSavepoint))
-      return transaction.body.violated(BodyConnection.inLongerText)
+    if (Option.contains(code, StepStatements.noCursor) || Option.contains(code, StepStatements.noSavepoint))
+      return transaction.step.violated(inLongerText)
     const isPassed = Option.isSome(code) && (yield* Effect.orElseSucceed(backPastGuard(transaction), () => false))
     if (isPassed && Option.isSome(record)) return yield* refusedRecord(transaction, record.value, error)
     if (Option.contains(code, "25P02")) {
-      const swallowed = Option.getOrElse(transaction.body.lastFailure(), () => error)
+      const swallowed = Option.getOrElse(transaction.step.lastFailure, () => error)
       return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
     }
     return new CommitRefused({ code, reason: reasonOf(error) })
   })
 
-/** invalid_savepoint_specification: there is none of this name. */
-const noSavepoint = "3B001"
-
 /**
  * Back to the savepoint, and the guard closed. True if it was closed before, hence if the message came as far as marker and attempt: that a
  * cursor is closed is not undone with a savepoint (PostgreSQL manual, ROLLBACK TO SAVEPOINT).
  */
-const backPastGuard = ({ batch, guard, state }: Transaction): Effect.Effect<boolean, SqlError> => {
-  const back = `ROLLBACK TO SAVEPOINT ${savepoint}`
-  return batch.sendInstead(state.guarded ? `${back}; ${guard.close}` : back).pipe(
+const backPastGuard = (transaction: Transaction): Effect.Effect<boolean, SqlError> => {
+  const { guard, isGuarded, step } = transaction
+  const back = `ROLLBACK TO SAVEPOINT ${StepStatements.savepoint}`
+  return step.sendInstead(isGuarded ? `${back}; ${guard.close}` : back).pipe(
     Effect.as(false),
     Effect.catchIf(
-      (error) => Option.contains(sqlState(error), CommitGuard.noCursor),
-      () => Effect.as(batch.sendInstead(back), true)
+      (error) => Option.contains(sqlState(error), StepStatements.noCursor),
+      () => Effect.as(step.sendInstead(back), true)
     ),
     Effect.tap(() =>
       Effect.sync(() => {
-        state.guarded = false
+        transaction.isGuarded = false
       })
     )
   )
@@ -312,15 +226,15 @@ const backPastGuard = ({ batch, guard, state }: Transaction): Effect.Effect<bool
 
 /** The marker cannot be written: now that the body is undone, it shows whether another wrote it without the lock, or the body itself. */
 const refusedRecord = (
-  { batch, schema }: Transaction,
+  { schema, step }: Transaction,
   { marker }: StepRecord,
   error: SqlError
 ): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> => {
   if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
   const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
   const look = Effect.flatMap(
-    batch.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.markers)}) IS NOT NULL`),
-    (results) => ((results.at(-1)?.rows.length ?? 0) > 0 ? batch.send(markerOf) : Effect.succeed([]))
+    step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.markers)}) IS NOT NULL`),
+    (results) => ((results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([]))
   )
   return Effect.match(look, {
     onFailure: databaseError("writing the marker"),
@@ -360,7 +274,7 @@ const undo = <E>(
   attempt: Option.Option<NewAttempt>,
   isCommitting = false
 ): Effect.Effect<Ended<never, E>> => {
-  if (transaction.batch.isUnsent()) return Effect.succeed(rolledBack(cause, Option.none()))
+  if (transaction.step.isUnsent) return Effect.succeed(rolledBack(cause, Option.none()))
   if (Cause.isInterrupted(cause)) {
     const tooLate = rolledBack(cause, isCommitting ? Option.none() : attempt)
     return Effect.catchTag(
@@ -370,7 +284,7 @@ const undo = <E>(
     )
   }
   // A body that tried to end the transaction fails for that reason, whatever it made of the refusal.
-  return Option.match(transaction.body.violation(), {
+  return Option.match(transaction.step.violation, {
     onNone: () => undoNow(transaction, cause, attempt, isCommitting),
     onSome: (violation) =>
       undoNow<E>(
@@ -398,17 +312,17 @@ const undoNow = <E>(
   isCommitting: boolean
 ): Effect.Effect<Ended<never, E>> =>
   Effect.gen(function* () {
-    const { batch, body, connection, schema, state } = transaction
-    yield* body.settled
-    const keeps = Option.isSome(attempt) && Option.isSome(state.identity)
+    const { connection, identity, schema, step } = transaction
+    yield* step.settled
+    const keeps = Option.isSome(attempt) && Option.isSome(identity)
     const back = yield* Effect.either(
-      Effect.asVoid(keeps ? backPastGuard(transaction) : Effect.asVoid(batch.sendInstead("ROLLBACK")))
+      Effect.asVoid(keeps ? backPastGuard(transaction) : Effect.asVoid(step.sendInstead("ROLLBACK")))
     )
     if (Either.isLeft(back) && isConnectionLost(back.left)) {
       yield* DriverAccess.disconnect(connection)
       return rolledBack(lostDuring(cause), isCommitting ? Option.none() : attempt)
     }
-    const end = (text: string) => Effect.catchAll(batch.sendInstead(text), () => DriverAccess.disconnect(connection))
+    const end = (text: string) => Effect.catchAll(step.sendInstead(text), () => DriverAccess.disconnect(connection))
     if (Either.isLeft(back)) yield* end("ROLLBACK")
     const within = keeps && Either.isRight(back)
     if (Option.isNone(attempt) || (!within && isCommitting) || !(yield* hasAttempts(transaction))) {
@@ -416,7 +330,7 @@ const undoNow = <E>(
       return rolledBack(cause, Option.none())
     }
     const insert = LogStatement.attemptInsert(schema.attempts, attempt.value)
-    yield* batch
+    yield* step
       .sendInstead(within ? `${insert}; COMMIT` : insert)
       .pipe(
         Effect.catchAll((error) =>

@@ -1,12 +1,8 @@
 /**
  * The metrics of seeds, for an application that exports Effect's metrics.
  */
-import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
-import type { NewAttempt } from "../../operation/Attempt.js"
-import * as Option from "effect/Option"
-import type { SeedOutcome } from "../SeedReport.js"
 
 const count = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
 
@@ -45,27 +41,3 @@ export const lockWait = Metric.histogram(
   milliseconds,
   "How long applied seeds waited for the operations lock"
 )
-
-/** Counts what became of one seed. */
-export const observe = (outcome: SeedOutcome): Effect.Effect<void> => {
-  switch (outcome._tag) {
-    case "Applied":
-      return Effect.all(
-        [
-          Metric.increment(applied),
-          Metric.incrementBy(events, outcome.events),
-          Metric.update(duration, outcome.durationMs),
-          Metric.modify(pending, -1)
-        ],
-        { discard: true }
-      )
-    case "Skipped":
-      return Effect.zipRight(Metric.increment(skipped), Metric.modify(pending, -1))
-    case "Raced":
-      return Effect.zipRight(Metric.increment(raced), Metric.modify(pending, -1))
-  }
-}
-
-/** Counts how long an attempt waited for the lock. */
-export const observeWait = ({ waitedMs }: NewAttempt): Effect.Effect<void> =>
-  Option.match(waitedMs, { onNone: () => Effect.void, onSome: (waited) => Metric.update(lockWait, waited) })

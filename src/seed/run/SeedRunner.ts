@@ -37,10 +37,8 @@ import * as DryRun from "./DryRun.js"
 import * as LostCommit from "./LostCommit.js"
 import * as ReplicaProgress from "./ReplicaProgress.js"
 import * as SeedMetrics from "./SeedMetrics.js"
-import type { SeedRun } from "./SeedRun.js"
-import * as SeedRuns from "./SeedRun.js"
 import * as SeedSequence from "./SeedSequence.js"
-import type { SeedStep } from "./SeedStep.js"
+import type { SeedRun, SeedStep } from "./SeedStep.js"
 import * as SeedSteps from "./SeedStep.js"
 
 /** What applying needs. */
@@ -110,7 +108,18 @@ const applyAll = (
     const atomic = yield* checkWriter(false)
     const { appliedBy, retry } = options
     const ids = selected.map(({ entry }): string => entry.id)
-    const run = yield* SeedRuns.make({ appliedBy, observer, atomic, retry, ids, ...found })
+    const run: SeedRun = {
+      ...found,
+      appliedBy,
+      observer,
+      atomic,
+      retry,
+      ids,
+      startedAt: yield* Clock.currentTimeMillis,
+      waited: yield* Ref.make(false),
+      others: yield* Ref.make(Option.none<ReplicaProgress.ReplicaProgress>()),
+      lostRace: yield* Ref.make(false)
+    }
     yield* observer.planned(ids, rest)
     yield* Metric.set(SeedMetrics.pending, ids.length)
     const outcomes = yield* SeedSequence.run({ seeds: selected, rest }, (loaded) => applyOne(loaded, run)).pipe(
@@ -127,7 +136,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
     if (isSkipped(loaded)) return yield* skip(loaded, run)
-    if ((yield* Ref.get(run.others)).applied.has(id)) return yield* raced(id, run)
+    if (Option.exists(yield* Ref.get(run.others), ({ applied }) => applied.has(id))) return yield* raced(id, run)
     const transactor = yield* Transactor
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
     const attempt = SeedSteps.isTransactional(step)
@@ -148,7 +157,7 @@ const concluded = (
 ): Effect.Effect<SeedOutcome, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
   switch (result._tag) {
     case "Committed":
-      return Effect.zipRight(SeedMetrics.observeWait(result.value.attempt), told(run, result.value.outcome))
+      return Effect.zipRight(observeWait(result.value), told(run, result.value.outcome))
     case "RolledBack":
       return Effect.failCause(result.cause)
     case "Unanswered":
@@ -159,7 +168,35 @@ const concluded = (
 }
 
 const told = ({ observer }: SeedRun, outcome: SeedOutcome): Effect.Effect<SeedOutcome> =>
-  Effect.as(Effect.zipRight(SeedMetrics.observe(outcome), observer.outcome(outcome)), outcome)
+  Effect.as(Effect.zipRight(observe(outcome), observer.outcome(outcome)), outcome)
+
+/** Counts what became of one seed. */
+const observe = (outcome: SeedOutcome): Effect.Effect<void> => {
+  const through = Metric.modify(SeedMetrics.pending, -1)
+  switch (outcome._tag) {
+    case "Applied":
+      return Effect.all(
+        [
+          through,
+          Metric.increment(SeedMetrics.applied),
+          Metric.incrementBy(SeedMetrics.events, outcome.events),
+          Metric.update(SeedMetrics.duration, outcome.durationMs)
+        ],
+        { discard: true }
+      )
+    case "Skipped":
+      return Effect.zipRight(through, Metric.increment(SeedMetrics.skipped))
+    case "Raced":
+      return Effect.zipRight(through, Metric.increment(SeedMetrics.raced))
+  }
+}
+
+const observeWait = ({ attempt: { waitedMs } }: SeedSteps.Done): Effect.Effect<void> =>
+  Option.match(waitedMs, {
+    onNone: () => Effect.void,
+    onSome: (waited) =>
+      Effect.zipRight(Metric.update(SeedMetrics.lockWait, waited), Effect.annotateCurrentSpan("waitedMs", waited))
+  })
 
 const attributesOf = (outcome: SeedOutcome) => ({
   outcome: outcome._tag,
@@ -182,11 +219,11 @@ const skip = (loaded: LoadedSeed, run: SeedRun) =>
 const raced = (id: string, run: SeedRun) =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    const before = yield* Ref.get(run.others)
+    const before = Option.getOrElse(yield* Ref.get(run.others), () => ReplicaProgress.unseen(run.startedAt))
     if (!before.applied.has(id))
       yield* Effect.ignoreLogged(
         Effect.flatMap(Effect.zip(log.applied, Clock.currentTimeMillis), ([applied, at]) =>
-          Ref.set(run.others, ReplicaProgress.seen(before, applied, at, run.ids))
+          Ref.set(run.others, Option.some(ReplicaProgress.seen(before, applied, at, run.ids)))
         )
       )
     yield* Ref.set(run.lostRace, true)
@@ -205,20 +242,27 @@ const whileHeld = <A, E, R>(
     const { id } = loaded.entry
     const lock = yield* OperationLock
     const transactor = yield* Transactor
-    const createTables = Effect.catchTag(Transactors.run(transactor, lock.claim(id), id), "CommitLost", (cause) =>
-      DatabaseError.because("creating the tables", cause.message, { connectionLost: true, cause })
+    const createTables = Effect.suspend(() => Transactors.run(transactor, lock.claim(id), id)).pipe(
+      Effect.catchTag("CommitLost", (cause) =>
+        DatabaseError.because("creating the tables", cause.message, { connectionLost: true, cause })
+      )
     )
-    const first = Effect.zipRight(Effect.unlessEffect(createTables, lock.ready(id)), attempt)
-    const probing = Effect.zipRight(lock.probe(id), attempt)
-    const later = Effect.zipRight(Effect.unlessEffect(createTables, lock.ready(id)), probing)
-    const { next } = yield* Ref.get(run.others)
+    const tables = Effect.unlessEffect(createTables, lock.ready(id))
+    const later = tables.pipe(Effect.zipRight(lock.probe(id)), Effect.zipRight(attempt))
+    const next = Option.match(yield* Ref.get(run.others), {
+      onNone: () => ReplicaProgress.soonest,
+      onSome: (seen) => seen.next
+    })
     const lost = yield* Ref.getAndSet(run.lostRace, false)
-    return yield* LockWait.whileHeld(
-      id,
-      lost ? later : first,
-      (held) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held)),
-      // An attempt that took long did so as others were at work on this machine: one that comes too soon only adds to that.
-      { later, expected: Effect.map(Clock.currentTimeMillis, (now) => ReplicaProgress.delayed(next, now - beganAt)) }
+    return yield* Effect.catchIf(lost ? later : Effect.zipRight(tables, attempt), LockWait.isLockHeld, (held) =>
+      LockWait.afterHeld(
+        id,
+        held,
+        later,
+        (again) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, again)),
+        // An attempt that took long did so as others were at work on this machine: one that comes too soon only adds to that.
+        Effect.map(Clock.currentTimeMillis, (now) => ReplicaProgress.delayed(next, now - beganAt))
+      )
     )
   })
 

@@ -10,8 +10,9 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
-import type { NewAttempt } from "../../operation/Attempt.js"
+import type { Attempt, NewAttempt } from "../../operation/Attempt.js"
 import { isHalfDone, outsideTransaction } from "../../operation/Attempt.js"
+import type { AppliedBy } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { AlreadyApplied, DatabaseError, LockHeld } from "../../operation/OperationError.js"
@@ -20,6 +21,7 @@ import { OperationLog } from "../../operation/OperationLog.js"
 import type { Replica } from "../../operation/Replica.js"
 import type { StepEnding, StepRecord } from "../../operation/Transactor.js"
 import * as Transactor from "../../operation/Transactor.js"
+import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import { notAtomic } from "../plan/WriterCheck.js"
 import { SeedFailedElsewhere, SeedInterrupted, SeedOutcome } from "../SeedReport.js"
@@ -28,7 +30,31 @@ import * as OutsideTransaction from "./OutsideTransaction.js"
 import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
-import type { SeedRun } from "./SeedRun.js"
+import type * as ReplicaProgress from "./ReplicaProgress.js"
+
+/** What all seeds of one run share: how it was asked for, what was there when it was planned, and what was seen of other replicas since. */
+export interface SeedRun {
+  readonly appliedBy: AppliedBy
+  readonly observer: Observer
+  /** The seeds of the run, in order. */
+  readonly ids: ReadonlyArray<string>
+  /** When it began, in milliseconds since the epoch. */
+  readonly startedAt: number
+  /** Whether writes are in the seed's transaction. */
+  readonly atomic: boolean
+  /** Seeds whose last attempt did not end, when the run was planned. */
+  readonly halfDone: ReadonlySet<string>
+  /** The one of them that is to be run again all the same. */
+  readonly retry: string | undefined
+  /** The newest attempt at each seed when the run was planned: of one that had to wait, a failure after it is another replica's. */
+  readonly lastAttempts: ReadonlyMap<string, Attempt>
+  /** Whether this run had to wait so far. */
+  readonly waited: Ref.Ref<boolean>
+  /** What was seen of the other replicas when a race was last lost to them. */
+  readonly others: Ref.Ref<Option.Option<ReplicaProgress.ReplicaProgress>>
+  /** Whether the seed before was another replica's, which may hold the lock again. */
+  readonly lostRace: Ref.Ref<boolean>
+}
 
 /** One seed in its run. */
 export interface SeedStep {
@@ -63,7 +89,8 @@ export const inTransaction = (step: SeedStep): Effect.Effect<StepEnding<Done, Wo
     const ran = yield* Effect.exit(Effect.interruptible(Effect.zipRight(refuse(step), body(step))))
     if (Exit.isFailure(ran)) return Transactor.undo(ran.cause, yield* failedAttempt(step, claimedAt, ran.cause))
     const done = yield* doneOf(step, claimedAt, ran.value)
-    return Transactor.keep(done, Option.some(done))
+    const kept: StepEnding<Done, WorkError> = { _tag: "Keep", value: done, record: Option.some(done) }
+    return kept
   })
 
 /** The work of `Transactor.session`: the attempt is there before the body, and nothing of the body is undone. */

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck, Option } from "effect"
 import { Operation } from "effect-es-ops"
-import * as AppliedIds from "../../../src/postgres/log/AppliedIds.js"
+import * as LogRow from "../../../src/postgres/log/LogRow.js"
 
 const type = Operation.seedMigration
 
@@ -12,7 +12,7 @@ const type = Operation.seedMigration
 const rowOf = (
   ids: ReadonlyArray<string>,
   others: Readonly<Record<string, string>> = {}
-): typeof AppliedIds.Row.Type => ({
+): typeof LogRow.AppliedRow.Type => ({
   ids: ids.join("\u001f"),
   count: ids.length,
   others
@@ -25,7 +25,7 @@ describe("applied ids in one text", () => {
   it("are taken apart where they can be, and never into other markers", () => {
     FastCheck.assert(
       FastCheck.property(ids, (given) => {
-        const found = AppliedIds.applied(type, rowOf(given))
+        const found = LogRow.toApplied(type, rowOf(given))
         if (Option.isSome(found)) assert.deepStrictEqual([...found.value.keys()], given)
         else assert.isTrue(given.some((name) => name.includes("\u001f")))
       })
@@ -36,7 +36,7 @@ describe("applied ids in one text", () => {
     FastCheck.assert(
       FastCheck.property(ids, ids, (given, other) => {
         const isSame = (expected: ReadonlyArray<string>, found = given) =>
-          Option.exists(AppliedIds.applied(type, rowOf(found)), (applied) => applied.isExactly(type, expected))
+          Option.exists(LogRow.toApplied(type, rowOf(found)), (applied) => applied.isExactly(type, expected))
         assert.strictEqual(isSame(given), !given.some((name) => name.includes("\u001f")))
         assert.strictEqual(isSame(given.toReversed()), isSame(given))
         assert.strictEqual(isSame(given, given.toReversed()), isSame(given))
@@ -46,16 +46,16 @@ describe("applied ids in one text", () => {
   })
 
   it("are not exactly those that are listed twice, nor an id without a letter where there is none", () => {
-    const applied = Option.getOrThrow(AppliedIds.applied(type, rowOf(["a", "b"])))
+    const applied = Option.getOrThrow(LogRow.toApplied(type, rowOf(["a", "b"])))
     assert.isFalse(applied.isExactly(type, ["a", "b", "b"]))
     assert.isFalse(applied.isExactly(type, ["a", "a"]))
-    const none = Option.getOrThrow(AppliedIds.applied(type, AppliedIds.none))
+    const none = Option.getOrThrow(LogRow.toApplied(type, LogRow.noneApplied))
     assert.isTrue(none.isExactly(type, []))
     assert.isFalse(none.isExactly(type, [""]))
   })
 
   it("keep other kinds of operation apart, by their type", () => {
-    const applied = Option.getOrThrow(AppliedIds.applied(type, rowOf(["a", "b"], { c: "event-replay" })))
+    const applied = Option.getOrThrow(LogRow.toApplied(type, rowOf(["a", "b"], { c: "event-replay" })))
     assert.isTrue(applied.isExactly(type, ["a", "b"]))
     assert.isFalse(applied.isExactly(type, ["a", "b", "c"]))
     assert.isTrue(applied.isExactly("event-replay", ["c"]))
