@@ -54,7 +54,7 @@ const compare = Effect.gen(function* () {
 
 type Compared = Effect.Effect.Success<typeof compare>
 
-/** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
+/** Loads and checks the pending seeds, and plans all. */
 const inspect = ({
   applied: reading,
   isNew = Effect.succeed(false),
@@ -71,7 +71,7 @@ const inspect = ({
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    // A first start has two questions less, which take each of a crowd 5 ms.
+    // Where there is no table yet, there is no attempt to read and no shape to check.
     const noTable = nothing || (yield* TableCheck.explain(isNew))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* TableCheck.explain(log.lastAttempts)
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
@@ -106,7 +106,7 @@ export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(functio
   return { ...plan, changed: [...changed] }
 })
 
-/** A role that may read the markers only (insufficient_privilege) knows of no attempt. */
+/** All attempts; none for a role that may read the markers only (insufficient_privilege). */
 const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
   DatabaseError | SeedsInconsistent,
@@ -118,7 +118,7 @@ const attempts: Effect.Effect<
   )
 )
 
-/** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
+/** What there is to do, if nothing forbids it. Where everything is applied, no plan is made. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
   if (found.isExactly) return yield* Effect.as(refuseListing(found), noneLeft)
@@ -150,7 +150,7 @@ const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
-/** Whether a flag skips everything, which is said once. */
+/** Whether a flag skips everything; a warning says so. */
 export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
   const flag = yield* SkipFlag.read(SkipFlag.all)
   if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))

@@ -37,7 +37,7 @@ import { SeedSource } from "../source/SeedSource.js"
 /** Which seed, and who changes its record. */
 export interface MarkOptions {
   readonly id: string
-  /** Why, for whoever reads the history. */
+  /** Why, for the readers of the history. */
   readonly reason: string
   readonly appliedBy: AppliedBy
 }
@@ -185,7 +185,7 @@ const entryOf = (
     const applied = yield* TableCheck.explain(Effect.flatMap(OperationLog, (log) => log.applied))
     const tables = yield* TableCheck.problems
     const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
-    // What is wrong with other seeds is no reason not to mend the record of this one.
+    // What is wrong with other seeds is no reason not to correct the record of this one.
     const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
     yield* refuse([...own, ...tables, ...taken])
     const entry = entries.find((candidate) => candidate.id === id)
