@@ -49,7 +49,7 @@ const compare = Effect.gen(function* () {
     ),
     (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
   )
-  return yield* TableCheck.explain(log.compare(seedMigration, listing))
+  return yield* log.compare(seedMigration, listing)
 })
 
 type Compared = Effect.Effect.Success<typeof compare>
@@ -72,8 +72,8 @@ const inspect = ({
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
     // Where there is no table yet, there is no attempt to read and no shape to check.
-    const noTable = nothing || (yield* TableCheck.explain(isNew))
-    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* TableCheck.explain(log.lastAttempts)
+    const noTable = nothing || (yield* isNew)
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
@@ -104,7 +104,7 @@ export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(functio
   const entries = found.listing.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
   return { ...plan, changed: [...changed] }
-})
+}).pipe(TableCheck.explain)
 
 /** All attempts; none for a role that may read the markers only (insufficient_privilege). */
 const attempts: Effect.Effect<
@@ -127,7 +127,7 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
   return looked
-})
+}).pipe(TableCheck.explain)
 
 const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
 
@@ -141,7 +141,7 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
   return plan.seeds.flatMap(({ id, state }) =>
     state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
   )
-})
+}).pipe(TableCheck.explain)
 
 /** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
 const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>

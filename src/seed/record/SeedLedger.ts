@@ -127,14 +127,14 @@ export const history = (
 > =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    if (id === undefined) return yield* TableCheck.explain(log.attempts({}))
-    const attempts = id === "" ? [] : yield* TableCheck.explain(log.attempts({ id: OperationId.make(id) }))
-    if (attempts.length > 0 || (yield* TableCheck.explain(log.applied)).has(id)) return attempts
+    if (id === undefined) return yield* log.attempts({})
+    const attempts = id === "" ? [] : yield* log.attempts({ id: OperationId.make(id) })
+    if (attempts.length > 0 || (yield* log.applied).has(id)) return attempts
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     yield* refuseUnreadable(problems)
     const known = entries.map((entry): string => entry.id)
     return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
-  }).pipe(Effect.withSpan("SeedLedger.history"))
+  }).pipe(TableCheck.explain, Effect.withSpan("SeedLedger.history"))
 
 /** How a change of the record can fail for reasons of the world around it. */
 export type LedgerError = LockTimeout | CommitUnknown | DatabaseError

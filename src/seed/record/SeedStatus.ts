@@ -90,15 +90,15 @@ interface Recorded {
 const readRecord: Effect.Effect<Recorded, DatabaseError | SeedsInconsistent, OperationLog | DatabaseHealth> =
   Effect.gen(function* () {
     const log = yield* OperationLog
-    const markers = yield* TableCheck.explain(log.markers)
-    const attempts = yield* TableCheck.explain(log.attempts({}))
+    const markers = yield* log.markers
+    const attempts = yield* log.attempts({})
     return {
       markers: new Map(markers.map((marker): [string, Marker] => [marker.id, marker])),
       applied: new Map(markers.map(({ id, operationType }): [string, string] => [id, operationType])),
       attempts,
       lastAttempts: new Map(attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt]))
     }
-  })
+  }).pipe(TableCheck.explain)
 
 /** What there is to say about flags that are no one seed's. */
 const flagWarnings = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
