@@ -16,7 +16,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import type { QueryError, Row } from "../operation/Transactor.js"
 import { Transactor } from "../operation/Transactor.js"
 
-/** For whom a write is made. */
+/** The tenant and the roles that a write is made with. */
 export interface WriteOptions {
   /** The tenant whose streams are written. Default: the system tenant. */
   readonly tenantId?: string | undefined

@@ -37,7 +37,7 @@ export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   return Either.right(value)
 }
 
-/** A plain object with an async function, as the system that we are drop-in for has them. */
+/** A plain object with an async function, as files of the reference system export it. */
 const fromPlain = (value: unknown): Either.Either<Seed, string> => {
   if (!Predicate.isRecord(value) || !("description" in value || "run" in value)) {
     return Either.left(

@@ -41,7 +41,7 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const [discovery, applied] = yield* Effect.all([source.discover, TableCheck.explain(log.applied)], {
+  const [discovery, applied] = yield* Effect.all([source.discover, log.applied], {
     concurrency: "unbounded"
   })
   yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
@@ -67,8 +67,8 @@ const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookEr
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
     // A first start has no history, and no table that could be of another shape.
-    const noTable = nothing || (applied.size === 0 && !(yield* TableCheck.explain(log.hasTables)))
-    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* TableCheck.explain(log.lastAttempts)
+    const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
@@ -99,9 +99,9 @@ export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(functio
   const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
   return { ...plan, changed: [...changed] }
-})
+}).pipe(TableCheck.explain)
 
-/** A role that may read the markers only (insufficient_privilege) knows of no attempt. */
+/** All attempts; none for a role that may read the markers only (insufficient_privilege). */
 const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
   DatabaseError | SeedsInconsistent,
@@ -113,7 +113,7 @@ const attempts: Effect.Effect<
   )
 )
 
-/** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
+/** What there is to do, if nothing forbids it. Where everything is applied, no plan is made. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
   if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
@@ -122,7 +122,7 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
   return looked
-})
+}).pipe(TableCheck.explain)
 
 const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
 
@@ -136,7 +136,7 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
   return plan.seeds.flatMap(({ id, state }) =>
     state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
   )
-})
+}).pipe(TableCheck.explain)
 
 /** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
 const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsInconsistent> =>
@@ -145,7 +145,7 @@ const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsIncons
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
-/** Whether a flag skips everything, which is said once. */
+/** Whether a flag skips everything; a warning says so. */
 export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
   const flag = yield* SkipFlag.read(SkipFlag.all)
   if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))

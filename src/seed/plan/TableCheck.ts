@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import { DatabaseError } from "../../operation/OperationError.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { refuse, SeedProblem } from "../SeedProblem.js"
 
@@ -13,8 +13,10 @@ export const problems: Effect.Effect<ReadonlyArray<SeedProblem>, DatabaseError, 
   (found) => found.map(({ _tag, message }) => new SeedProblem({ _tag, id: null, path: null, message }))
 )
 
-/** The read; where it fails because of the shape of a table, the failure is what is wrong with the table. */
-export const explain = <A, R>(
-  read: Effect.Effect<A, DatabaseError, R>
-): Effect.Effect<A, DatabaseError | SeedsInconsistent, R | DatabaseHealth> =>
-  Effect.tapError(read, (error) => (error.connectionLost ? Effect.void : Effect.flatMap(problems, refuse)))
+/** What reads the tables; where it fails because of the shape of a table, the failure is what is wrong with the table. */
+export const explain = <A, E, R>(
+  reads: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | DatabaseError | SeedsInconsistent, R | DatabaseHealth> =>
+  Effect.tapError(reads, (error) =>
+    error instanceof DatabaseError && !error.connectionLost ? Effect.flatMap(problems, refuse) : Effect.void
+  )

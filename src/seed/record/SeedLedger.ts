@@ -38,7 +38,7 @@ import { SeedSource } from "../source/SeedSource.js"
 /** Which seed, and who changes its record. */
 export interface MarkOptions {
   readonly id: string
-  /** Why, for whoever reads the history. */
+  /** Why, for the readers of the history. */
   readonly reason: string
   readonly appliedBy: AppliedBy
 }
@@ -127,14 +127,14 @@ export const history = (
 > =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    if (id === undefined) return yield* TableCheck.explain(log.attempts({}))
-    const attempts = id === "" ? [] : yield* TableCheck.explain(log.attempts({ id: OperationId.make(id) }))
-    if (attempts.length > 0 || (yield* TableCheck.explain(log.applied)).has(id)) return attempts
+    if (id === undefined) return yield* log.attempts({})
+    const attempts = id === "" ? [] : yield* log.attempts({ id: OperationId.make(id) })
+    if (attempts.length > 0 || (yield* log.applied).has(id)) return attempts
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     yield* refuseUnreadable(problems)
     const known = entries.map((entry): string => entry.id)
     return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
-  }).pipe(Effect.withSpan("SeedLedger.history"))
+  }).pipe(TableCheck.explain, Effect.withSpan("SeedLedger.history"))
 
 /** How a change of the record can fail for reasons of the world around it. */
 export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
@@ -183,7 +183,7 @@ const entryOf = (
     const applied = yield* TableCheck.explain(Effect.flatMap(OperationLog, (log) => log.applied))
     const tables = yield* TableCheck.problems
     const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
-    // What is wrong with other seeds is no reason not to mend the record of this one.
+    // What is wrong with other seeds is no reason not to correct the record of this one.
     const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
     yield* refuse([...own, ...tables, ...taken])
     const entry = entries.find((candidate) => candidate.id === id)
