@@ -10,17 +10,20 @@ import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import * as SeedDoctor from "../../seed/record/SeedDoctor.js"
 import type * as EsOps from "../../EsOps.js"
 import * as Documents from "../output/Documents.js"
-import { exitCode } from "../output/Failure.js"
-import * as Report from "../output/Report.js"
+import { exitCode } from "../output/ExitCode.js"
 import { withDatabase, withoutDatabase } from "./CommandSession.js"
 import * as Settings from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
+import type { DatabaseGiven } from "../input/CommandOptions.js"
+import { databaseOptions } from "../input/CommandOptions.js"
+import * as CommandRun from "./CommandRun.js"
+import { findingLines } from "../output/DoctorLines.js"
 
-export const options = Settings.databaseOptions
+export const options = databaseOptions
 
 /** Shows the findings; gives the exit code. */
-export const run = (given: Settings.DatabaseGiven): Effect.Effect<number, never, Terminal> =>
-  Report.command(
+export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal> =>
+  CommandRun.run(
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal
@@ -32,7 +35,7 @@ export const run = (given: Settings.DatabaseGiven): Effect.Effect<number, never,
       )
       yield* given.json
         ? terminal.out(Documents.encode(SeedDocument.DoctorDocument, Documents.ofFindings(found)))
-        : Effect.forEach(lines(terminal, found), terminal.out, { discard: true })
+        : Effect.forEach(findingLines(terminal, found), terminal.out, { discard: true })
       return codeOf(found)
     })
   )
@@ -54,18 +57,3 @@ const codeOf = (found: ReadonlyArray<Finding>): number => {
   if (found.some(({ fault }) => fault === "database")) return exitCode("DatabaseError")
   return found.some(({ fault }) => fault === "state") ? exitCode("SeedsInconsistent") : 0
 }
-
-const lines = ({ paint }: Terminal["Type"], found: ReadonlyArray<Finding>): ReadonlyArray<string> => {
-  const wrongs = found.filter(({ fault }) => fault !== "none").length
-  const width = Math.max(...found.map(({ name }) => name.length)) + 2
-  const mark = ({ fault }: Finding) => (fault === "none" ? paint("green", "ok   ") : paint("red", "wrong"))
-  return [
-    ...found.flatMap((finding) => [
-      `${mark(finding)} ${finding.name.padEnd(width)}${below(finding.detail, width)}`,
-      ...Option.toArray(finding.fix).map((fix) => `      ${"".padEnd(width)}${paint("dim", `→ ${below(fix, width)}`)}`)
-    ]),
-    wrongs === 0 ? "Nothing is wrong." : `${wrongs} of ${found.length} need a look.`
-  ]
-}
-
-const below = (text: string, width: number): string => text.replaceAll("\n", `\n${"".padEnd(width + 6)}`)
