@@ -1,23 +1,23 @@
 /**
- * `doctor`: everything that can be found before seeds are applied, with what to do about it.
+ * `doctor`: finds what keeps seeds from being applied, and what to do about it.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as EsOps from "../../EsOps.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
 import { wrong } from "../../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import * as SeedDoctor from "../../seed/record/SeedDoctor.js"
-import type * as EsOps from "../../EsOps.js"
-import * as Documents from "../output/Documents.js"
-import { exitCode } from "../output/ExitCode.js"
-import { withDatabase, withoutDatabase } from "./CommandSession.js"
-import * as Settings from "../input/Settings.js"
-import { Terminal } from "../output/Terminal.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
-import * as CommandRun from "./CommandRun.js"
+import * as Settings from "../input/Settings.js"
 import { findingLines } from "../output/DoctorLines.js"
+import * as Documents from "../output/Documents.js"
+import { exitCode } from "../output/ExitCode.js"
+import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
+import { withDatabase, withoutDatabase } from "./CommandSession.js"
 
 export const options = databaseOptions
 
@@ -40,7 +40,7 @@ export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal
     })
   )
 
-/** Without the database the seeds are looked at all the same. */
+/** The finding that stands in for those of a database that cannot be reached; the seeds are examined without it. */
 const unreachable = (error: DatabaseError | EsOps.EmbeddedInUse): Finding =>
   wrong("connection", "database", error.message, fixOf(error))
 

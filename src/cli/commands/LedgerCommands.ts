@@ -8,15 +8,15 @@ import * as Option from "effect/Option"
 import type * as EsOps from "../../EsOps.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import * as SeedLedger from "../../seed/record/SeedLedger.js"
-import * as Documents from "../output/Documents.js"
 import { UsageError } from "../UsageError.js"
-import { withDatabase } from "./CommandSession.js"
-import * as Settings from "../input/Settings.js"
-import { Terminal } from "../output/Terminal.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
-import * as CommandRun from "./CommandRun.js"
+import * as Settings from "../input/Settings.js"
+import * as Documents from "../output/Documents.js"
 import { historyLines } from "../output/HistoryLines.js"
+import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
+import { withDatabase } from "./CommandSession.js"
 
 export const id = Args.text({ name: "id" }).pipe(Args.withDescription("The seed's id: its file name without extension"))
 
@@ -55,6 +55,7 @@ type Change = (
   EsOps.Services
 >
 
+/** Runs a change of the record, and says whether anything was changed. */
 const change = (given: MarkGiven, by: Change, says: { readonly done: string; readonly idle: string }) =>
   CommandRun.run(
     given.json,

@@ -1,14 +1,14 @@
 /**
- * `schema`: the statements that an administrator runs where the application's role may not create tables.
+ * `schema`: prints the statements that an administrator runs where the application's role may not create tables.
  */
 import * as Effect from "effect/Effect"
 import * as EsOps from "../../EsOps.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { CommonGiven } from "../input/CommandOptions.js"
+import { commonOptions } from "../input/CommandOptions.js"
 import * as ConfigFile from "../input/ConfigFile.js"
 import * as Documents from "../output/Documents.js"
 import { Terminal } from "../output/Terminal.js"
-import type { CommonGiven } from "../input/CommandOptions.js"
-import { commonOptions } from "../input/CommandOptions.js"
 import * as CommandRun from "./CommandRun.js"
 
 export const options = commonOptions

@@ -5,20 +5,20 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Interrupted from "../../seed/Interrupted.js"
-import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import { SeedsInconsistent } from "../../seed/SeedProblem.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { Status } from "../../seed/record/SeedStatus.js"
 import * as SeedStatus from "../../seed/record/SeedStatus.js"
+import type { DatabaseGiven, SourceGiven } from "../input/CommandOptions.js"
+import { databaseOptions, sourceOptions } from "../input/CommandOptions.js"
+import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import { nextStep } from "../output/NextStep.js"
-import { withDatabase, withoutDatabase } from "./CommandSession.js"
-import * as Settings from "../input/Settings.js"
-import { Terminal } from "../output/Terminal.js"
-import type { DatabaseGiven, SourceGiven } from "../input/CommandOptions.js"
-import { databaseOptions, sourceOptions } from "../input/CommandOptions.js"
-import * as CommandRun from "./CommandRun.js"
 import * as StatusLines from "../output/StatusLines.js"
+import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
+import { withDatabase, withoutDatabase } from "./CommandSession.js"
 
 export const statusOptions = {
   check: Options.boolean("check").pipe(
@@ -39,7 +39,7 @@ export const status = (given: DatabaseGiven & { readonly check: boolean }): Effe
       const found = yield* withDatabase(settings, SeedStatus.status)
       yield* show(found, given.json, settings.database.shown)
       const code = given.check ? checkCode(found) : 0
-      // What makes a pipeline stop stands beside the results, where its log shows it.
+      // The reason why a pipeline stops stands on stderr, where its log shows it.
       if (code !== 0)
         yield* terminal.err(
           code === exitCode("SeedsPending") ? toApply(found) : Option.getOrElse(nextStep("SeedsInconsistent"), () => "")
@@ -48,7 +48,7 @@ export const status = (given: DatabaseGiven & { readonly check: boolean }): Effe
     })
   )
 
-/** Looks for everything that can be wrong without a database; gives the exit code. */
+/** Finds everything that can be wrong without a database; gives the exit code. */
 export const check = (given: SourceGiven): Effect.Effect<number, never, Terminal> =>
   CommandRun.run(
     given.json,
@@ -62,12 +62,13 @@ export const check = (given: SourceGiven): Effect.Effect<number, never, Terminal
     })
   )
 
-/** A source that cannot be read has no seeds to show. */
+/** Fails where the source cannot be read: it has no seeds to show. */
 const refuseUnreadable = ({ problems }: Status): Effect.Effect<void, SeedsInconsistent> => {
   const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
   return unreadable === undefined ? Effect.void : new SeedsInconsistent({ problems: [unreadable] })
 }
 
+/** Writes the document, with what has no place in it on stderr, or the lines. */
 const show = (found: Status, json: boolean, database: string | null) =>
   Effect.gen(function* () {
     const terminal = yield* Terminal
@@ -82,7 +83,7 @@ const show = (found: Status, json: boolean, database: string | null) =>
       : Effect.forEach(StatusLines.statusLines(terminal, found), terminal.out, { discard: true })
   })
 
-/** What was interrupted half-way is not run again by itself, unless it is idempotent. */
+/** The next step: what was interrupted half-way is not run again by itself, unless it is idempotent. */
 const toApply = ({ seeds }: Status): string => {
   const [first, ...others] = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
   const apply = Option.getOrElse(nextStep("SeedsPending"), () => "")

@@ -3,10 +3,10 @@
  * is declared.
  */
 import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
 import type { HelpDoc } from "@effect/cli/HelpDoc"
 import type { Span } from "@effect/cli/HelpDoc/Span"
-import * as Command from "@effect/cli/Command"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type { CommandDescription, OptionValue } from "../CommandDescription.js"

@@ -3,9 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
-import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { SeedReport } from "../../seed/SeedReport.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
 import * as ApplyLines from "./ApplyLines.js"
 import type { CommandFailure } from "./CommandFailure.js"
 import * as Documents from "./Documents.js"

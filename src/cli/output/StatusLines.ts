@@ -7,17 +7,6 @@ import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
-const problemLines = ({ paint }: Terminal["Type"], { problems }: Status): ReadonlyArray<string> =>
-  problems.map(({ message }) => `${paint("red", Layout.column("problem"))}${Layout.indented(message)}`)
-
-/** The problems alone, and how many seeds were checked. */
-export const checkLines = (terminal: Terminal["Type"], found: Status): ReadonlyArray<string> => {
-  const seeds = Layout.counted(found.seeds.length, "seed")
-  return found.problems.length === 0
-    ? [`${seeds} checked, no problems.`]
-    : [...problemLines(terminal, found), `${seeds} checked, ${Layout.counted(found.problems.length, "problem")}.`]
-}
-
 const colours = { applied: "green", pending: "yellow", late: "yellow", interrupted: "red", orphan: "dim" } as const
 
 /** Every seed, the problems, and the counts. */
@@ -35,6 +24,21 @@ export const statusLines = (terminal: Terminal["Type"], found: Status): Readonly
     totals.length === 0 ? "No seeds." : `${totals.join(", ")}.`
   ]
 }
+
+/** The problems alone, and how many seeds were checked. */
+export const checkLines = (terminal: Terminal["Type"], found: Status): ReadonlyArray<string> => {
+  const seeds = Layout.counted(found.seeds.length, "seed")
+  return found.problems.length === 0
+    ? [`${seeds} checked, no problems.`]
+    : [...problemLines(terminal, found), `${seeds} checked, ${Layout.counted(found.problems.length, "problem")}.`]
+}
+
+/** The reason that the record gives for the last attempt: not atomic, or why it was marked by hand. */
+export const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<string> =>
+  Option.toArray(Option.flatMap(lastAttempt, ({ reason }) => reason)).map((reason) => `[${id}] ${reason}`)
+
+const problemLines = ({ paint }: Terminal["Type"], { problems }: Status): ReadonlyArray<string> =>
+  problems.map(({ message }) => `${paint("red", Layout.column("problem"))}${Layout.indented(message)}`)
 
 /** Id, when and by whom, how long, and whatever else there is to say. */
 const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
@@ -59,7 +63,3 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
     .join("; ")
     .replaceAll(/\s+/g, " ")
 ]
-
-/** The reason that the record gives for the last attempt: not atomic, or why it was marked by hand. */
-export const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<string> =>
-  Option.toArray(Option.flatMap(lastAttempt, ({ reason }) => reason)).map((reason) => `[${id}] ${reason}`)
