@@ -34,7 +34,8 @@ export interface Feature<out R = unknown> {
 /** What the handlers and projections of features require. */
 export type Context<F> = F extends Feature<infer R> ? R : never
 
-type Requires<P> =
+/** What a handler or projection requires. */
+export type Requires<P> =
   P extends AnyWriteHandler<infer _E, infer R> ? R : P extends Projection<infer _E, infer R> ? R : never
 
 /** What a feature is made of: handlers, projections and tables, each of whatever type. */
@@ -45,7 +46,29 @@ export interface Parts<H, P> {
   readonly tables?: ReadonlyArray<Table> | undefined
 }
 
-/** Makes a feature; it requires what its handlers and projections require. */
+/**
+ * Makes a feature; it requires what its handlers and projections require. Settings name it in `features`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { EsOps, Feature, Identity, WriteHandler } from "effect-es-ops"
+ *
+ * const open = WriteHandler.make({
+ *   name: "shop:write:open",
+ *   payload: Schema.Struct({ name: Schema.NonEmptyString }),
+ *   access: ["system"],
+ *   handle: ({ name }, { newId }) => ({
+ *     events: [{ aggregateId: newId, aggregateType: "shop", version: 1, type: "shop.opened", payload: { name } }],
+ *     data: { id: newId, name }
+ *   })
+ * })
+ *
+ * export const shop = Feature.make({ name: "shop", handlers: [open] })
+ *
+ * export const OpsLive = EsOps.layer({ seeds: "./seeds", features: [Identity.feature, shop] })
+ * ```
+ */
 export function make<H extends AnyWriteHandler = never, P extends Projection<unknown, unknown> = never>(
   parts: Parts<H, P>
 ): Feature<Requires<H | P>>

@@ -58,7 +58,34 @@ export interface Written {
   readonly events: ReadonlyArray<Event>
 }
 
-/** The port of writes: `HandlerDispatcher.layer(features)`, or an application's own. */
+/**
+ * The port of writes: `HandlerDispatcher.layer(features)`, or an application's own, which its settings name in `dispatcher`.
+ *
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect, Layer } from "effect"
+ * import { EsOps, WriteDispatcher } from "effect-es-ops"
+ *
+ * const { WriteFailed, WriteRejected } = WriteDispatcher
+ *
+ * const dispatcher = Layer.effect(
+ *   WriteDispatcher.WriteDispatcher,
+ *   Effect.map(SqlClient.SqlClient, (sql) => ({
+ *     names: ["notes:write:add"],
+ *     write: ({ handler, payload }) =>
+ *       typeof payload === "string"
+ *         ? sql`INSERT INTO notes (text) VALUES (${payload})`.pipe(
+ *             Effect.as({ data: { id: payload }, events: [] }),
+ *             Effect.mapError((cause) => new WriteFailed({ handler, cause }))
+ *           )
+ *         : new WriteRejected({ handler, code: "validation_error", reason: "a note is a text" })
+ *   }))
+ * )
+ *
+ * export const OpsLive = EsOps.layer({ seeds: "./seeds", dispatcher })
+ * ```
+ */
 export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher")<
   WriteDispatcher,
   {

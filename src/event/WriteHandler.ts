@@ -36,7 +36,22 @@ export class Rejection extends Schema.TaggedError<Rejection>()("Rejection", {
   }
 }
 
-/** A refusal with its code and what a person should read. */
+/**
+ * Makes a refusal, with its code and what a person should read. A handler returns it as the left of an `Either`, or fails with it.
+ *
+ * @example
+ * ```ts
+ * import { Either, Schema } from "effect"
+ * import { WriteHandler } from "effect-es-ops"
+ *
+ * export const closeShop = WriteHandler.make({
+ *   name: "shop:write:close",
+ *   payload: Schema.Struct({ reason: Schema.String }),
+ *   access: ["Owner"],
+ *   handle: ({ reason }) => Either.left(WriteHandler.reject("conflict", `the shop is closed already: ${reason}`))
+ * })
+ * ```
+ */
 export const reject = (code: RejectionCode, reason: string): Rejection => new Rejection({ code, reason })
 
 /** An event as a handler decides it: tenant and metadata are the write's, not the handler's. */
@@ -94,7 +109,31 @@ export interface WriteHandler<
   readonly payload: Schema.Schema<A, I>
 }
 
-/** Makes a handler: `handle` sees a decoded payload only, and only actors with one of the roles in `access`. */
+/**
+ * Makes a handler: `handle` sees a decoded payload only, and only actors with one of the roles in `access`. A payload that cannot be
+ * decoded is rejected with `validation_error`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { WriteHandler } from "effect-es-ops"
+ *
+ * export const placeOrder = WriteHandler.make({
+ *   name: "orders:write:place",
+ *   payload: Schema.Struct({ sku: Schema.NonEmptyString, quantity: Schema.Int }),
+ *   access: ["system", "Buyer"],
+ *   handle: ({ quantity, sku }, { newId }) => {
+ *     const order = { id: newId, sku, quantity }
+ *     return {
+ *       events: [
+ *         { aggregateId: newId, aggregateType: "order", version: 1, type: "order.placed", payload: order }
+ *       ],
+ *       data: order
+ *     }
+ *   }
+ * })
+ * ```
+ */
 export const make = <const Name extends string, A, I, E = never, R = never>(options: {
   readonly name: Name
   readonly payload: Schema.Schema<A, I>
