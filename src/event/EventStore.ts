@@ -1,5 +1,5 @@
 /**
- * Streams of events: appended with optimistic concurrency, read in order of version, archived for good.
+ * The event store: streams of events, appended with optimistic concurrency, read in order of version, archived for good.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -18,27 +18,34 @@ export interface Column {
 export interface Table {
   readonly name: string
   readonly columns: ReadonlyArray<Column>
+  /** Names of columns. */
   readonly primaryKey: ReadonlyArray<string>
+  /** Names of columns for each unique constraint. Default: none. */
   readonly unique?: ReadonlyArray<ReadonlyArray<string>> | undefined
+  /** Names of columns for each index. Default: none. */
   readonly indexes?: ReadonlyArray<ReadonlyArray<string>> | undefined
 }
 
-/** What `Feature.make` makes. */
+/** A feature, as settings name it. `R` is what its handlers and projections require. */
 export interface Feature<out R = unknown> {
+  /** The first part of its handlers' names. */
   readonly name: string
+  /** The handlers that writes reach. */
   readonly handlers: ReadonlyArray<AnyWriteHandler<unknown, R>>
+  /** The projections that run in the transaction of a write, in this order. */
   readonly projections: ReadonlyArray<Projection<unknown, R>>
+  /** The tables that are created if they are missing. */
   readonly tables: ReadonlyArray<Table>
 }
 
-/** What the handlers and projections of features require. */
+/** The services that the handlers and projections of features require. */
 export type Context<F> = F extends Feature<infer R> ? R : never
 
-/** What a handler or projection requires. */
+/** The services that a handler or projection requires. */
 export type Requires<P> =
   P extends AnyWriteHandler<infer _E, infer R> ? R : P extends Projection<infer _E, infer R> ? R : never
 
-/** What a feature is made of: handlers, projections and tables, each of whatever type. */
+/** The parts of a feature: handlers, projections and tables, each of its own type. */
 export interface Parts<H, P> {
   readonly name: string
   readonly handlers: ReadonlyArray<H>

@@ -35,12 +35,14 @@ export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed"
 /** How a write can fail. */
 export type WriteError = WriteRejected | WriteFailed | DatabaseError
 
-/** Writes for one handler. */
+/** Who writes, for which handler, and as a part of which operation. */
 export interface WriteRequest {
+  /** The handler's name, `<feature>:write:<handler>`. */
   readonly handler: string
   readonly actor: Actor
-  /** Which operation writes; every event carries it as `headers.operationId`, and `correlationId` for its step. */
+  /** Which operation writes; every event carries it as `headers.operationId`. */
   readonly operationId: string
+  /** One for all events of the operation's step. */
   readonly correlationId: string
 }
 
@@ -50,7 +52,7 @@ export interface WriteData {
   readonly [key: string]: unknown
 }
 
-/** What a write gave. */
+/** The result of one write. */
 export interface Written {
   /** The handler's answer. */
   readonly data: WriteData
@@ -104,7 +106,7 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
   }
 >() {}
 
-/** A dispatcher that has no handlers and does not list any: every write is refused. For what looks at seeds without running them. */
+/** A dispatcher without handlers, which lists none: every write is refused. For programs that look at seeds without running them. */
 export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDispatcher, {
   write: ({ handler }) => new WriteRejected({ handler, code: "unknown_handler", reason: "there are no handlers here" })
 })

@@ -8,14 +8,14 @@ import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Payload } from "./Event.js"
 
-/** Who acts: the tenant's streams are written, and access rules are about the roles. */
+/** The user who acts: the streams of the tenant are written, and access rules are about the roles. */
 export interface Actor {
   readonly id: string
   readonly tenantId: string
   readonly roles: ReadonlyArray<string>
 }
 
-/** Codes of refusals that the core itself gives; a handler may use others. */
+/** The code of a refusal. The named ones are those that the core gives; a handler may use others. */
 export type RejectionCode =
   | "validation_error"
   | "access_denied"
@@ -67,14 +67,14 @@ export interface DecidedEvent {
   readonly idempotencyKey?: string | undefined
 }
 
-/** What happens, and what the writer is told. */
+/** A decision: the events that happen, and the answer to the write. */
 export interface Decision {
   readonly events: NonEmptyReadonlyArray<DecidedEvent>
   /** The aggregate's id and whatever else the writer may want to know. */
   readonly data: { readonly id: string; readonly [key: string]: unknown }
 }
 
-/** What a handler knows besides the payload. */
+/** The context of one write: what a handler knows besides the payload. */
 export interface WriteContext {
   readonly actor: Actor
   /** A fresh UUID, for an aggregate whose id the payload does not give. */
