@@ -28,7 +28,7 @@ export interface Table {
 
 /** A feature, as settings name it. `R` is what its handlers and projections require. */
 export interface Feature<out R = unknown> {
-  /** The first part of its handlers' names. */
+  /** By convention the first part of its handlers' names. */
   readonly name: string
   /** The handlers that writes reach. */
   readonly handlers: ReadonlyArray<AnyWriteHandler<unknown, R>>
