@@ -6,6 +6,7 @@ import { Context } from "effect"
 import * as Library from "effect-es-ops"
 import { readdirSync, readFileSync } from "node:fs"
 import { join, posix } from "node:path"
+import { parseSync } from "oxc-parser"
 import { arrows, circle, importsOf, roomOf, violation } from "./support/Architecture.js"
 import { repository } from "./support/Project.js"
 
@@ -194,5 +195,35 @@ describe("the public surface", () => {
       []
     )
     assert.strictEqual(new Set(keys).size, keys.length)
+  })
+})
+
+describe("package.json", () => {
+  const about = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"))
+
+  it("exports each namespace of index.ts under its name, in the same order, and nothing else", () => {
+    const index = readFileSync(join(src, "index.ts"), "utf8")
+    const namespaces = [...index.matchAll(/^export \* as (\w+) from "\.\/(.+)\.js"$/gm)]
+    assert.deepStrictEqual(
+      Object.entries(about.exports),
+      Object.entries({
+        ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
+        ...Object.fromEntries(namespaces.map(([, name, path]) => [`./${name}`, `./dist/${path}.js`])),
+        "./package.json": "./package.json"
+      })
+    )
+    for (const [, name, path = ""] of namespaces) assert.strictEqual(posix.basename(path), name)
+  })
+
+  it("names the files that do something when they are loaded", () => {
+    const declares = /^(?:Import|Export|TS|Variable|Function|Class)/
+    const doing = files.filter((file) =>
+      parseSync(file, readFileSync(join(src, file), "utf8")).program.body.some(({ type }) => !declares.test(type))
+    )
+    assert.deepStrictEqual(about.sideEffects, [
+      ...doing.map((file) => `./dist/${file.replace(/\.ts$/, ".js")}`),
+      // The whole program has all of them in it.
+      "./dist/whole/Process.js"
+    ])
   })
 })

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { database, decodeApply, decodeChange } from "./support/Command.js"
+import * as Installed from "./support/Installed.js"
 import { repository } from "./support/Project.js"
 
 const run = promisify(execFile)
@@ -19,6 +20,7 @@ const environment = (): NodeJS.ProcessEnv =>
 
 let top: string
 let folder: string
+let tarball: string
 let packed: ReadonlyArray<string>
 
 const write = (path: string, text: string) => writeFile(join(folder, path), text)
@@ -46,8 +48,10 @@ beforeAll(async () => {
     readonly files?: ReadonlyArray<{ readonly path: string }>
   }> = JSON.parse(stdout)
   packed = files.map(({ path }) => path)
+  tarball = join(top, filename)
   await write("package.json", "{}")
-  await npm(["install", "--no-audit", "--no-fund", "--prefer-offline", join(top, filename)], folder)
+  await Installed.dependencies(folder)
+  await npm(["install", "--no-audit", "--no-fund", "--prefer-offline", tarball], folder)
 }, 240_000)
 
 afterAll(() => rm(top, { recursive: true, force: true }))
@@ -82,6 +86,38 @@ describe("the package", () => {
     assert.strictEqual((await esOps(["--version"])).trim(), about.version)
     // One copy of effect, whoever asks for it: two break tags.
     assert.notInclude(await readdir(installed), "node_modules")
+  })
+
+  it("is found by what looks for mistakes in packages to have none", async () => {
+    const tool = (name: string, args: ReadonlyArray<string>) =>
+      run(join(repository, "node_modules", ".bin", name), [...args]).catch((failed: unknown) => {
+        throw new Error(JSON.stringify(failed))
+      })
+    await Promise.all([
+      tool("publint", ["run", tarball, "--strict"]),
+      tool("attw", [tarball, "--profile", "esm-only", "--format", "ascii", "--no-color"])
+    ])
+  })
+
+  it("gives each namespace under a path of its own, the same as in the whole, and nothing else", async () => {
+    await write(
+      "paths.mjs",
+      `import * as All from "effect-es-ops"
+const given = []
+for (const [name, namespace] of Object.entries(All)) {
+  const own = await import("effect-es-ops/" + name)
+  if (Object.keys(namespace).every((key) => own[key] === namespace[key])) given.push(name)
+}
+const closed = ["seed/run/SeedRunner", "dist/index.js", "dist/EsOps.js", "postgres/Postgres", "cli/process/Process", "bin"]
+const codes = await Promise.all(closed.map((path) => import("effect-es-ops/" + path).then(() => path, ({ code }) => code)))
+console.log(JSON.stringify({ all: Object.keys(All), given, codes }))
+`
+    )
+    const { stdout } = await run(process.execPath, ["paths.mjs"], { cwd: folder })
+    const { all, codes, given } = JSON.parse(stdout)
+    assert.isAbove(all.length, 30)
+    assert.deepStrictEqual(given, all)
+    assert.deepStrictEqual([...new Set(codes)], ["ERR_PACKAGE_PATH_NOT_EXPORTED"])
   })
 
   const projects = [
@@ -144,6 +180,8 @@ export default Seed.make({ description, run: Effect.void })
       `import { Effect, Layer } from "effect"
 import * as All from "effect-es-ops"
 import { EsOps, SeedRunner, SeedsApplied } from "effect-es-ops"
+import { apply } from "effect-es-ops/SeedRunner"
+export const same: typeof SeedRunner.apply = apply
 export const applied = Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), EsOps.layerMemory({ seeds: {} }))
 export const proof = Layer.provide(SeedsApplied.layer, EsOps.layerMemory({ seeds: "./seeds" }))
 export const everything: ReadonlyArray<string> = Object.keys(All)

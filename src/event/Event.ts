@@ -13,7 +13,7 @@ export const systemUserId = "00000000-0000-0000-0000-000000000000"
 /** The tenant that operations act on unless a write names another. */
 export const systemTenantId = "00000000-0000-4000-8000-000000000000"
 
-/** What goes with an event besides its payload. */
+/** The metadata of an event: who caused it, and what it belongs to. */
 export const EventMetadata = Schema.Struct({
   userId: Schema.String,
   requestId: Schema.optional(Schema.String),
@@ -54,7 +54,7 @@ export interface Event extends NewEvent {
   readonly createdBy: string
 }
 
-/** Where new UUIDs come from; a test provides its own. */
+/** The source of new UUIDs; a test provides its own. */
 export class NewId extends Context.Reference<NewId>()("effect-es-ops/NewId", {
-  defaultValue: (): Effect.Effect<string> => Effect.sync(() => randomUUID())
+  defaultValue: (): Effect.Effect<string> => Effect.sync(randomUUID)
 }) {}

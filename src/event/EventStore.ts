@@ -1,5 +1,5 @@
 /**
- * Streams of events: appended with optimistic concurrency, read in order of version, archived for good.
+ * The event store: streams of events, appended with optimistic concurrency, read in order of version, archived for good.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>()("Vers
   /** The version that the stream had to have. */
   expected: Schema.Number,
   /** The version that it has, where that is known: a writer that has not committed yet does not show its own. */
-  actual: Schema.OptionFromSelf(Schema.Number)
+  actual: Schema.Option(Schema.Number)
 }) {
   override get message(): string {
     const actual = Option.match(this.actual, { onNone: () => "was written by another", onSome: (v) => `is at ${v}` })

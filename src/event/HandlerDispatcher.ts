@@ -25,7 +25,21 @@ export const make = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
 ): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Feature.Context<F>> => makeUnited(united(features))
 
-/** Provides the dispatcher that `make` makes. */
+/**
+ * Provides the dispatcher of the handlers and projections of features, over the `EventStore`. `EsOps.layer` and `EsOps.layerMemory` have it
+ * for the features in their settings.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { HandlerDispatcher, Identity, MemoryDatabase, MemoryDirectory, MemoryEventStore } from "effect-es-ops"
+ *
+ * export const Writes = HandlerDispatcher.layer([Identity.feature]).pipe(
+ *   Layer.provide([MemoryEventStore.layer, MemoryDirectory.layer]),
+ *   Layer.provide(MemoryDatabase.layer)
+ * )
+ * ```
+ */
 export const layer = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
 ): Layer.Layer<WriteDispatcher, SettingError, EventStore | Feature.Context<F>> =>

@@ -18,5 +18,25 @@ export interface Projection<out E = never, out R = never> {
   readonly apply: (events: NonEmptyReadonlyArray<Event>) => Effect.Effect<void, Rejection | E, R>
 }
 
-/** Makes an inline projection. */
+/**
+ * Makes an inline projection: it runs in the transaction that appends the events, and its failure undoes them.
+ *
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ * import { Projection } from "effect-es-ops"
+ *
+ * export const orders = Projection.make({
+ *   name: "read_orders",
+ *   events: ["order.placed"],
+ *   apply: (events) =>
+ *     Effect.gen(function* () {
+ *       const sql = yield* SqlClient.SqlClient
+ *       const rows = events.map(({ aggregateId, payload }) => ({ id: aggregateId, sku: String(payload["sku"]) }))
+ *       yield* sql`INSERT INTO read_orders ${sql.insert(rows)}`
+ *     })
+ * })
+ * ```
+ */
 export const make = <E = never, R = never>(options: Projection<E, R>): Projection<E, R> => options

@@ -35,12 +35,14 @@ export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed"
 /** How a write can fail. */
 export type WriteError = WriteRejected | WriteFailed | DatabaseError
 
-/** Writes for one handler. */
+/** Who writes, for which handler, and as a part of which operation. */
 export interface WriteRequest {
+  /** The handler's name, `<feature>:write:<handler>`. */
   readonly handler: string
   readonly actor: Actor
-  /** Which operation writes; every event carries it as `headers.operationId`, and `correlationId` for its step. */
+  /** Which operation writes; every event carries it as `headers.operationId`. */
   readonly operationId: string
+  /** One for all events of the operation's step. */
   readonly correlationId: string
 }
 
@@ -50,7 +52,7 @@ export interface WriteData {
   readonly [key: string]: unknown
 }
 
-/** What a write gave. */
+/** The result of one write. */
 export interface Written {
   /** The handler's answer. */
   readonly data: WriteData
@@ -58,7 +60,34 @@ export interface Written {
   readonly events: ReadonlyArray<Event>
 }
 
-/** The port of writes: `HandlerDispatcher.layer(features)`, or an application's own. */
+/**
+ * The port of writes: `HandlerDispatcher.layer(features)`, or an application's own, which its settings name in `dispatcher`.
+ *
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect, Layer } from "effect"
+ * import { EsOps, WriteDispatcher } from "effect-es-ops"
+ *
+ * const { WriteFailed, WriteRejected } = WriteDispatcher
+ *
+ * const dispatcher = Layer.effect(
+ *   WriteDispatcher.WriteDispatcher,
+ *   Effect.map(SqlClient.SqlClient, (sql) => ({
+ *     names: ["notes:write:add"],
+ *     write: ({ handler, payload }) =>
+ *       typeof payload === "string"
+ *         ? sql`INSERT INTO notes (text) VALUES (${payload})`.pipe(
+ *             Effect.as({ data: { id: payload }, events: [] }),
+ *             Effect.mapError((cause) => new WriteFailed({ handler, cause }))
+ *           )
+ *         : new WriteRejected({ handler, code: "validation_error", reason: "a note is a text" })
+ *   }))
+ * )
+ *
+ * export const OpsLive = EsOps.layer({ seeds: "./seeds", dispatcher })
+ * ```
+ */
 export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher")<
   WriteDispatcher,
   {
@@ -77,7 +106,7 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
   }
 >() {}
 
-/** A dispatcher that has no handlers and does not list any: every write is refused. For what looks at seeds without running them. */
+/** A dispatcher without handlers, which lists none: every write is refused. For programs that look at seeds without running them. */
 export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDispatcher, {
   write: ({ handler }) => new WriteRejected({ handler, code: "unknown_handler", reason: "there are no handlers here" })
 })

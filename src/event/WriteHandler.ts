@@ -8,14 +8,14 @@ import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Payload } from "./Event.js"
 
-/** Who acts: the tenant's streams are written, and access rules are about the roles. */
+/** The user who acts: the streams of the tenant are written, and access rules are about the roles. */
 export interface Actor {
   readonly id: string
   readonly tenantId: string
   readonly roles: ReadonlyArray<string>
 }
 
-/** Codes of refusals that the core itself gives; a handler may use others. */
+/** The code of a refusal. The named ones are those that the core gives; a handler may use others. */
 export type RejectionCode =
   | "validation_error"
   | "access_denied"
@@ -36,7 +36,22 @@ export class Rejection extends Schema.TaggedError<Rejection>()("Rejection", {
   }
 }
 
-/** A refusal with its code and what a person should read. */
+/**
+ * Makes a refusal, with its code and what a person should read. A handler returns it as the left of an `Either`, or fails with it.
+ *
+ * @example
+ * ```ts
+ * import { Either, Schema } from "effect"
+ * import { WriteHandler } from "effect-es-ops"
+ *
+ * export const closeShop = WriteHandler.make({
+ *   name: "shop:write:close",
+ *   payload: Schema.Struct({ reason: Schema.String }),
+ *   access: ["Owner"],
+ *   handle: ({ reason }) => Either.left(WriteHandler.reject("conflict", `the shop is closed already: ${reason}`))
+ * })
+ * ```
+ */
 export const reject = (code: RejectionCode, reason: string): Rejection => new Rejection({ code, reason })
 
 /** An event as a handler decides it: tenant and metadata are the write's, not the handler's. */
@@ -52,14 +67,14 @@ export interface DecidedEvent {
   readonly idempotencyKey?: string | undefined
 }
 
-/** What happens, and what the writer is told. */
+/** A decision: the events that happen, and the answer to the write. */
 export interface Decision {
   readonly events: NonEmptyReadonlyArray<DecidedEvent>
   /** The aggregate's id and whatever else the writer may want to know. */
   readonly data: { readonly id: string; readonly [key: string]: unknown }
 }
 
-/** What a handler knows besides the payload. */
+/** The context of one write: what a handler knows besides the payload. */
 export interface WriteContext {
   readonly actor: Actor
   /** A fresh UUID, for an aggregate whose id the payload does not give. */
@@ -94,7 +109,31 @@ export interface WriteHandler<
   readonly payload: Schema.Schema<A, I>
 }
 
-/** Makes a handler: `handle` sees a decoded payload only, and only actors with one of the roles in `access`. */
+/**
+ * Makes a handler: `handle` sees a decoded payload only, and only actors with one of the roles in `access`. A payload that cannot be
+ * decoded is rejected with `validation_error`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { WriteHandler } from "effect-es-ops"
+ *
+ * export const placeOrder = WriteHandler.make({
+ *   name: "orders:write:place",
+ *   payload: Schema.Struct({ sku: Schema.NonEmptyString, quantity: Schema.Int }),
+ *   access: ["system", "Buyer"],
+ *   handle: ({ quantity, sku }, { newId }) => {
+ *     const order = { id: newId, sku, quantity }
+ *     return {
+ *       events: [
+ *         { aggregateId: newId, aggregateType: "order", version: 1, type: "order.placed", payload: order }
+ *       ],
+ *       data: order
+ *     }
+ *   }
+ * })
+ * ```
+ */
 export const make = <const Name extends string, A, I, E = never, R = never>(options: {
   readonly name: Name
   readonly payload: Schema.Schema<A, I>

@@ -1,5 +1,5 @@
 /**
- * Who is there: tenants, users and memberships, as the read tables have them.
+ * The directory: tenants, users and memberships, as the read tables of the identity feature have them.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -39,7 +39,7 @@ export interface Membership {
   readonly roles: ReadonlyArray<string>
 }
 
-/** Something that must be unique in a read table is there already. */
+/** A value that must be unique in a read table is there already. */
 export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTaken", {
   what: Schema.String,
   value: Schema.String
@@ -49,15 +49,17 @@ export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTak
   }
 }
 
-/** Looks up and writes the read tables of the identity feature. */
+/** The port of the read tables of the identity feature: looks them up and writes them. */
 export class Directory extends Context.Tag("effect-es-ops/Directory")<
   Directory,
   {
     /** The user with exactly this email address. */
     readonly findUserByEmail: (email: string) => Effect.Effect<Option.Option<User>, DatabaseError>
+    /** The memberships of a user, each with the tenant whose stream its events are on. */
     readonly findMembershipsOfUser: (userId: string) => Effect.Effect<ReadonlyArray<MembershipOfUser>, DatabaseError>
     /** Tenants by the time of their insertion. */
     readonly findTenants: Effect.Effect<ReadonlyArray<Tenant>, DatabaseError>
+    /** The membership of a user in a tenant. */
     readonly findMembership: (
       of: Pick<Membership, "userId" | "tenantId">
     ) => Effect.Effect<Option.Option<Membership>, DatabaseError>

@@ -170,7 +170,23 @@ const memberships = Projection.make({
 
 const conflict = (taken: AlreadyTaken) => WriteHandler.reject("conflict", taken.message)
 
-/** Tenants, users, memberships: handlers, projections and read tables. Active unless the settings name other features. */
+/**
+ * The feature of tenants, users and memberships: handlers, projections and read tables. Active unless the settings name other features.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Identity, Seed, SeedContext } from "effect-es-ops"
+ *
+ * export default Seed.make({
+ *   description: "the first tenant",
+ *   run: Effect.gen(function* () {
+ *     const tenant = yield* SeedContext.write(Identity.createTenant, { key: "acme", name: "Acme" })
+ *     yield* Effect.log(`created ${tenant.id}`)
+ *   })
+ * })
+ * ```
+ */
 export const feature = Feature.make({
   name: "identity",
   handlers: [createTenant, createUser, addMember, updateMemberRoles],
