@@ -7,6 +7,7 @@ import { SeedDocument } from "effect-es-ops"
 import { readdir, readFile, rename, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
+import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 
@@ -75,6 +76,7 @@ describe("--embedded", () => {
     if (process.env.STAY === "1") yield* Effect.never`)
     const made = await Projects.make({ "seeds/1.mjs": many })
     projects.push(made)
+    await EmbeddedFolder.prepare(made)
     for (let kill = 0; kill < 20; kill++) {
       const running = made.start(["seed:apply", "--embedded"], { STAY: "1" })
       await running.says("inside")
@@ -104,11 +106,11 @@ describe("--embedded", () => {
   it("lets one of two processes in that come at the same moment, and takes a stale lock over once", async () => {
     const made = await Projects.make({})
     projects.push(made)
-    await made.run(["seed:status", "--embedded"])
+    await EmbeddedFolder.prepare(made)
     const stale = { host: hostname(), bootId: "an earlier start", pid: 1, startTime: "1" }
     for (let round = 0; round < 3; round++) {
       await writeFile(join(made.folder, ".es-ops", "lock-stale.json"), JSON.stringify(stale))
-      const both = [1, 2].map(() => made.run(["seed:status", "--embedded", "--lock-timeout", "0s"]))
+      const both = [1, 2].map(() => made.runProcess(["seed:status", "--embedded", "--lock-timeout", "0s"]))
       const codes = (await Promise.all(both)).map(({ code }) => code).toSorted()
       // They may also come one after the other, but never both be turned back, and never both be in.
       assert.include(["0,0", "0,6"], codes.join())
@@ -121,6 +123,7 @@ describe("--embedded", () => {
       "seeds/1.ts": Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
     })
     projects.push(made)
+    await EmbeddedFolder.prepare(made)
     const living = made.start(["seed:apply", "--embedded"])
     await living.says("inside")
     const folder = join(made.folder, ".es-ops")

@@ -167,7 +167,7 @@ describe("what a seed throws where nobody can catch it", () => {
     "is why it ended, in the document and in its attempt (transaction: %s)",
     async (transaction) => {
       const { env, query } = await database()
-      const { run } = await project({
+      const { runProcess: run } = await project({
         "seeds/1.mjs": Projects.seedSource(
           `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     setTimeout(() => { throw new TypeError("in a timer") })

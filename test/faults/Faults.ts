@@ -2,7 +2,7 @@
  * Rounds of faults against the built command, with a ledger in the database as judge.
  *
  * Every seed appends an event, changes a read table through its projection and writes a row to the ledger by itself. A round starts processes
- * over fresh seeds and lets something go wrong with one or more of them; then one process is left in peace. At the end each effect must be
+ * over fresh seeds and lets something go wrong with one or more of them; then one is left in peace. At the end each effect must be
  * there exactly as often as its marker: once.
  */
 import { spawn } from "node:child_process"
@@ -96,7 +96,7 @@ const checkEnd = ({ code, signal, stderr, stdout }: Result): void => {
   JSON.parse(stdout)
 }
 
-/** A round over fresh seeds: `happen` lets things go wrong, and then one process is left in peace. */
+/** A round over fresh seeds: `happen` lets things go wrong, and then one is left in peace. */
 export const round = async (
   arena: Arena,
   name: string,
@@ -107,7 +107,7 @@ export const round = async (
   for (const id of ids) await project.write(`${name}/${id}.mjs`, source(id))
   const running = await happen(name)
   for (const { result } of running) checkEnd(await result)
-  const peace = await start(arena, name, url).result
+  const peace = await project.run(["seed:apply", "--json", "--seeds", name], { DATABASE_URL: url })
   if (peace.code !== 0)
     throw new Error(`in peace it ended with ${peace.code ?? peace.signal}:\n${peace.stdout}${peace.stderr}`)
   await judge(arena, name, ids)

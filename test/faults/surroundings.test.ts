@@ -53,7 +53,7 @@ describe("settings of the role", () => {
     const { name, query } = await database()
     const role = `two_${name}`
     await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw' CONNECTION LIMIT 2; GRANT CREATE ON SCHEMA public TO ${role}`)
-    const { run } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
+    const { runProcess: run } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     const env = { DATABASE_URL: Database.url(name, role, "pw") }
     const both = await Promise.all([run(["seed:apply"], env), run(["seed:apply"], env)])
     for (const { code, stderr } of both) assert.strictEqual(code, 0, stderr)

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
+import * as CommandServer from "./CommandServer.js"
 import type { Project } from "./Project.js"
 import * as Projects from "./Project.js"
 import * as Database from "./TestDatabase.js"
@@ -14,6 +15,7 @@ const projects: Array<Project> = []
 const databases: Array<string> = []
 
 afterAll(async () => {
+  await CommandServer.end()
   for (const made of projects) await made.remove()
   await admin(async (client) => {
     for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { execPath } from "node:process"
 import { fileURLToPath } from "node:url"
+import * as CommandServer from "./CommandServer.js"
 
 /** The repository. */
 export const repository = fileURLToPath(new URL("../..", import.meta.url))
@@ -31,8 +32,11 @@ export interface Running {
 export interface Project {
   readonly folder: string
   readonly write: (name: string, text: string) => Promise<void>
-  /** Runs es-ops, with nothing but PATH and `env` in its environment. */
+  /** Starts a process of es-ops, with nothing but PATH and `env` in its environment. */
   readonly start: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Running
+  /** The same to its end. */
+  readonly runProcess: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Promise<Result>
+  /** Runs es-ops in the process that all lines share, one at a time: for what is not about the process. */
   readonly run: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Promise<Result>
   /** Runs a file of the project with node. */
   readonly node: (file: string, env?: Readonly<Record<string, string>>) => Promise<Result>
@@ -61,7 +65,8 @@ export const make = async (files: Readonly<Record<string, string>> = {}, name = 
     folder,
     write,
     start,
-    run: (args, env) => start(args, env).result,
+    runProcess: (args, env) => start(args, env).result,
+    run: (args, env = {}) => CommandServer.run({ args, folder, env: { PATH: process.env["PATH"] ?? "", ...env } }),
     node: (file, env = {}) =>
       watch(spawn(execPath, [join(folder, file)], { cwd: folder, env: { PATH: process.env["PATH"] ?? "", ...env } }))
         .result,

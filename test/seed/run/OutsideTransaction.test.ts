@@ -27,6 +27,7 @@ import {
   tenant,
   untilTrue
 } from "../../support/Command.js"
+import * as EmbeddedFolder from "../../support/EmbeddedFolder.js"
 import * as PgBouncer from "../../support/PgBouncer.js"
 import * as Projects from "../../support/Project.js"
 import * as Database from "../../support/TestDatabase.js"
@@ -400,10 +401,12 @@ describe("on a server", () => {
   })
 
   it("the embedded database runs it on its one connection", async () => {
-    const { run } = await project({
+    const made = await project({
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": Projects.seedSource("yield* sql`VACUUM read_tenants`", none)
     })
+    const { run } = made
+    await EmbeddedFolder.prepare(made)
     const dry = await run(["seed:apply", "--embedded", "--dry-run"])
     assert.include(dry.stdout, "not run     2\n1 would be applied, 1 not attempted.")
     assert.include(dry.stderr, '"2" runs outside any transaction and cannot be rolled back: it is not run here')
