@@ -7,6 +7,7 @@ import { SeedDocument } from "effect-es-ops"
 import { readdir, readFile, rename, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
+import { inject } from "vitest"
 import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
@@ -74,7 +75,7 @@ describe("--embedded", () => {
       yield* Effect.sleep("1 millis")
     }
     if (process.env.STAY === "1") yield* Effect.never`)
-    const made = await Projects.make({ "seeds/1.mjs": many })
+    const made = await Projects.make({ "seeds/1.mjs": many }, "project", inject("bundle"))
     projects.push(made)
     await EmbeddedFolder.prepare(made)
     for (let kill = 0; kill < 20; kill++) {
@@ -119,9 +120,8 @@ describe("--embedded", () => {
   })
 
   it("does not wait longer than it was told for a process that is stopped while it claims the folder", async () => {
-    const made = await Projects.make({
-      "seeds/1.ts": Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
-    })
+    const seed = Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
+    const made = await Projects.make({ "seeds/1.ts": seed }, "project", inject("bundle"))
     projects.push(made)
     await EmbeddedFolder.prepare(made)
     const living = made.start(["seed:apply", "--embedded"])

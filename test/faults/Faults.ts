@@ -55,13 +55,14 @@ export default Seed.make({
 })
 `
 
-export const open = async (url: string, proxy: FaultProxy): Promise<Arena> => {
+/** An arena on the database of this URL; its processes are those of the bundle in this folder. */
+export const open = async (url: string, proxy: FaultProxy, bundle: string): Promise<Arena> => {
   const client = new Client({ connectionString: url })
   await client.connect()
   const proxied = new URL(url)
   proxied.port = `${proxy.port}`
   await client.query("CREATE TABLE ledger (seed text NOT NULL)")
-  const project = await Projects.make()
+  const project = await Projects.make({}, "project", bundle)
   return {
     project,
     proxy,
@@ -76,11 +77,9 @@ export const open = async (url: string, proxy: FaultProxy): Promise<Arena> => {
   }
 }
 
-const command = join(Projects.repository, "dist", "bin.js")
-
 const start = ({ project }: Arena, seeds: string, url: string): Running =>
   Projects.watch(
-    spawn(execPath, [command, "seed:apply", "--json", "--seeds", seeds], {
+    spawn(execPath, [project.command, "seed:apply", "--json", "--seeds", seeds], {
       cwd: project.folder,
       env: { PATH: process.env["PATH"] ?? "", DATABASE_URL: url }
     })
@@ -115,7 +114,7 @@ export const round = async (
   tally.rounds++
   // A session whose client was killed a moment ago is ended by the server in its own time.
   const ours = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'es-ops%'`
-  while ((await query(ours)).length > 0) await new Promise((resolve) => setImmediate(resolve))
+  while ((await query(ours)).length > 0) await new Promise((resolve) => setTimeout(resolve, 10))
   const held = await query(
     "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
   )

@@ -8,6 +8,7 @@ import { mkdir, readdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import {
   admin,
+  bundled,
   database,
   decodeApply,
   decodeHistory,
@@ -108,7 +109,7 @@ describe("none of the reference's faults is ours", () => {
       refused.failed?.error.problems?.map(({ _tag, id }) => [_tag, id]),
       [["DuplicateSeedId", "c"]]
     )
-    const { start } = await project({ "seeds/1.mjs": plain(`await ${create("raced")}`) })
+    const { start } = await bundled({ "seeds/1.mjs": plain(`await ${create("raced")}`) })
     await admin(async (gate) => {
       await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const racers = [start(["seed:apply", "--json"], env), start(["seed:apply", "--json"], env)]
@@ -125,7 +126,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("7. six processes at once on an empty database create its tables once, and nobody fails", async () => {
     const { env, query, url } = await database()
-    const { start } = await project({ "seeds/1.mjs": plain(`await ${create("first")}`) })
+    const { start } = await bundled({ "seeds/1.mjs": plain(`await ${create("first")}`) })
     await admin(async (gate) => {
       await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const six = Array.from({ length: 6 }, () => start(["seed:apply"], env))

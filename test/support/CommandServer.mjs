@@ -27,14 +27,13 @@ const { run } = await import("../../dist/cli/commands/EsOpsCommand.js")
 const { layer } = await import("../../dist/cli/output/Terminal.js")
 
 const writes = { stdout: process.stdout.write, stderr: process.stderr.write }
-const script = new URL("../../dist/bin.js", import.meta.url).pathname
 
 const answer = async ({ args, env, folder }) => {
   Object.assign(said, { stdout: "", stderr: "" })
   process.chdir(folder)
   process.env = env
   const exit = await Effect.runPromiseExit(
-    Effect.provide(run([process.execPath, script, ...args]), Layer.merge(NodeContext.layer, layer))
+    Effect.provide(run([...process.argv.slice(0, 2), ...args]), Layer.merge(NodeContext.layer, layer))
   )
   // With --json the command gives stdout's place to stderr for the rest of its process.
   process.stdout.write = writes.stdout

@@ -4,6 +4,7 @@
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { once } from "node:events"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Result } from "./Project.js"
 
@@ -12,19 +13,22 @@ export interface Line {
   readonly args: ReadonlyArray<string>
   readonly folder: string
   readonly env: Readonly<Record<string, string>>
+  /** The folder of the bundle that runs it, instead of the build. */
+  readonly bundle: string | undefined
 }
 
+/** The server of the build; that of a bundle is in its folder. */
 const program = fileURLToPath(new URL("CommandServer.mjs", import.meta.url))
 
 /** How long a line may take, in milliseconds: less than a test, so that the test fails by the line that hangs. */
 const patience = 50_000
 
-let server: Promise<ChildProcess> | undefined
+const servers = new Map<string, Promise<ChildProcess>>()
 let last: Promise<unknown> = Promise.resolve()
 
 /** Starts the server: it ends with this process, and does not keep it from ending. */
-const start = async (): Promise<ChildProcess> => {
-  const child = fork(program, { env: { PATH: process.env["PATH"] ?? "" }, execArgv: [], silent: true })
+const start = async (script: string): Promise<ChildProcess> => {
+  const child = fork(script, { env: { PATH: process.env["PATH"] ?? "" }, execArgv: [], silent: true })
   await once(child, "message")
   child.unref()
   child.channel?.unref()
@@ -39,7 +43,10 @@ export const run = (line: Line): Promise<Result> => {
 }
 
 const answerTo = async (line: Line): Promise<Result> => {
-  const child = await (server ??= start())
+  const script = line.bundle === undefined ? program : join(line.bundle, "server.js")
+  const server = servers.get(script) ?? start(script)
+  servers.set(script, server)
+  const child = await server
   return new Promise<Result>((resolve, reject) => {
     let written = ""
     const hear = (chunk: Buffer) => (written += chunk.toString())
@@ -51,7 +58,7 @@ const answerTo = async (line: Line): Promise<Result> => {
       then()
     }
     const fail = (reason: string) => {
-      server = undefined
+      servers.delete(script)
       child.kill("SIGKILL")
       settle(() =>
         reject(new Error(`es-ops ${line.args.join(" ")} ${reason}; runProcess gives it its own process\n${written}`))
@@ -67,13 +74,15 @@ const answerTo = async (line: Line): Promise<Result> => {
   })
 }
 
-/** Ends the server, if there is one. */
+/** Ends the servers that were started. */
 export const end = async (): Promise<void> => {
-  const child = await server
-  server = undefined
-  if (child === undefined || child.exitCode !== null) return
-  child.ref()
-  const exited = once(child, "exit")
-  child.disconnect()
-  await exited
+  for (const [script, server] of servers) {
+    servers.delete(script)
+    const child = await server
+    if (child.exitCode !== null) continue
+    child.ref()
+    const exited = once(child, "exit")
+    child.disconnect()
+    await exited
+  }
 }
