@@ -45,6 +45,12 @@ export const closesCursors = (text: string): Option.Option<string> => {
 /** An identifier between double quotes. */
 export const quote = defaultEscape('"')
 
+/** What a statement of a body may not do to its transaction or to the guard of it, if that is what it does. */
+export const forbidden = (text: string, params: ReadonlyArray<unknown>): Option.Option<string> => {
+  const control = transactionControl(text)
+  return Option.isSome(control) || params.length > 0 ? control : closesCursors(text)
+}
+
 /** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). NUL, which no text has there, would end the message. */
 export const literal = (text: string): string => {
   const quoted = `'${text.replaceAll("\u0000", "\uFFFD").replaceAll("'", "''").replaceAll("\\", "\\\\")}'`

@@ -93,17 +93,15 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
       })
 
     /** The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of the last holder is visible. */
-    const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> => {
-      const opened = Effect.flatMap(
-        Effect.mapError(step.open({ columns: tried(), statement: marked(id) }), claiming),
-        ({ row, rows: markers }) =>
-          Effect.flatMap(Effect.flatMap(decodeTried([row]), admit), (locked): Effect.Effect<void, ClaimError> => {
-            if (markers.length > 0) return new AlreadyApplied({ id })
-            return locked ? Effect.void : over(step.connection)(held(id))
-          })
-      )
-      return schema.isComplete() ? opened : Effect.zipRight(over(step.connection)(createMissing(step, id)), opened)
-    }
+    const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> =>
+      Effect.gen(function* () {
+        if (!schema.isComplete()) yield* over(step.connection)(createMissing(step, id))
+        const claim = { columns: tried(), statement: marked(id) }
+        const { row, rows: markers } = yield* Effect.mapError(step.open(claim), claiming)
+        const locked = yield* Effect.flatMap(decodeTried([row]), admit)
+        if (markers.length > 0) return yield* new AlreadyApplied({ id })
+        if (!locked) return yield* over(step.connection)(held(id))
+      })
 
     /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
     const claimFor = (session: PgSession["Type"], id: OperationId) =>

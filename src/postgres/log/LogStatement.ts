@@ -10,13 +10,7 @@ import { constants, literal } from "../client/SqlText.js"
 
 /** The marker; the server says when. */
 export const markerInsert = (table: string, marker: NewMarker): string => {
-  const { columns, values } = constants({
-    id: marker.id,
-    operation_type: marker.operationType,
-    duration_ms: marker.durationMs,
-    applied_by: marker.appliedBy,
-    notes: Option.getOrNull(marker.notes)
-  })
+  const { columns, values } = constants(markerRow(marker))
   return `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${values.join(", ")})`
 }
 
@@ -48,6 +42,14 @@ export const interruptEarlier = (markers: string, attempts: string, { operationI
   `WITH marked AS (INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes) SELECT '', '', 0, '', '' WHERE false)
     UPDATE ${attempts} SET outcome = 'interrupted', ended_at = ended_at, duration_ms = duration_ms, error = error
     WHERE operation_id = ${literal(operationId)} AND outcome = 'running'`
+
+const markerRow = (marker: NewMarker) => ({
+  id: marker.id,
+  operation_type: marker.operationType,
+  duration_ms: marker.durationMs,
+  applied_by: marker.appliedBy,
+  notes: Option.getOrNull(marker.notes)
+})
 
 /** The columns of an attempt; the first of them is the operation's id. */
 const rowOf = (attempt: NewAttempt) => ({

@@ -43,7 +43,6 @@ export const make: Effect.Effect<
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { host } = yield* Replica
-  const settings = (name: string) => StepStatements.settingsOf(config, host, name)
 
   const step = <A, E, R>(work: Effect.Effect<StepEnding<A, E>, never, R>, name: string) =>
     Effect.withSpan(
@@ -52,7 +51,8 @@ export const make: Effect.Effect<
           const loan = yield* sql.lend
           const { result, unrecorded } = yield* Effect.matchCauseEffect(connectionOf(loan), {
             onFailure: (cause) => Effect.succeed(neverBegun(cause)),
-            onSuccess: (connection) => StepTransaction.run(connection, work, settings(name), schema)
+            onSuccess: (connection) =>
+              StepTransaction.run(connection, work, StepStatements.opening(config, host, name), schema)
           }).pipe(Effect.ensuring(loan.giveBack))
           yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
           yield* Effect.annotateCurrentSpan("outcome", result._tag)
@@ -69,7 +69,7 @@ export const make: Effect.Effect<
         Effect.gen(function* () {
           const connection = yield* connectionOf(loan)
           const own = yield* Effect.mapError(
-            OwnSession.make(connection, settings(name)),
+            OwnSession.make(connection, StepStatements.settingsOf(config, host, name)),
             databaseError("beginning a session")
           )
           const done = yield* Effect.exit(restore(own.provide(body)))

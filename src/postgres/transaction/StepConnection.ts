@@ -23,7 +23,7 @@ import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
-import { closesCursors, transactionControl } from "../client/SqlText.js"
+import { forbidden } from "../client/SqlText.js"
 
 /** Goes around an effect, such as the turn of a statement. */
 type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -96,18 +96,15 @@ export class StepConnection {
 
   /** Runs the work of the step: what it asks of the database goes over this connection, past these checks. */
   provide<A, E, R>(parts: StepParts, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const inTurn: Around = (effect) => this.inTurn(effect)
+    const checked = this.checked(inTurn, () => false)
     const step = PgStep.of({
       ...parts,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run))),
       send: (text) => this.send(text),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
-    const inTurn: Around = (effect) => this.inTurn(effect)
-    return within(
-      this.forBody(inTurn, () => false),
-      step,
-      work
-    )
+    return within(withWholeStreams(decorate(this.wire, checked)), step, work)
   }
 
   /** Ends the body, at once. */
@@ -117,18 +114,19 @@ export class StepConnection {
 
   /** Ends the body when what it left running has ended, within bounds; what it did to the transaction is its failure. */
   get sealed(): Effect.Effect<void, CommitRefused | TransactionControl> {
-    const seal = Effect.suspend(() => {
+    return Effect.suspend(() => {
+      if (!this.mutex.isFree()) return this.sealedInTurn
       this.close()
-      return Option.match(this.violation, { onNone: () => Effect.void, onSome: (violation) => Effect.fail(violation) })
+      if (Option.isSome(this.violation)) return this.violation.value
+      return this.abandoned.size === 0 ? Effect.void : this.settled
     })
-    return Effect.suspend(() =>
-      this.mutex.isFree()
-        ? seal
-        : Effect.catchTag(
-            BoundedWait.within(this.mutex.alone(seal), settleTimeout),
-            "TimeoutException",
-            () => neverEnded
-          )
+  }
+
+  private get sealedInTurn(): Effect.Effect<void, CommitRefused | TransactionControl> {
+    const ended = BoundedWait.within(this.mutex.alone(Effect.sync(() => this.close())), settleTimeout)
+    return Effect.zipRight(
+      Effect.catchTag(ended, "TimeoutException", () => neverEnded),
+      Effect.suspend(() => this.sealed)
     )
   }
 
@@ -165,24 +163,21 @@ export class StepConnection {
     )
   }
 
-  /** A connection for statements of the body; `turn` goes around each, and none is sent once it `hasEnded`. */
-  private forBody(turn: Around, hasEnded: () => boolean): Connection {
-    const checked: AroundStatement = (run, text, params) =>
+  /** What goes around statements of the body, `turn` around each; none is sent once it `hasEnded`. */
+  private checked(turn: Around, hasEnded: () => boolean): AroundStatement {
+    return (run, text, params) =>
       turn(
         Effect.suspend(() => {
           if (hasEnded() || this.isClosed) return refused(new StepHasEnded())
-          const forbidden = this.forbidden(text, params)
-          if (Option.isSome(forbidden)) return refused(forbidden.value)
+          const violation = this.violationOf(text, params)
+          if (Option.isSome(violation)) return refused(violation.value)
           return this.behindAbandoned(this.noted(text, params, run))
         })
       )
-    return withWholeStreams(decorate(this.wire, checked))
   }
 
-  private forbidden(text: string, params: ReadonlyArray<unknown>): Option.Option<TransactionControl> {
-    const statement = Option.orElse(transactionControl(text), () =>
-      params.length === 0 ? closesCursors(text) : Option.none()
-    )
+  private violationOf(text: string, params: ReadonlyArray<unknown>): Option.Option<TransactionControl> {
+    const statement = forbidden(text, params)
     return Option.isSome(statement) ? Option.some(this.violated(statement.value)) : this.violation
   }
 
@@ -246,7 +241,12 @@ export class StepConnection {
     const name = `es_ops_${++this.savepoints}`
     const current = { step: this, ended: false }
     const nested: PgStep["Type"] = { ...step, savepoint: (inner, more) => this.inSavepoint(nested, inner, more) }
-    const connection = this.forBody(identity, () => current.ended)
+    const connection = withWholeStreams(
+      decorate(
+        this.wire,
+        this.checked(identity, () => current.ended)
+      )
+    )
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(this, function* () {
         yield* Effect.mapError(this.admit, writing)

@@ -29,9 +29,18 @@ export const settingsOf = ({ seedTimeout }: OperationConfig["Type"], host: strin
   }
 }
 
-/** BEGIN, and the settings until the transaction ends. Roles and databases may have another isolation level as their default. */
-export const begin = (settings: Settings): string =>
-  `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set(settings, true)}`
+/** What the transaction of one step is begun and guarded with. */
+export interface Opening {
+  /** BEGIN, and the settings until the transaction ends. Roles and databases may have another isolation level as their default. */
+  readonly begin: string
+  readonly guard: CommitGuard
+}
+
+/** The opening of a step of this name, run by this host. */
+export const opening = (config: OperationConfig["Type"], host: string, name: string): Opening => ({
+  begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set(settingsOf(config, host, name), true)}`,
+  guard: commitGuard()
+})
 
 /** The statement that sets these for the session. */
 export const setForSession = (settings: Settings): string => set(settings, false)
@@ -75,7 +84,7 @@ export const noCursor = "34000"
  * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it. After
  * a ROLLBACK that is not ours the cursor is gone (34000). Its name is one that the body cannot know, as a body that closed it could commit.
  */
-export const commitGuard = (): CommitGuard => {
+const commitGuard = (): CommitGuard => {
   const name = `es_ops_guard_${randomUUID().replaceAll("-", "")}`
   return {
     declare: `DECLARE ${name} CURSOR WITH HOLD FOR SELECT 1/(random()*0)::int`,

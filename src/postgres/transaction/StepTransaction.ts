@@ -34,8 +34,9 @@ import type { Claim, Claimed } from "../client/PgStep.js"
 import { literal } from "../client/SqlText.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
+import type { StepParts } from "./StepConnection.js"
 import { inLongerText, StepConnection } from "./StepConnection.js"
-import type { CommitGuard, SessionIdentity, Settings } from "./StepStatements.js"
+import type { CommitGuard, Opening, SessionIdentity } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
 
 /** What became of a step, and the attempt that could not be recorded on its own connection. */
@@ -57,19 +58,27 @@ const undoPatience = "1 second"
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
-  settings: Settings,
+  { begin, guard }: Opening,
   schema: PgSchema["Type"]
 ) {
   const transaction: Transaction = {
     connection,
     schema,
-    step: new StepConnection(connection, StepStatements.begin(settings)),
-    guard: StepStatements.commitGuard(),
+    step: new StepConnection(connection, begin),
+    guard,
     identity: Option.none(),
     isGuarded: false,
     createdTables: false
   }
-  const ending = yield* transaction.step.provide(partsOf(transaction), work)
+  const parts: StepParts = {
+    open: (claim) => open(transaction, claim),
+    resetIdentity: () =>
+      Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
+    createdTables: () => {
+      transaction.createdTables = true
+    }
+  }
+  const ending = yield* transaction.step.provide(parts, work)
   if (ending._tag === "Undo") {
     transaction.step.close()
     return yield* undo(transaction, ending.cause, ending.attempt)
@@ -92,16 +101,6 @@ interface Transaction {
   isGuarded: boolean
   createdTables: boolean
 }
-
-/** What the ports ask of the transaction. */
-const partsOf = (transaction: Transaction) => ({
-  open: (claim: Claim) => open(transaction, claim),
-  resetIdentity: () =>
-    Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
-  createdTables: () => {
-    transaction.createdTables = true
-  }
-})
 
 /** The first message. The marker is asked for by a statement of its own: its snapshot sees what the last holder of the lock committed. */
 const open = (transaction: Transaction, { columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
@@ -133,7 +132,6 @@ const commit = <A>(
   Effect.gen(function* () {
     const { connection, guard, identity, schema, step } = transaction
     if (step.isUnsent) return committed(value)
-    yield* step.settled
     const before = Option.match(identity, {
       onNone: () => [],
       onSome: (session) => [StepStatements.resetIdentity(session), "SET CONSTRAINTS ALL IMMEDIATE", guard.close]

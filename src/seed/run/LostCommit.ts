@@ -33,14 +33,15 @@ export const settle = (
     const { lockTimeout } = yield* OperationConfig
     const lock = yield* OperationLock
     const log = yield* OperationLog
-    const failed = log.record(Attempt.refused(done.attempt, lost))
+    const failed = Effect.suspend(() => log.record(Attempt.refused(done.attempt, lost)))
     const look = Transactors.run(yield* Transactor, Effect.zipRight(lock.claim(id), failed), id)
-    return yield* LockWait.whileHeld(id, look, () => Effect.void).pipe(
+    return yield* look.pipe(
+      Effect.catchTag("LockHeld", (held) => LockWait.afterHeld(id, held, look, () => Effect.void)),
       Effect.retry({
         schedule: Schedule.upTo(again, lockTimeout),
         while: (error) => error._tag === "DatabaseError" && error.connectionLost
       }),
-      Effect.zipRight(Effect.fail(notCommitted(lost))),
+      Effect.zipRight(Effect.suspend(() => Effect.fail(notCommitted(lost)))),
       Effect.catchAll((error): Effect.Effect<SeedOutcome, CommitUnknown | DatabaseError, OperationLog> => {
         if (error._tag === "AlreadyApplied") return appliedBy(done)
         return Effect.fail(

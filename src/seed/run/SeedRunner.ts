@@ -139,11 +139,13 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     if (Option.exists(yield* Ref.get(run.others), ({ applied }) => applied.has(id))) return yield* raced(id, run)
     const transactor = yield* Transactor
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
-    const attempt = SeedSteps.isTransactional(step)
-      ? Effect.uninterruptible(
-          Effect.flatMap(transactor.step(SeedSteps.inTransaction(step), id), (result) => concluded(run, result))
-        )
-      : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => told(run, outcome))
+    const attempt = Effect.suspend(() =>
+      SeedSteps.isTransactional(step)
+        ? Effect.uninterruptible(
+            Effect.flatMap(transactor.step(SeedSteps.inTransaction(step), id), (result) => concluded(run, result))
+          )
+        : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => told(run, outcome))
+    )
     return yield* whileHeld(step, attempt).pipe(Effect.catchTag("AlreadyApplied", () => raced(id, run)))
   }).pipe(
     Effect.tap((outcome) => Effect.annotateCurrentSpan(attributesOf(outcome))),
@@ -247,8 +249,11 @@ const whileHeld = <A, E, R>(
         DatabaseError.because("creating the tables", cause.message, { connectionLost: true, cause })
       )
     )
-    const tables = Effect.unlessEffect(createTables, lock.ready(id))
-    const later = tables.pipe(Effect.zipRight(lock.probe(id)), Effect.zipRight(attempt))
+    const tables = Effect.suspend(() => Effect.unlessEffect(createTables, lock.ready(id)))
+    const later = tables.pipe(
+      Effect.flatMap(() => lock.probe(id)),
+      Effect.zipRight(attempt)
+    )
     const next = Option.match(yield* Ref.get(run.others), {
       onNone: () => ReplicaProgress.soonest,
       onSome: (seen) => seen.next

@@ -112,8 +112,7 @@ const claim = ({ loaded }: SeedStep) =>
   )
 
 const body = (step: SeedStep) =>
-  Effect.zipRight(
-    step.run.observer.started(step.loaded.entry.id, isTransactional(step) && step.run.atomic),
+  Effect.flatMap(step.run.observer.started(step.loaded.entry.id, isTransactional(step) && step.run.atomic), () =>
     SeedBody.run(step.loaded)
   )
 

@@ -10,7 +10,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { describe } from "../../operation/Attempt.js"
-import type { OperationId } from "../../operation/Operation.js"
+import { areRising, OperationId, order } from "../../operation/Operation.js"
 import * as ModuleLoader from "./ModuleLoader.js"
 import type { Plain, Seed } from "../Seed.js"
 import * as SeedModule from "../SeedModule.js"
@@ -102,6 +102,25 @@ export class RecordEntry<R> implements SeedEntry {
       : checked(id, path, SeedModule.fromExport(value), services)
   }
 }
+
+/** Values by their ids, in the order of the ids. An empty id is none. */
+export const recordEntries = <R>(
+  seeds: Readonly<Record<string, Recorded<R>>>,
+  services: Context.Context<R>
+): ReadonlyArray<SeedEntry> => {
+  const entries: Array<SeedEntry> = []
+  for (const [name, value] of Object.entries(seeds)) {
+    if (name !== "") entries.push(new RecordEntry(OperationId.make(name), value, services))
+  }
+  return inOrder(
+    entries,
+    entries.map(({ id }) => id)
+  )
+}
+
+/** The entries by their ids; most often they are in that order already. */
+export const inOrder = (entries: ReadonlyArray<SeedEntry>, ids: ReadonlyArray<string>): ReadonlyArray<SeedEntry> =>
+  areRising(ids) ? entries : entries.toSorted((a, b) => order(a.id, b.id))
 
 const checked = <R>(
   id: OperationId,

@@ -9,10 +9,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { describe } from "../../operation/Attempt.js"
-import { areRising, OperationId, order } from "../../operation/Operation.js"
+import { OperationId, order } from "../../operation/Operation.js"
 import type * as Seed from "../Seed.js"
 import type { Recorded, SeedEntry } from "./SeedEntry.js"
-import { FileEntry, RecordEntry } from "./SeedEntry.js"
+import { FileEntry, inOrder, recordEntries } from "./SeedEntry.js"
 import { SeedProblem } from "../SeedProblem.js"
 
 export type { Recorded, SeedEntry } from "./SeedEntry.js"
@@ -72,7 +72,7 @@ export const makeRecord = <S extends Recorded>(
   seeds: Readonly<Record<string, S>>
 ): Effect.Effect<SeedSource["Type"], never, Seed.Services<S>> =>
   Effect.map(Effect.context<Seed.Services<S>>(), (services) => {
-    const entries = () => recorded(united(seeds), services)
+    const entries = () => recordEntries(united(seeds), services)
     // In a later turn of the event loop: the query that is started at the same time is sent first.
     const discover = Effect.async<Discovery>((resume) => {
       setImmediate(() =>
@@ -102,22 +102,6 @@ function united<S extends Recorded>(
 function united(seeds: Readonly<Record<string, Recorded>>): Readonly<Record<string, Recorded>> {
   return seeds
 }
-
-const recorded = <R>(
-  seeds: Readonly<Record<string, Recorded<R>>>,
-  services: Context.Context<R>
-): ReadonlyArray<SeedEntry> => {
-  const named = Object.entries(seeds).filter(([name]) => name !== "")
-  const entries = named.map(([name, value]) => new RecordEntry(OperationId.make(name, unchecked), value, services))
-  return inOrder(
-    entries,
-    named.map(([name]) => name)
-  )
-}
-
-/** The entries by their ids; most often they are in that order already. */
-const inOrder = (entries: ReadonlyArray<SeedEntry>, ids: ReadonlyArray<string>): ReadonlyArray<SeedEntry> =>
-  areRising(ids) ? entries : entries.toSorted((a, b) => order(a.id, b.id))
 
 /** A listing whose entries are made when they are first asked for: a boot that has nothing to do compares the ids alone. */
 class Listing implements Discovery {
