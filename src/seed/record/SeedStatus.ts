@@ -77,7 +77,7 @@ export const status: Effect.Effect<
 }).pipe(Effect.withSpan("SeedStatus.status"))
 
 /** What the database has on record. */
-interface Recorded {
+interface OnRecord {
   readonly markers: ReadonlyMap<string, Marker>
   /** The types of the markers' operations. */
   readonly applied: ReadonlyMap<string, string>
@@ -87,7 +87,7 @@ interface Recorded {
   readonly lastAttempts: ReadonlyMap<string, Attempt>
 }
 
-const readRecord: Effect.Effect<Recorded, DatabaseError | SeedsInconsistent, OperationLog | DatabaseHealth> =
+const readRecord: Effect.Effect<OnRecord, DatabaseError | SeedsInconsistent, OperationLog | DatabaseHealth> =
   Effect.gen(function* () {
     const log = yield* OperationLog
     const markers = yield* log.markers
@@ -115,7 +115,7 @@ const flagWarnings = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<s
 /** The seeds with their states. Who holds the lock is asked only where an attempt may be under way. */
 const planOf = (
   seeds: ReadonlyArray<SeedEntry>,
-  { applied, lastAttempts }: Recorded,
+  { applied, lastAttempts }: OnRecord,
   loaded: ReadonlyMap<string, LoadedSeed>
 ): Effect.Effect<SeedPlan.SeedPlan, DatabaseError, OperationConfig | OperationLock> =>
   Effect.gen(function* () {
@@ -136,7 +136,7 @@ const planOf = (
 const editedOf = (
   entries: ReadonlyArray<SeedEntry>,
   { seeds }: SeedPlan.SeedPlan,
-  { attempts }: Recorded
+  { attempts }: OnRecord
 ): Effect.Effect<ReadonlySet<string>> => {
   const done = new Set(seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   return EditedSeeds.changed(
@@ -146,7 +146,7 @@ const editedOf = (
 }
 
 /** Everything that is known of seeds, by their ids. */
-interface Known extends Recorded {
+interface Known extends OnRecord {
   readonly loaded: ReadonlyMap<string, LoadedSeed>
   readonly changed: ReadonlySet<string>
   readonly problems: ReadonlyArray<SeedProblem>
