@@ -23,7 +23,7 @@ import * as Signals from "./Signals.js"
 const patience = 1_800
 
 interface State {
-  /** The exit code of a process that was told to end before its command did. */
+  /** The exit code that a signal or an unhandled error asked for, before the command gave one. */
   endsWith: number | undefined
   /** The exit code that the command gave; 1 until it gives one. */
   commandCode: number
