@@ -21,6 +21,8 @@ export interface LoadedSeed {
   readonly seed: Seed
   readonly sourceHash: Option.Option<string>
   readonly flag: { readonly name: string; readonly value: Flag }
+  /** Whether its flag skips it. */
+  readonly isSkipped: boolean
 }
 
 /** What loading gave: the seeds that load, everything that is wrong, and what a person should know. */
@@ -47,7 +49,9 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
     const seeds = Arr.zip(loaded, flags).flatMap(([{ loads }, flag]) =>
       Option.match(loads, {
         onNone: () => [],
-        onSome: ({ entry, seed, sourceHash }): ReadonlyArray<LoadedSeed> => [{ entry, seed, sourceHash, flag }]
+        onSome: ({ entry, seed, sourceHash }): ReadonlyArray<LoadedSeed> => [
+          { entry, seed, sourceHash, flag, isSkipped: seed.skippable && flag.value === "set" }
+        ]
       })
     )
     return {
@@ -56,9 +60,6 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
       warnings: seeds.flatMap(flagWarnings)
     }
   }).pipe(Effect.withSpan("SeedCheck.check", { attributes: { seeds: entries.length } }))
-
-/** Whether a seed's flag skips it. */
-export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"
 
 /** Says which seed is still being loaded: top-level code may wait for something, and then nothing happens. */
 const mentioning = (underWay: () => SeedEntry | undefined): Effect.Effect<never> => {
@@ -79,7 +80,7 @@ const flagOf = (id: string): Effect.Effect<LoadedSeed["flag"], SettingError> => 
 
 /** A seed, or why there is none. */
 interface Found {
-  readonly loads: Option.Option<Omit<LoadedSeed, "flag">>
+  readonly loads: Option.Option<Omit<LoadedSeed, "flag" | "isSkipped">>
   readonly problems: ReadonlyArray<SeedProblem>
 }
 

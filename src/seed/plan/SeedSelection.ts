@@ -70,7 +70,7 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
     // A first start has no history, and no table that could be of another shape.
     const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
-    const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+    const skipped = new Set(checked.seeds.filter(({ isSkipped }) => isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
       applied,
@@ -136,7 +136,7 @@ export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> =
   if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), [])
   const { plan, seeds } = yield* inspect(found)
   yield* refuse(plan.problems)
-  const skipped = new Set(seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
+  const skipped = new Set(seeds.filter(({ isSkipped }) => isSkipped).map(({ entry }): string => entry.id))
   return plan.seeds.flatMap(({ id, state }) =>
     state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
   )

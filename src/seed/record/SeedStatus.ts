@@ -126,7 +126,7 @@ const planOf = (
       seeds,
       applied,
       lastAttempts,
-      skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
+      skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), ({ isSkipped }) => isSkipped),
       late,
       lockHeld: mayRun && Option.isSome(yield* lock.holder)
     })
@@ -166,7 +166,7 @@ const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusE
     ),
     skippable: Option.map(loaded, ({ seed }) => seed.skippable),
     flag: Option.map(skippable, ({ flag }) => flag.name),
-    flagSet: Option.exists(loaded, SeedCheck.isSkipped),
+    flagSet: Option.exists(loaded, ({ isSkipped }) => isSkipped),
     marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
     lastAttempt: Option.fromNullable(known.lastAttempts.get(id)),
     problem: problemOf(known.problems.filter((problem) => problem.id === id))

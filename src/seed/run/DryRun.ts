@@ -17,7 +17,6 @@ import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
-import { isSkipped } from "../plan/SeedCheck.js"
 import { SeedFailed, SeedOutcome } from "../SeedReport.js"
 import * as SeedBody from "./SeedBody.js"
 import * as SeedSequence from "./SeedSequence.js"
@@ -106,7 +105,7 @@ const without = (
 const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer: Observer) =>
   Effect.gen(function* () {
     const { id } = seed.entry
-    if (isSkipped(seed)) return SeedOutcome.Skipped({ id, flag: seed.flag.name })
+    if (seed.isSkipped) return SeedOutcome.Skipped({ id, flag: seed.flag.name })
     if (applied.has(id)) return SeedOutcome.Raced({ id })
     const transactor = yield* Transactor
     yield* observer.started(id, true)

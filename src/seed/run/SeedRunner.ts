@@ -25,7 +25,6 @@ import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
 import { logging } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
-import { isSkipped } from "../plan/SeedCheck.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import * as WriterCheck from "../plan/WriterCheck.js"
@@ -135,7 +134,7 @@ const applyAll = (
 const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
-    if (isSkipped(loaded)) return yield* skip(loaded, run)
+    if (loaded.isSkipped) return yield* skip(loaded, run)
     if (Option.exists(yield* Ref.get(run.others), ({ applied }) => applied.has(id))) return yield* raced(id, run)
     const transactor = yield* Transactor
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
@@ -285,7 +284,7 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
     const [selected, outside] = Arr.partition(upToThere.selected, ({ seed }) => seed.transaction === "none")
     const rest = [...outside.map(({ entry }): string => entry.id), ...upToThere.rest].toSorted(order)
     yield* Effect.forEach(
-      outside.filter((loaded) => !isSkipped(loaded)),
+      outside.filter((loaded) => !loaded.isSkipped),
       ({ entry: { id }, seed }) =>
         Effect.logWarning(
           halfDone.has(id) && !seed.idempotent && options.retry !== id ? refusedWarning(id) : unrunWarning(id)
