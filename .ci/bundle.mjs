@@ -1,5 +1,5 @@
 /**
- * Makes of the command, as the compiler left it, one program with its libraries in it, and keeps their licences beside it.
+ * The bundle of the command: one program with its libraries in it, made of what the compiler wrote, and their licences beside it.
  */
 import { build } from "esbuild"
 import { readdir, readFile, writeFile } from "node:fs/promises"
@@ -11,16 +11,16 @@ const { metafile } = await build({
   entryPoints: ["dist/cli/process/Process.js"],
   outdir: folder,
   bundle: true,
-  // What a command does not need is in a file of its own.
+  // A module that is imported on demand stays a file of its own, and is loaded only then.
   splitting: true,
   format: "esm",
   platform: "node",
   target: "node20",
   minify: true,
   metafile: true,
-  // Loaded when they are needed, if ever.
+  // Loaded on demand, from the project's own packages.
   external: ["tsx", "oxc-parser", "@electric-sql/pglite", "pg-native"],
-  // The driver is CommonJS.
+  // The driver is CommonJS, and requires modules of Node.
   banner: {
     js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
   }

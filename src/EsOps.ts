@@ -2,6 +2,8 @@
  * The front door: all layers for an application, or for a test without a database.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -14,14 +16,14 @@ import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
 import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
-import * as DatabaseHealth from "./operation/DatabaseHealth.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
-import * as MemoryLock from "./operation/OperationLock.js"
-import * as MemoryLog from "./operation/OperationLog.js"
+import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
+import * as MemoryLock from "./operation/memory/MemoryLock.js"
+import * as MemoryLog from "./operation/memory/MemoryLog.js"
+import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import * as Replica from "./operation/Replica.js"
-import * as MemoryTransactor from "./operation/Transactor.js"
 import type * as EmbeddedLock from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
@@ -66,14 +68,35 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
     )
     return Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
   })
-  if (settings.dispatcher !== undefined) return Layer.provideMerge(layerEntrance(settings), Layer.effectContext(base))
-  // As layers of their own, all of these took 4 ms of an application's start.
-  return Layer.effectContext(
-    Effect.flatMap(base, (services) =>
-      Effect.map(Effect.provide(entrance(settings), services), (more) => Context.merge(services, more))
-    )
-  )
+  return Layer.provideMerge(layerEntrance(settings), Layer.effectContext(base))
 }
+
+/**
+ * The same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
+ * `ConfigError`, a value that cannot be used a `SettingError` that names its key.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { EsOps } from "effect-es-ops"
+ *
+ * export const OperationsLive = EsOps.layerConfig(
+ *   Config.map(Config.duration("SEED_LOCK_TIMEOUT"), (lockTimeout) => ({ seeds: "./seeds", lockTimeout }))
+ * )
+ * ```
+ */
+export const layerConfig = <
+  F extends Feature.Feature = never,
+  S extends SeedSource.Recorded = never,
+  E = never,
+  R = never
+>(
+  settings: Config.Config<Settings<F, S, E, R>>
+): Layer.Layer<
+  Services,
+  SettingError | ConfigError.ConfigError | E,
+  SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>
+> => Layer.unwrapEffect(Effect.map(settings, (read) => layer(read)))
 
 /** A client of one's own on a server, for programs that bring none: at most two connections. */
 export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
@@ -134,12 +157,12 @@ export const layerMemory = <
   Exclude<Needs<F, S, R>, Base | MemoryDatabase.MemoryDatabase>
 > => {
   const ports = Layer.mergeAll(
-    MemoryLock.layerMemory,
-    MemoryLog.layerMemory,
-    DatabaseHealth.layerMemory,
+    MemoryLock.layer,
+    MemoryLog.layer,
+    MemoryHealth.layer,
     MemoryEventStore.layer,
     MemoryDirectory.layer,
-    MemoryTransactor.layerMemory
+    MemoryTransactor.layer
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
   const database =

@@ -2,8 +2,7 @@
  * What can be found wrong with a database before anything is written to it: tables of another shape, and all that a doctor looks at.
  */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "./OperationError.js"
@@ -54,10 +53,3 @@ export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
     readonly examine: Effect.Effect<ReadonlyArray<Finding>, DatabaseError>
   }
 >() {}
-
-/** A database in memory has what it needs. */
-export const layerMemory: Layer.Layer<DatabaseHealth> = Layer.succeed(DatabaseHealth, {
-  mismatches: Effect.succeed([]),
-  hasSessions: Effect.succeed(true),
-  examine: Effect.succeed([fine("connection", "in memory")])
-})

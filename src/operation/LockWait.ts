@@ -10,13 +10,13 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** Whoever waits for less than this asks soon at first, whatever is expected. */
+/** A replica that may wait for less than this asks soon at first, whatever is expected. */
 const patient = Duration.seconds(5)
 
-/** Whoever waits asks at least this often. */
+/** A replica that waits asks at least this often. */
 export const longest: Duration.Duration = Duration.millis(500)
 
-/** When to ask first where nothing is known of whoever is at work. */
+/** When to ask first where nothing is known of the replica that is at work. */
 export const soonest: Duration.Duration = Duration.millis(50)
 
 /** At that pace; jittered, so that replicas do not march in step. */
@@ -27,7 +27,7 @@ export const steadily: Schedule.Schedule<unknown> = Schedule.jitteredWith(Schedu
 
 /**
  * After `first` or a little later, as what is expected then is not there before; then twice as long each time, and
- * steadily in the end; in whole milliseconds. Of 20 replicas each attempt costs all of them 5 ms, also the one that is at work.
+ * steadily in the end; in whole milliseconds. Each attempt of a replica that waits takes something from the one that is at work.
  */
 const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
   Schedule.union(Schedule.jitteredWith(Schedule.exponential(first, 2), { min: 1, max: 1.2 }), steadily).pipe(
@@ -44,46 +44,36 @@ export const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Dur
 /** A wait is mentioned at once, then this often. */
 export const mentionEvery = Duration.seconds(10)
 
-const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
+/** Whether another holds the lock. */
+export const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
 
 /** How to wait. */
 interface WaitOptions<A, E, R> {
-  /** When it may be free, if that is known; asked when the first attempt has found it taken. */
-  readonly expected?: Effect.Effect<Duration.Duration> | undefined
   /** The attempts after the first; the same if absent. */
   readonly later?: Effect.Effect<A, E, R> | undefined
 }
 
-/**
- * Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` is told of each attempt that
- * found it taken. An attempt that finds it free is made as it is: a schedule around each took 50 µs.
- */
+/** Makes `attempt` again while another holds the lock, for as long as `lockTimeout`: 0 is one attempt. `onHeld` sees each that found it taken. */
 export const whileHeld = <A, E, R>(
   id: string,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  { expected = Effect.succeed(soonest), later = attempt }: WaitOptions<A, E | LockHeld, R> = {}
+  { later = attempt }: WaitOptions<A, E | LockHeld, R> = {}
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
-  Effect.catchIf(attempt, isLockHeld, (held) => {
-    let found = Option.some(held)
-    const next = Effect.suspend(() => {
-      const first = found
-      found = Option.none()
-      return Option.isSome(first) ? Effect.fail(first.value) : later
-    })
-    return again(id, next, onHeld, expected)
-  })
+  Effect.catchIf(attempt, isLockHeld, (held) => afterHeld(id, held, later, onHeld))
 
-/** The same from the first attempt that found it taken, which `attempt` gives at once. */
-const again = <A, E, R>(
+/** The same after a first attempt that found the lock taken; `attempt` are those after it. */
+export const afterHeld = <A, E, R>(
   id: string,
+  first: LockHeld,
   attempt: Effect.Effect<A, E | LockHeld, R>,
   onHeld: (held: LockHeld) => Effect.Effect<void>,
-  expected: Effect.Effect<Duration.Duration>
+  expected: Effect.Effect<Duration.Duration> = Effect.succeed(soonest)
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
     const startedAt = yield* Clock.currentTimeMillis
+    const isFirst = yield* Ref.make(true)
     const mentionedAt = yield* Ref.make(Option.none<number>())
     const waitedMs = Effect.map(Clock.currentTimeMillis, (now) => Math.round(now - startedAt))
 
@@ -96,9 +86,10 @@ const again = <A, E, R>(
         yield* Effect.logInfo(`"${id}" waits, ${Math.round(waited / 1000)} s so far: ${held.message}`)
       })
 
-    const first = Duration.greaterThan(lockTimeout, patient) ? yield* expected : soonest
-    const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : within(polling(first), lockTimeout)
-    return yield* attempt.pipe(
+    const next = Effect.flatMap(Ref.getAndSet(isFirst, false), (isGiven) => (isGiven ? Effect.fail(first) : attempt))
+    const soon = Duration.greaterThan(lockTimeout, patient) ? yield* expected : soonest
+    const schedule = Duration.equals(lockTimeout, Duration.zero) ? Schedule.stop : within(polling(soon), lockTimeout)
+    return yield* next.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
       Effect.retry({ schedule, while: isLockHeld }),
       Effect.catchIf(isLockHeld, ({ holder }) =>

@@ -45,6 +45,14 @@ export class LockTimeout extends Schema.TaggedError<LockTimeout>()("LockTimeout"
   }
 }
 
+/** What is known of a `DatabaseError` besides what was done and why it failed. */
+export interface DatabaseErrorDetails {
+  readonly id?: Option.Option<string>
+  readonly code?: Option.Option<string>
+  readonly connectionLost?: boolean
+  readonly cause?: unknown
+}
+
 /** The database could not be reached, refused a statement of ours, or was lost. */
 export class DatabaseError extends Schema.TaggedError<DatabaseError>()("DatabaseError", {
   /** What we were doing, as a phrase: "reading the markers". */
@@ -56,12 +64,25 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
   reason: Schema.String,
   /** The connection is gone: whether it was lost or never there. */
   connectionLost: Schema.Boolean,
-  cause: Schema.Unknown
+  cause: Schema.Defect
 }) {
   override get message(): string {
     const seed = Option.match(this.id, { onNone: () => "", onSome: (id) => ` (seed "${id}")` })
     const code = Option.match(this.code, { onNone: () => "", onSome: (code) => ` [${code}]` })
     return `${this.action}${seed} failed${code}: ${this.reason}`
+  }
+
+  /** A failure of something other than a statement: `reason` says what, and nothing was lost. */
+  static because(action: string, reason: string, more: DatabaseErrorDetails = {}): DatabaseError {
+    return new DatabaseError({
+      action,
+      id: Option.none(),
+      code: Option.none(),
+      reason,
+      connectionLost: false,
+      cause: undefined,
+      ...more
+    })
   }
 
   /** The same failure, saying which operation was under way. */
@@ -72,19 +93,12 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
 
 /** What belongs to a transaction of ours was asked for outside of one. */
 export const outsideStep = (action: string): DatabaseError =>
-  new DatabaseError({
-    action,
-    id: Option.none(),
-    code: Option.none(),
-    reason: "it belongs to a step: do it inside Transactor.run",
-    connectionLost: false,
-    cause: undefined
-  })
+  DatabaseError.because(action, "it belongs to a step: do it inside Transactor.step")
 
 /** The connection was lost while the server was asked to commit; whether it did is not known here. */
 export class CommitLost extends Schema.TaggedError<CommitLost>()("CommitLost", {
   reason: Schema.String,
-  cause: Schema.Unknown
+  cause: Schema.Defect
 }) {
   override get message(): string {
     return `the connection was lost at COMMIT: ${this.reason}`

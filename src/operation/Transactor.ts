@@ -1,104 +1,96 @@
 /**
  * One step of an operation as one transaction: all of it, or nothing but the record of the attempt.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { identity } from "effect/Function"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
-import * as Schema from "effect/Schema"
-import type * as Tracer from "effect/Tracer"
-import * as MemoryDatabase from "./memory/MemoryDatabase.js"
-import * as Mutex from "./Mutex.js"
+import type { NewAttempt } from "./Attempt.js"
+import type { NewMarker } from "./Operation.js"
 import type {
   AlreadyApplied,
-  CommitLost,
   CommitRefused,
+  DatabaseError,
   SwallowedSqlError,
   TransactionControl
 } from "./OperationError.js"
-import { DatabaseError, outsideStep } from "./OperationError.js"
+import { CommitLost } from "./OperationError.js"
+import type { QueryError, Row } from "./QueryError.js"
 
-/** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
-export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
-  code: Schema.OptionFromSelf(Schema.String),
-  reason: Schema.String
-}) {
-  override get message(): string {
-    return `query reads only: ${this.reason}`
-  }
+/** What is written together with the COMMIT of a step that succeeded. */
+export interface StepRecord {
+  readonly marker: NewMarker
+  readonly attempt: NewAttempt
 }
 
-/** The server refused a query: a table that is not there, a type that does not fit. */
-export class QueryFailed extends Schema.TaggedError<QueryFailed>()("QueryFailed", {
-  code: Schema.OptionFromSelf(Schema.String),
-  reason: Schema.String
-}) {
-  override get message(): string {
-    return this.reason
-  }
-}
+/** How the work of a step ended, and what is to be written with it. */
+export type StepEnding<A, E> =
+  | {
+      /** Everything is kept: `record` goes with the COMMIT. */
+      readonly _tag: "Keep"
+      readonly value: A
+      readonly record: Option.Option<StepRecord>
+    }
+  | {
+      /** Everything since the claim is undone, then `attempt` is committed, which releases the lock. */
+      readonly _tag: "Undo"
+      readonly cause: Cause.Cause<E>
+      /** None for a failure that is no attempt, such as a lock that another holds. */
+      readonly attempt: Option.Option<NewAttempt>
+    }
 
-/** There is no SQL in memory. */
-export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("QueryUnavailable", {}) {
-  override get message(): string {
-    return "query needs a database: the memory layers answer no SQL"
-  }
-}
+/** How the transaction itself can fail: its body ended it, the server did not keep it, or its marker is there already. */
+export type RefusedCommit = TransactionControl | SwallowedSqlError | CommitRefused | AlreadyApplied | DatabaseError
 
-/** How a transaction itself can fail: its body meddled with it, the server did not keep it, or its marker is there already. */
-export type StepError =
-  TransactionControl | SwallowedSqlError | CommitRefused | CommitLost | AlreadyApplied | DatabaseError
+/** What became of a step. */
+export type StepResult<A, E> =
+  | { readonly _tag: "Committed"; readonly value: A }
+  | { readonly _tag: "RolledBack"; readonly cause: Cause.Cause<E | RefusedCommit> }
+  /** COMMIT was sent and not answered: the server may have committed. */
+  | { readonly _tag: "Unanswered"; readonly value: A; readonly lost: CommitLost }
 
-/** How a query can fail. */
-export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
+/** How a transaction that has no record can fail. */
+export type TransactionError = RefusedCommit | CommitLost
 
-/** A row as the driver gives it, columns by their names. */
-export type Row = { readonly [column: string]: unknown }
+/** The ending of work that is kept. */
+export const keep = <A>(value: A, record: Option.Option<StepRecord> = Option.none()): StepEnding<A, never> => ({
+  _tag: "Keep",
+  value,
+  record
+})
 
-/** What goes with a step. */
-export interface StepOptions<A, E> {
-  /** What is run, for `application_name`. */
-  readonly name: string
-  /** The span of what is done inside it. Default: the current one. */
-  readonly parent?: Tracer.AnySpan | undefined
-  /** What remains of a step that failed; none where the failure leaves no trace, such as a lock held by another. */
-  readonly trace: (cause: Cause.Cause<E>) => Option.Option<Effect.Effect<void, DatabaseError>>
-  /** Told of a step that is committed, also where whoever waits for it is interrupted meanwhile. */
-  readonly committed?: ((value: A) => void) | undefined
-}
-
-/** A step whose failure leaves no attempt. */
-export const untraced = (name: string): StepOptions<unknown, unknown> => ({ name, trace: () => Option.none() })
+/** The ending of work that is undone. */
+export const undo = <E>(
+  cause: Cause.Cause<E>,
+  attempt: Option.Option<NewAttempt> = Option.none()
+): StepEnding<never, E> => ({ _tag: "Undo", cause, attempt })
 
 /** The port of transactions. */
 export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   Transactor,
   {
     /**
-     * Runs `step` in one transaction and commits it. When it fails, everything since `OperationLock.claim` is undone, the trace is
-     * written, and only its commit releases the lock. A failure of the transaction itself never replaces the step's own.
+     * Runs `step` in one transaction, without interrupting it, and ends the transaction as its ending says. The step makes those of its parts
+     * interruptible that may be: the claim and the body. An ending that cannot be kept is recorded as a failed attempt.
      */
-    readonly run: <A, E, R>(
-      step: Effect.Effect<A, E, R>,
-      options: StepOptions<NoInfer<A>, NoInfer<E> | StepError>
-    ) => Effect.Effect<A, E | StepError, R>
+    readonly step: <A, E, R>(
+      step: Effect.Effect<StepEnding<A, E>, never, R>,
+      name: string
+    ) => Effect.Effect<StepResult<A, E>, never, R>
     /**
-     * Runs `step` outside any transaction, on one connection that it has for itself: nothing of it is undone. What it asks of a `SqlClient`
-     * goes over that connection.
+     * Runs `body` outside any transaction, on one connection that it has for itself: nothing of it is undone. Its `SqlClient` uses that
+     * connection.
      */
-    readonly session: <A, E, R>(step: Effect.Effect<A, E, R>, name: string) => Effect.Effect<A, E | DatabaseError, R>
+    readonly session: <A, E, R>(body: Effect.Effect<A, E, R>, name: string) => Effect.Effect<A, E | DatabaseError, R>
     /**
      * Runs `part` alone among the statements of its step, in a savepoint that is undone when it fails. Outside a step it is a transaction
      * of its own.
      */
-    readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
+    readonly savepoint: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
     /**
-     * What the commit of the current step would check, deferred constraints, checked now and deferred again for what comes next. Inside `run`,
-     * after `claim`.
+     * Checks what the COMMIT of the current step would check, its deferred constraints, and defers them again. Inside a step, after the
+     * claim.
      */
     readonly checkDeferred: Effect.Effect<void, CommitRefused | DatabaseError>
     /** The current step's transaction, as the server numbers it; none where there is no server. */
@@ -108,140 +100,40 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   }
 >() {}
 
-/** The turn that the current fiber has: what belongs to it takes no other. */
-export class Turn extends Context.Tag("effect-es-ops/Turn")<
-  Turn,
-  { readonly step: object; readonly over: boolean }
->() {}
+type Service = Context.Tag.Service<typeof Transactor>
 
-/** The step that the current fiber is in, when the database is in memory. */
-export class MemoryStep extends Context.Tag("effect-es-ops/MemoryStep")<
-  MemoryStep,
-  {
-    /** Notes that this step holds the lock, and what the database was when it got it. */
-    readonly claimed: Effect.Effect<void>
-    /** Runs a part of the step alone, undone when it fails; refused once the step is over. */
-    readonly turn: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>
-  }
->() {}
-
-/** Transactions of a `MemoryDatabase`: what a failed step changed is put back, in every view. */
-export const layerMemory: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
-  Transactor,
-  Effect.gen(function* () {
-    const database = yield* MemoryDatabase.MemoryDatabase
-
-    const undoable = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Ref.get(database.state), (before) =>
-          Effect.onExit(restore(part), (exit) => (Exit.isFailure(exit) ? Ref.set(database.state, before) : Effect.void))
-        )
-      )
-
-    return Transactor.of({
-      run: (step, options) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.gen(function* () {
-            const memory = yield* makeMemoryStep(database, undoable)
-            const exit = yield* restore(step).pipe(
-              options.parent === undefined ? identity : Effect.withParentSpan(options.parent),
-              Effect.provideService(MemoryStep, memory.step),
-              Effect.zipLeft(memory.seal),
-              Effect.exit
-            )
-            if (Exit.isFailure(exit)) {
-              yield* memory.seal
-              yield* memory.undo
-              yield* Option.match(options.trace(exit.cause), {
-                onNone: () => Effect.void,
-                onSome: (write) =>
-                  Effect.catchAll(write, (error) => Effect.logWarning("The failed attempt was not recorded", error))
-              })
-            }
-            if (Exit.isSuccess(exit)) options.committed?.(exit.value)
-            yield* memory.release
-            return yield* exit
-          })
-        ),
-      session: (step) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.gen(function* () {
-            const memory = yield* makeMemoryStep(database, undoable)
-            return yield* restore(step).pipe(
-              Effect.provideService(MemoryStep, memory.step),
-              Effect.ensuring(Effect.zipRight(memory.seal, memory.release))
-            )
-          })
-        ),
-      turn: (part) =>
-        Effect.flatMap(
-          Effect.serviceOption(MemoryStep),
-          Option.match({ onNone: () => undoable(part), onSome: (step) => step.turn(part) })
-        ),
-      checkDeferred: Effect.flatMap(Effect.serviceOption(MemoryStep), (step) =>
-        Option.isNone(step) ? outsideStep("checking constraints") : Effect.void
+/** Runs `body` in one transaction: committed when it succeeds, together with `record`, and rolled back without a trace when it does not. */
+export const run = <A, E, R>(
+  transactor: Pick<Service, "step">,
+  body: Effect.Effect<A, E, R>,
+  name: string,
+  record: Option.Option<StepRecord> = Option.none()
+): Effect.Effect<A, E | TransactionError, R> =>
+  Effect.flatMap(
+    transactor.step(
+      Effect.map(
+        Effect.exit(Effect.interruptible(body)),
+        Exit.match({ onFailure: (cause): StepEnding<A, E> => undo(cause), onSuccess: (value) => keep(value, record) })
       ),
-      transactionId: Effect.succeedNone,
-      query: () => new QueryUnavailable()
-    })
-  })
-)
-
-const makeMemoryStep = (
-  database: MemoryDatabase.MemoryDatabase["Type"],
-  undoable: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-) =>
-  Effect.gen(function* () {
-    const before = yield* Ref.make(Option.none<Context.Context<never>>())
-    const sealed = yield* Ref.make(false)
-    const mutex = Mutex.make()
-    const self = {}
-    const alone = <A, E, R>(part: Effect.Effect<A, E, R>) =>
-      Effect.flatMap(Effect.serviceOption(Turn), (turn) =>
-        Option.exists(turn, ({ over, step }) => step === self && !over) ? part : mutex.alone(part)
-      )
-    const step = MemoryStep.of({
-      claimed: Effect.flatMap(Ref.get(database.state), (state) => Ref.set(before, Option.some(state))),
-      turn: (part) =>
-        alone(
-          Effect.suspend(() => {
-            const turn = { step: self, over: false }
-            const ended = Effect.sync(() => {
-              turn.over = true
-            })
-            return Effect.zipRight(
-              Effect.filterOrFail(
-                Ref.get(sealed),
-                (over) => !over,
-                () => stepIsOver
-              ),
-              undoable(part).pipe(Effect.provideService(Turn, turn), Effect.ensuring(ended))
-            )
-          })
-        )
-    })
-    const claimedState = Ref.get(before)
-    return {
-      step,
-      seal: mutex.alone(Ref.set(sealed, true)),
-      undo: Effect.flatMap(
-        claimedState,
-        Option.match({
-          onNone: () => Effect.void,
-          onSome: (state) => Ref.set(database.state, state)
-        })
-      ),
-      release: Effect.flatMap(claimedState, (state) =>
-        Option.isSome(state) ? Ref.set(database.lock, Option.none()) : Effect.void
-      )
+      name
+    ),
+    (result): Effect.Effect<A, E | TransactionError> => {
+      switch (result._tag) {
+        case "Committed":
+          return Effect.succeed(result.value)
+        case "RolledBack":
+          return Effect.failCause(result.cause)
+        case "Unanswered":
+          return Effect.fail(result.lost)
+      }
     }
-  })
+  )
 
-const stepIsOver = new DatabaseError({
-  action: "writing",
-  id: Option.none(),
-  code: Option.none(),
-  reason: "the step that this write belongs to is over",
-  connectionLost: false,
-  cause: undefined
-})
+/** The savepoint that the current fiber is in: a part of that part belongs to it, and takes no other. */
+export class CurrentSavepoint extends Context.Tag("effect-es-ops/CurrentSavepoint")<
+  CurrentSavepoint,
+  { readonly step: object; readonly ended: boolean }
+>() {}
+
+export { QueryFailed, QueryUnavailable, ReadOnlyViolation } from "./QueryError.js"
+export type { QueryError, Row } from "./QueryError.js"

@@ -118,7 +118,7 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
     const started: Array<Started> = []
     const forgotten: Array<NotAwaited> = []
     let closed = false
-    /** Nothing was found forgotten: what comes now comes too late for that. */
+    /** The check for forgotten promises is over: what is started now can fail the seed no more. */
     let passed = false
     const self = {}
     StrayWrites.expect()
@@ -142,7 +142,7 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
       return promise
     }
 
-    /** Too late: nothing is written, and whoever does not handle the rejection still does not end the process. */
+    /** Refuses what is started too late: nothing is written. Its rejection does not end the process, even where nobody handles it. */
     const refuse = (what: string): Promise<never> => {
       const late = new NotAwaited({ handler: what, reason: "it was started after run had returned" })
       forgotten.push(late)
@@ -180,7 +180,7 @@ const begin = (context: SeedContext["Type"], takesContext: boolean) =>
       passed = true
     })
 
-    /** Whatever still runs is stopped, and waited for. */
+    /** Stops what still runs, and waits for it. */
     const abandon = Effect.promise(async () => {
       for (const { stop } of started) stop()
       for (const { done } of started) await done

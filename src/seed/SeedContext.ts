@@ -16,7 +16,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import type { QueryError, Row } from "../operation/Transactor.js"
 import { Transactor } from "../operation/Transactor.js"
 
-/** For whom a write is made. */
+/** The tenant and the roles that a write is made with. */
 export interface WriteOptions {
   /** The tenant whose streams are written. Default: the system tenant. */
   readonly tenantId?: string | undefined
@@ -106,38 +106,26 @@ export const query = (
   params?: ReadonlyArray<unknown>
 ): Effect.Effect<ReadonlyArray<Row>, QueryError, SeedContext> => use((context) => context.query(text, params))
 
-/**
- * The context of one step. Its members belong to the step's transaction wherever they are run from; `appended` is told of every event whose
- * write stayed.
- */
-export const make = (options: {
+/** Whose step it is, and what is to be done with the events of its writes. */
+export interface StepOptions {
   readonly operationId: string
   readonly correlationId: string
+  /** Called with the events of each write that stayed. */
   readonly appended: (events: ReadonlyArray<Event>) => void
-}): Effect.Effect<Service, never, Transactor | WriteDispatcher | Directory> =>
-  Effect.map(Effect.context<Transactor | WriteDispatcher | Directory>(), (step) => {
-    const transactor = Context.get(step, Transactor)
-    const dispatcher = Context.get(step, WriteDispatcher)
-    const directory = Context.get(step, Directory)
-    /** Without the step's span: a fiber that has one of its own keeps it. */
-    const services = Context.omit(Tracer.ParentSpan)(step)
-    /** Where the fiber has all of it already, nothing is provided: that takes 10 µs a write. */
-    const inStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Effect.withFiberRuntime(({ currentContext }) => {
-        const needed = Option.isSome(Context.getOption(currentContext, Tracer.ParentSpan)) ? services : step
-        return hasAll(currentContext, needed) ? effect : Effect.provide(effect, needed)
-      })
-    /** Key by key, here and below: to spread a request and add to it takes 6 µs. */
-    const actorOf = (write: WriteOptions = {}): Actor => ({
-      id: systemUserId,
-      tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
-      roles: ["system", ...(write.extraRoles ?? [])]
-    })
-    const { correlationId, operationId } = options
+}
+
+/** The context of one step: its members belong to the step's transaction, wherever they are run from. */
+export const make = (options: StepOptions): Effect.Effect<Service, never, Transactor | WriteDispatcher | Directory> =>
+  Effect.gen(function* () {
+    const transactor = yield* Transactor
+    const dispatcher = yield* WriteDispatcher
+    const directory = yield* Directory
+    const inStep = within(yield* Effect.context<never>())
+    const { appended, correlationId, operationId } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
-      inStep(transactor.turn(writes)).pipe(
-        Effect.tap((written) => Effect.sync(() => written.forEach(({ events }) => options.appended(events)))),
+      inStep(transactor.savepoint(writes)).pipe(
+        Effect.tap((written) => Effect.sync(() => written.forEach(({ events }) => appended(events)))),
         Effect.map((written) => written.map(({ data }) => data))
       )
 
@@ -170,8 +158,17 @@ export const make = (options: {
     }
   })
 
-/** Whether a context has the very services of another. */
-const hasAll = (context: Context.Context<never>, services: Context.Context<never>): boolean => {
-  for (const [key, service] of services.unsafeMap) if (context.unsafeMap.get(key) !== service) return false
-  return true
+/** Runs an effect with what the step has; a fiber that has a span of its own keeps it. */
+const within = (step: Context.Context<never>) => {
+  const services = Context.omit(Tracer.ParentSpan)(step)
+  return <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.flatMap(Effect.serviceOption(Tracer.ParentSpan), (own) =>
+      Effect.provide(effect, Option.isSome(own) ? services : step)
+    )
 }
+
+const actorOf = (write: WriteOptions = {}): Actor => ({
+  id: systemUserId,
+  tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
+  roles: ["system", ...(write.extraRoles ?? [])]
+})

@@ -1,6 +1,8 @@
 /**
  * What is wrong with a seed before anything is written; all problems of all files are one `SeedsInconsistent`.
  */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** The kinds of problems. */
@@ -31,9 +33,22 @@ export class SeedProblem extends Schema.Class<SeedProblem>("effect-es-ops/SeedPr
 export class SeedsInconsistent extends Schema.TaggedError<SeedsInconsistent>()("SeedsInconsistent", {
   problems: Schema.NonEmptyArray(SeedProblem)
 }) {
+  /** The failure for one problem. */
+  static of(problem: typeof SeedProblem.Encoded): SeedsInconsistent {
+    return new SeedsInconsistent({ problems: [new SeedProblem(problem)] })
+  }
+
   override get message(): string {
     const list = this.problems.map(({ message }) => `  - ${message.replaceAll("\n", "\n    ")}`)
     const count = this.problems.length === 1 ? "1 problem" : `${this.problems.length} problems`
     return `the seeds have ${count}; nothing was applied\n${list.join("\n")}`
   }
 }
+
+/** Fails with all of these problems, where there are any. */
+export const refuse = (problems: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
+  Arr.isNonEmptyReadonlyArray(problems) ? new SeedsInconsistent({ problems }) : Effect.void
+
+/** Fails where the source as a whole cannot be read: which seeds there are is not known then. */
+export const refuseUnreadable = (problems: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
+  refuse(problems.filter(({ _tag }) => _tag === "SeedSourceError"))

@@ -6,7 +6,6 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Event } from "../event/Event.js"
 import { AttemptError, describe } from "../operation/Attempt.js"
-import * as Interrupted from "./Interrupted.js"
 
 /** The outcome of one seed. */
 export type SeedOutcome = Data.TaggedEnum<{
@@ -82,9 +81,13 @@ export class SeedInterrupted extends Schema.TaggedError<SeedInterrupted>()("Seed
   at: Schema.String
 }) {
   override get message(): string {
-    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then ${Interrupted.whatNext(this.id)}`
+    return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then ${afterInterruption(this.id)}`
   }
 }
+
+/** The commands for a seed that was interrupted half-way, once somebody has looked at what it left behind. */
+export const afterInterruption = (id: string): string =>
+  `es-ops seed:apply --retry ${id} runs it again, and es-ops seed:mark ${id} --reason <text> records it without running it`
 
 /** There is no marker of a seed of this id. */
 export class NotApplied extends Schema.TaggedError<NotApplied>()("NotApplied", { id: Schema.String }) {

@@ -13,7 +13,7 @@ export const expect = (): void => {
 /** How long is waited for what async seeds left behind, in milliseconds: a file that is read, an address that is looked up. */
 const patience = 200
 
-/** Calls back when none can come any more, as far as that can be told soon: nothing else is under way in this process. */
+/** Calls back when nothing else is under way in this process, from which such a write could come, or after `patience`. */
 export const whenOver = (then: () => void): void => {
   const until = performance.now() + patience
   const look = (own: number) => {

@@ -1,11 +1,11 @@
 /**
- * UnhandledRejections that nobody handles, of promises that a seed made from those that it was given: an async function that it did not await. By
- * default they end a Node process. And what a program that ends in order because of others says of them.
+ * Unhandled rejections of promises that a seed derived from those that it was given, such as an async function that it did not await. By default
+ * they end a Node process. And the rejection that made a program end in order, which the interrupted attempt names as its cause.
  */
 import * as Option from "effect/Option"
 import process from "node:process"
 
-/** Whether a rejection is one of ours, and so no reason to end the process. */
+/** Whether a rejection belongs to a seed, and so is no reason to end the process. */
 type IsOurs = (reason: unknown) => boolean
 
 const watchers = new Set<IsOurs>()
@@ -13,7 +13,7 @@ const watchers = new Set<IsOurs>()
 /** Whether somebody watches for this rejection, and so answers for it. */
 export const isWatched = (reason: unknown): boolean => [...watchers].filter((isOurs) => isOurs(reason)).length > 0
 
-/** With a listener Node leaves the decision to it: what is not ours ends the process as it would have, unless others listen as well. */
+/** Where there is a listener, Node leaves the decision to it: other rejections end the process as they would have, unless others listen as well. */
 const listener = (reason: unknown): void => {
   if (isWatched(reason) || process.listenerCount("unhandledRejection") > 1) return
   throw reason
@@ -31,7 +31,7 @@ export const watch = (isOurs: IsOurs): { readonly end: () => void } => {
   }
 }
 
-/** The next turn of the event loop: rejections without a handler are told before it. */
+/** The next turn of the event loop: Node reports rejections without a handler before it. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 let isAnswering = false
@@ -45,12 +45,12 @@ export const answerFor = (isOurs: IsOurs): void => {
 let blamed = Option.none<unknown>()
 
 /**
- * Notes what was thrown where nobody could catch it, for whoever interrupts the run because of it: the first is said to be why, and stands in the
- * attempt. It is no failure of the seed that was interrupted, as it may be of one before it, or of the application.
+ * Notes what was thrown where nobody could catch it, and is why the run is interrupted; the first one stands in the attempt. It is no failure of
+ * the seed that was interrupted: it may come from one before it, or from the application.
  */
 export const blame = (reason: unknown): void => {
   if (Option.isNone(blamed)) blamed = Option.some(reason)
 }
 
-/** What was noted. */
+/** What was noted first, if anything was. */
 export const blamedFor = (): Option.Option<unknown> => blamed

@@ -5,6 +5,7 @@ import { assert, afterAll, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { SeedDocument } from "effect-es-ops"
 import { Client } from "pg"
+import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
@@ -116,19 +117,21 @@ describe("es-ops.config.ts", () => {
   it("is refused with exit 4 when it says what it cannot, naming file and key", { timeout: 60_000 }, async () => {
     const made = await Projects.make({})
     projects.push(made)
-    for (const [text, message, expected] of wrong) {
-      await made.write("my.config.mjs", text)
-      const { code, stderr } = await made.run(["seed:apply", "--config", "my.config.mjs"])
+    // Each under a name of its own, as a process loads a file of one name once.
+    for (const [n, [text, message, expected]] of wrong.entries()) {
+      await made.write(`my${n}.config.mjs`, text)
+      const { code, stderr } = await made.run(["seed:apply", "--config", `my${n}.config.mjs`])
       assert.strictEqual(code, expected, stderr)
       assert.include(stderr, message)
     }
+    await EmbeddedFolder.prepare(made)
     for (const key of ["layer", "dispatcher"]) {
       await made.write(
-        "my.config.mjs",
+        `${key}.config.mjs`,
         `import { Effect, Layer } from "effect"
 export default { ${key}: Layer.effectDiscard(Effect.die(new Error("a defect"))) }`
       )
-      const { code, stderr } = await made.run(["seed:apply", "--config", "my.config.mjs", "--embedded"])
+      const { code, stderr } = await made.run(["seed:apply", "--config", `${key}.config.mjs`, "--embedded"])
       assert.strictEqual(code, 4, stderr)
       assert.include(stderr, `error: ${key}: it cannot be built: a defect`)
     }

@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { admin, database, decodeDoctor, decodeError, project, tenant } from "../support/Command.js"
+import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import * as PgBouncer from "../support/PgBouncer.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
@@ -294,8 +295,9 @@ describe("the doctor", () => {
   )
 
   it("looks at an embedded database as well", async () => {
-    const { run } = await project({ "seeds/1.mjs": Projects.seedSource("") })
-    const { code, stdout } = await run(["doctor", "--embedded", "--json"])
+    const made = await project({ "seeds/1.mjs": Projects.seedSource("") })
+    await EmbeddedFolder.prepare(made)
+    const { code, stdout } = await made.run(["doctor", "--embedded", "--json"])
     assert.strictEqual(code, 0, stdout)
     assert.deepStrictEqual(
       decodeDoctor(stdout).checks.find(({ name }) => name === "pooler"),

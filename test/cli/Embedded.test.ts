@@ -7,6 +7,8 @@ import { SeedDocument } from "effect-es-ops"
 import { readdir, readFile, rename, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
+import { inject } from "vitest"
+import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 
@@ -73,8 +75,9 @@ describe("--embedded", () => {
       yield* Effect.sleep("1 millis")
     }
     if (process.env.STAY === "1") yield* Effect.never`)
-    const made = await Projects.make({ "seeds/1.mjs": many })
+    const made = await Projects.make({ "seeds/1.mjs": many }, "project", inject("bundle"))
     projects.push(made)
+    await EmbeddedFolder.prepare(made)
     for (let kill = 0; kill < 20; kill++) {
       const running = made.start(["seed:apply", "--embedded"], { STAY: "1" })
       await running.says("inside")
@@ -104,11 +107,11 @@ describe("--embedded", () => {
   it("lets one of two processes in that come at the same moment, and takes a stale lock over once", async () => {
     const made = await Projects.make({})
     projects.push(made)
-    await made.run(["seed:status", "--embedded"])
+    await EmbeddedFolder.prepare(made)
     const stale = { host: hostname(), bootId: "an earlier start", pid: 1, startTime: "1" }
     for (let round = 0; round < 3; round++) {
       await writeFile(join(made.folder, ".es-ops", "lock-stale.json"), JSON.stringify(stale))
-      const both = [1, 2].map(() => made.run(["seed:status", "--embedded", "--lock-timeout", "0s"]))
+      const both = [1, 2].map(() => made.runProcess(["seed:status", "--embedded", "--lock-timeout", "0s"]))
       const codes = (await Promise.all(both)).map(({ code }) => code).toSorted()
       // They may also come one after the other, but never both be turned back, and never both be in.
       assert.include(["0,0", "0,6"], codes.join())
@@ -117,10 +120,10 @@ describe("--embedded", () => {
   })
 
   it("does not wait longer than it was told for a process that is stopped while it claims the folder", async () => {
-    const made = await Projects.make({
-      "seeds/1.ts": Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
-    })
+    const seed = Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`)
+    const made = await Projects.make({ "seeds/1.ts": seed }, "project", inject("bundle"))
     projects.push(made)
+    await EmbeddedFolder.prepare(made)
     const living = made.start(["seed:apply", "--embedded"])
     await living.says("inside")
     const folder = join(made.folder, ".es-ops")

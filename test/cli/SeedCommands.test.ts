@@ -102,7 +102,7 @@ describe("seed:apply and seed:status", () => {
       console.log("printed")
       process.stdout.write("written\\n")
       yield* Effect.log("logged")`)}`
-    const { run } = await project({ "seeds/1.ts": noisy })
+    const { runProcess: run } = await project({ "seeds/1.ts": noisy })
     const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
     assert.strictEqual(code, 0)
     assert.strictEqual(decodeApply(stdout).applied.length, 1)
@@ -162,7 +162,7 @@ describe("seed:apply and seed:status", () => {
   it("are raced by two processes over ten seeds: each is applied once, by one of them", async () => {
     const { env, query } = await database()
     const files = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`seeds/${n}.ts`, tenant(`t${n}`)]))
-    const { run } = await project(files)
+    const { runProcess: run } = await project(files)
     const results = await Promise.all([run(["seed:apply", "--json"], env), run(["seed:apply", "--json"], env)])
     assert.deepStrictEqual(
       results.map(({ code }) => code),
@@ -277,7 +277,7 @@ describe("seed:apply and seed:status", () => {
         `void Promise.reject(new Error("nobody awaits this"))\n    yield* Effect.sleep("30 seconds")\n    yield*`
       )
     }
-    const { run } = await project(seeds)
+    const { runProcess: run } = await project(seeds)
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     const exits = await run(["seed:apply", "--seeds", "exits"], env)
     assert.strictEqual(exits.code, 1)
@@ -299,7 +299,7 @@ describe("seed:apply and seed:status", () => {
 
   it("say what a seed failed with, whatever it made of its stack, and that of another copy of Effect", async () => {
     const { env } = await database()
-    const { run } = await project({
+    const { run, runProcess } = await project({
       "seeds/1.mjs": `export default { description: "", run: async () => { throw Object.assign(new Error("odd"), { stack: null }) } }`,
       "other/1.cjs": `const { Effect } = require("effect"); module.exports = Effect.gen(function* () { return Effect.sync(() => 1) })`,
       "other/2.mjs": `import run from "./1.cjs"
@@ -308,14 +308,14 @@ export default Seed.make({ description: "", run })`
     })
     const odd = await run(["seed:apply"], env)
     assert.deepStrictEqual([odd.code, odd.stderr.split("\n").at(-3)], [1, 'error: seed "1" failed: odd'])
-    const other = await run(["seed:apply", "--seeds", "other"], env)
+    const other = await runProcess(["seed:apply", "--seeds", "other"], env)
     assert.include(other.stderr, "run returned an Effect")
   })
 
   it("say what was to be written and a seed did not wait for", async () => {
     const { env } = await database()
     const write = `ctx.systemWriteAs("tenant:write:create", { key: "late", name: "late" })`
-    const { run } = await project({
+    const { run, runProcess } = await project({
       "seeds/1.mjs": `export default { description: "uses nothing", run: async () => {} }`,
       "seeds/2.mjs": `export default { description: "takes what it does not use", run: async (ctx) => {} }`,
       "later/3.mjs": `export default { description: "late", run: async (ctx) => { await ctx.findTenants(); setTimeout(() => ${write}, 20) } }`
@@ -329,13 +329,13 @@ export default Seed.make({ description: "", run })`
         .map((line) => line.slice(0, 36)),
       ["[2] warn: it used nothing of its ctx"]
     )
-    const late = await run(["seed:apply", "--seeds", "later"], env)
+    const late = await runProcess(["seed:apply", "--seeds", "later"], env)
     assert.include(late.stderr, "[3] error: not awaited: tenant:write:create: it was started after run had returned")
   })
 
   it("write each line of stderr as an entry of the log where that is asked for", async () => {
     const { env } = await database()
-    const { run } = await project({
+    const { runProcess: run } = await project({
       "seeds/1.mjs": `export default { description: "one", run: async () => { console.error("printed"); throw new Error("no") } }`,
       "seeds/2.cts": ""
     })
@@ -357,7 +357,7 @@ export default Seed.make({ description: "", run })`
       const ending = await project({
         "seeds/1.mjs": `export default { description: "one", run: async () => { ${end} } }`
       })
-      const ended = await ending.run(["seed:apply", "--log-format", "json"], env)
+      const ended = await ending.runProcess(["seed:apply", "--log-format", "json"], env)
       const last = ended.stderr
         .trim()
         .split("\n")
@@ -372,7 +372,7 @@ export default Seed.make({ description: "", run })`
 
   it("write a document also when a module ends the process while it is loaded", async () => {
     const { env } = await database()
-    const { run } = await project({ "seeds/1.mjs": "process.exit(0)" })
+    const { runProcess: run } = await project({ "seeds/1.mjs": "process.exit(0)" })
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
       const { error } = decodeError(stdout)
@@ -399,7 +399,7 @@ export default Seed.make({ description: "", run })`
     const { env } = await database()
     const made = await project({ "seeds/1.ts": tenant("one"), "seeds/2.mjs": tenant("two").replace("Option, ", "") })
     await made.write("package.json", JSON.stringify({ name: "commonjs" }))
-    const { code, stderr, stdout } = await made.run(["seed:apply", "--json"], env)
+    const { code, stderr, stdout } = await made.runProcess(["seed:apply", "--json"], env)
     assert.strictEqual(code, 0, stderr)
     assert.deepStrictEqual(
       decodeApply(stdout).applied.map(({ events, id }) => [id, events]),
@@ -412,7 +412,7 @@ export default Seed.make({ description: "", run })`
 
   it("work in a path with space, #, %, ? and umlaut", async () => {
     const { env } = await database()
-    const { run } = await project(
+    const { runProcess: run } = await project(
       {
         "se eds #1 %41 ü/1 ü #%.ts": tenant("one"),
         "se eds #1 %41 ü/2 %41.mjs": tenant("two").replace("Option, ", "")

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
 import { createServer } from "node:net"
-import { admin, database, decodeApply, decodeError, endless, project, tenant } from "../support/Command.js"
+import { admin, bundled, database, decodeApply, decodeError, endless, project, tenant } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
 
@@ -18,7 +18,7 @@ describe("a signal", () => {
     "%s in a seed: rolled back, recorded, and said what was and was not done",
     async (signal, expected) => {
       const { env, query } = await database()
-      const { run, start } = await project({
+      const { run, start } = await bundled({
         "seeds/1.mjs": endless,
         "seeds/0.mjs": tenant("zero"),
         "seeds/2.mjs": tenant("two")
@@ -51,7 +51,7 @@ describe("a signal", () => {
 
   it.each(signals)("%s in the wait for the lock: nothing applied, nothing left", async (signal, expected) => {
     const { env, query, url } = await database()
-    const { start } = await project({ "seeds/1.mjs": tenant("one") })
+    const { start } = await bundled({ "seeds/1.mjs": tenant("one") })
     await admin(async (holder) => {
       await holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       for (const words of [["seed:apply"], ["seed:apply", "--dry-run"], ["seed:mark", "1", "--reason", "x"]]) {
@@ -103,7 +103,7 @@ describe("a signal", () => {
     const address = silent.address()
     const port = address !== null && typeof address === "object" ? address.port : 0
     const env = { DATABASE_URL: `postgres://u@127.0.0.1:${port}/d` }
-    const { start } = await project({ "seeds/1.mjs": tenant("one") })
+    const { start } = await bundled({ "seeds/1.mjs": tenant("one") })
     for (const words of [["seed:apply"], ["seed:status", "--json"], ["doctor"], ["history"]]) {
       const connected = once(silent, "connection")
       const connecting = start(words, env)
@@ -119,7 +119,7 @@ describe("a signal", () => {
 
   it("to a seed that cannot be stopped: the server rolls it back, and a document is written all the same", async () => {
     const { env, query } = await database()
-    const { start } = await project({
+    const { start } = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     yield* Effect.log("inside")
@@ -140,7 +140,7 @@ describe("a signal", () => {
 
   it("given twice ends the process at once", async () => {
     const { env, query } = await database()
-    const { start } = await project({
+    const { start } = await bundled({
       // Work in the process itself, which no signal interrupts, and an end that takes its time.
       "seeds/1.mjs": Projects.seedSource(
         `yield* Effect.log("inside")
@@ -167,7 +167,7 @@ describe("what a seed throws where nobody can catch it", () => {
     "is why it ended, in the document and in its attempt (transaction: %s)",
     async (transaction) => {
       const { env, query } = await database()
-      const { run } = await project({
+      const { runProcess: run } = await bundled({
         "seeds/1.mjs": Projects.seedSource(
           `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     setTimeout(() => { throw new TypeError("in a timer") })
@@ -195,7 +195,7 @@ describe("what a seed throws where nobody can catch it", () => {
   ])("says what is applied as it is, when it comes with the end of a seed: %s", async (last) => {
     const { env, query } = await database()
     const inserts = (id: string) => `yield* sql\`INSERT INTO done VALUES ('${id}')\``
-    const { run } = await project({
+    const { runProcess: run } = await bundled({
       "seeds/1.mjs": Projects.seedSource(`yield* sql\`CREATE TABLE done (id text)\`\n    ${inserts("1")}`),
       "seeds/2.mjs": Projects.seedSource(`${inserts("2")}\n    ${last}`),
       "seeds/3.mjs": Projects.seedSource(inserts("3"))

@@ -2,7 +2,7 @@
  * Rounds of faults against the built command, with a ledger in the database as judge.
  *
  * Every seed appends an event, changes a read table through its projection and writes a row to the ledger by itself. A round starts processes
- * over fresh seeds and lets something go wrong with one or more of them; then one process is left in peace. At the end each effect must be
+ * over fresh seeds and lets something go wrong with one or more of them; then one is left in peace. At the end each effect must be
  * there exactly as often as its marker: once.
  */
 import { spawn } from "node:child_process"
@@ -55,13 +55,14 @@ export default Seed.make({
 })
 `
 
-export const open = async (url: string, proxy: FaultProxy): Promise<Arena> => {
+/** An arena on the database of this URL; its processes are those of the bundle in this folder. */
+export const open = async (url: string, proxy: FaultProxy, bundle: string): Promise<Arena> => {
   const client = new Client({ connectionString: url })
   await client.connect()
   const proxied = new URL(url)
   proxied.port = `${proxy.port}`
   await client.query("CREATE TABLE ledger (seed text NOT NULL)")
-  const project = await Projects.make()
+  const project = await Projects.make({}, "project", bundle)
   return {
     project,
     proxy,
@@ -76,11 +77,9 @@ export const open = async (url: string, proxy: FaultProxy): Promise<Arena> => {
   }
 }
 
-const command = join(Projects.repository, "dist", "bin.js")
-
 const start = ({ project }: Arena, seeds: string, url: string): Running =>
   Projects.watch(
-    spawn(execPath, [command, "seed:apply", "--json", "--seeds", seeds], {
+    spawn(execPath, [project.command, "seed:apply", "--json", "--seeds", seeds], {
       cwd: project.folder,
       env: { PATH: process.env["PATH"] ?? "", DATABASE_URL: url }
     })
@@ -96,7 +95,7 @@ const checkEnd = ({ code, signal, stderr, stdout }: Result): void => {
   JSON.parse(stdout)
 }
 
-/** A round over fresh seeds: `happen` lets things go wrong, and then one process is left in peace. */
+/** A round over fresh seeds: `happen` lets things go wrong, and then one is left in peace. */
 export const round = async (
   arena: Arena,
   name: string,
@@ -107,7 +106,7 @@ export const round = async (
   for (const id of ids) await project.write(`${name}/${id}.mjs`, source(id))
   const running = await happen(name)
   for (const { result } of running) checkEnd(await result)
-  const peace = await start(arena, name, url).result
+  const peace = await project.run(["seed:apply", "--json", "--seeds", name], { DATABASE_URL: url })
   if (peace.code !== 0)
     throw new Error(`in peace it ended with ${peace.code ?? peace.signal}:\n${peace.stdout}${peace.stderr}`)
   await judge(arena, name, ids)
@@ -115,7 +114,7 @@ export const round = async (
   tally.rounds++
   // A session whose client was killed a moment ago is ended by the server in its own time.
   const ours = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'es-ops%'`
-  while ((await query(ours)).length > 0) await new Promise((resolve) => setImmediate(resolve))
+  while ((await query(ours)).length > 0) await new Promise((resolve) => setTimeout(resolve, 10))
   const held = await query(
     "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
   )

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { hostname } from "node:os"
-import { admin, database, decodeApply, decodeStatus, project, tenant, untilTrue } from "../support/Command.js"
+import { admin, bundled, database, decodeApply, decodeStatus, tenant, untilTrue } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
 
@@ -14,7 +14,7 @@ describe("a crowd", () => {
   const size = 20
   it(`of ${size} processes on an empty database: everything once, and nobody fails`, { timeout: 240_000 }, async () => {
     const { env, query, url } = await database()
-    const { start } = await project(Object.fromEntries(ids.map((id) => [`seeds/${id}.mjs`, tenant(`t${id}`)])))
+    const { start } = await bundled(Object.fromEntries(ids.map((id) => [`seeds/${id}.mjs`, tenant(`t${id}`)])))
     await admin(async (gate) => {
       await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const crowd = Array.from({ length: size }, () => start(["seed:apply", "--json"], env))
@@ -45,7 +45,7 @@ describe("a crowd", () => {
 
   it("does not hold up a process that has nothing to do, nor the status", async () => {
     const { env, query } = await database()
-    const slow = await project({
+    const slow = await bundled({
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": Projects.seedSource(`yield* Effect.log("inside")
     yield* Effect.repeat(sql\`SELECT 1 FROM go\`, { until: (rows) => rows.length > 0 })`)
@@ -54,7 +54,7 @@ describe("a crowd", () => {
     await slow.run(["seed:apply", "--to", "1"], env)
     const running = slow.start(["seed:apply"], env)
     await running.says("inside")
-    const older = await project({ "seeds/1.mjs": tenant("one") })
+    const older = await bundled({ "seeds/1.mjs": tenant("one") })
     const idle = await older.run(["seed:apply"], env)
     assert.deepStrictEqual([idle.code, idle.stdout], [0, "Nothing to do.\n"])
     const status = decodeStatus((await older.run(["seed:status", "--json"], env)).stdout)
@@ -65,7 +65,7 @@ describe("a crowd", () => {
 
   it("goes on when the one that holds the lock is killed inside a statement", async () => {
     const { env, query } = await database()
-    const { start } = await project({
+    const { start } = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         "yield* sql`SELECT pg_sleep(CASE WHEN count(*) = 0 THEN 60 ELSE 0 END) FROM go`"
       )
@@ -97,7 +97,7 @@ describe("a crowd", () => {
       const failing = (text: string) =>
         Projects.seedSource(`yield* Effect.log("the body runs")
     return yield* Effect.fail(new Error("${text}"))`)
-      const made = await project({ "seeds/1.mjs": failing("broken") })
+      const made = await bundled({ "seeds/1.mjs": failing("broken") })
       await admin(async (gate) => {
         await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
         const eight = Array.from({ length: 8 }, () => made.start(["seed:apply", "--json"], env))

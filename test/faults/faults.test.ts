@@ -13,7 +13,7 @@ let proxy: FaultProxy
 let arena: Arena
 beforeAll(async () => {
   proxy = await FaultProxies.start(inject("postgres"))
-  arena = await Faults.open((await database()).url, proxy)
+  arena = await Faults.open((await database()).url, proxy, inject("bundle"))
 })
 afterAll(async () => {
   await arena.close()

@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "node:util"
 import { Client } from "pg"
+import * as Bundle from "../support/Bundle.js"
 import * as FaultProxies from "../support/FaultProxy.js"
 import * as TestServer from "../support/TestServer.js"
 import * as Faults from "./Faults.js"
@@ -26,6 +27,7 @@ const crowd = Number(values.crowd ?? "50")
 if (![rounds, kills, seed, lanes, crowd].every((n) => Number.isSafeInteger(n) && n >= 0))
   throw new Error("--rounds, --kills, --seed, --lanes and --crowd are whole numbers")
 
+const bundle = await Bundle.make()
 const server = await TestServer.start({ fsync: "on" })
 const { host, password, port, user } = server.address
 const urlOf = (database: string) => `postgres://${user}:${password}@${host}:${port}/${database}`
@@ -48,7 +50,7 @@ const lane = async (number: number): Promise<void> => {
   await admin.query(`CREATE DATABASE lane_${number}`)
   await admin.end()
   const proxy = await FaultProxies.start({ host, port })
-  const arena = await Faults.open(urlOf(`lane_${number}`), proxy)
+  const arena = await Faults.open(urlOf(`lane_${number}`), proxy, bundle.folder)
   tallies.push(arena.tally)
   const next = Faults.random(seed + number)
   // On an empty database, by the first lane alone.
@@ -82,4 +84,5 @@ try {
 } finally {
   say()
   await server.stop()
+  await bundle.remove()
 }

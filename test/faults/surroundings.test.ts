@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
-import { admin, database, decodeApply, project, tenant, untilTrue } from "../support/Command.js"
+import { admin, bundled, database, decodeApply, tenant, untilTrue } from "../support/Command.js"
 import * as FaultProxies from "../support/FaultProxy.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
@@ -25,7 +25,7 @@ describe("settings of the role", () => {
   ] as const
   it.each(settings)("%s = %s, shorter than the body and the wait, changes nothing", async (name, value) => {
     const { env, name: of, query, url } = await database()
-    const { start } = await project({ "seeds/1.mjs": slow })
+    const { start } = await bundled({ "seeds/1.mjs": slow })
     await query(`ALTER DATABASE ${of} SET ${name} = '${value}'`)
     await admin(async (holder) => {
       await holder.query(
@@ -43,7 +43,7 @@ describe("settings of the role", () => {
 
   it("a transaction that only reads by default is one that writes for a seed", async () => {
     const { env, name, query } = await database()
-    const { run } = await project({ "seeds/1.mjs": tenant("one") })
+    const { run } = await bundled({ "seeds/1.mjs": tenant("one") })
     await query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
     const { code, stderr } = await run(["seed:apply"], env)
     assert.strictEqual(code, 0, stderr)
@@ -53,7 +53,7 @@ describe("settings of the role", () => {
     const { name, query } = await database()
     const role = `two_${name}`
     await query(`CREATE ROLE ${role} LOGIN PASSWORD 'pw' CONNECTION LIMIT 2; GRANT CREATE ON SCHEMA public TO ${role}`)
-    const { run } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
+    const { runProcess: run } = await bundled({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": tenant("two") })
     const env = { DATABASE_URL: Database.url(name, role, "pw") }
     const both = await Promise.all([run(["seed:apply"], env), run(["seed:apply"], env)])
     for (const { code, stderr } of both) assert.strictEqual(code, 0, stderr)
@@ -73,7 +73,7 @@ describe("a server", () => {
         const ask = (text: string) =>
           admin(async (client) => (await client.query<Record<string, unknown>>(text)).rows, url)
         const env = { DATABASE_URL: url }
-        const { run, start } = await project({
+        const { run, start } = await bundled({
           "seeds/1.mjs": tenant("one"),
           "seeds/2.mjs":
             Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "two", name: "n" })
@@ -122,7 +122,7 @@ describe("a wire", () => {
     const proxy = await FaultProxies.start(inject("postgres"))
     const proxied = new URL(url)
     proxied.port = `${proxy.port}`
-    const made = await project({
+    const made = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         "yield* SeedContext.systemWriteAs('tenant:write:create', { key: 'one', name: 'n' })\n    yield* sql`SELECT 'INSERT INTO ledger'`"
       )

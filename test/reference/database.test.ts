@@ -2,7 +2,7 @@
  * On a database that the reference created: it stays as it is, its markers count, and ours are what it expects.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { admin, database, decodeApply, decodeStatus, project, tenant, untilTrue } from "../support/Command.js"
+import { admin, bundled, database, decodeApply, decodeStatus, tenant, untilTrue } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 import * as Reference from "../support/Reference.js"
 import * as Database from "../support/TestDatabase.js"
@@ -38,7 +38,7 @@ describe("a database of the reference", () => {
         CREATE POLICY their_policy ON kumiko_events TO ${role} USING (current_setting('app.closed', true) IS DISTINCT FROM 'yes')`)
       const before = await query(Reference.dump)
       assert.isAbove(before.length, 40)
-      const { run } = await project(seeds)
+      const { run } = await bundled(seeds)
       const asRole = { DATABASE_URL: Database.url(name, role, "pw") }
       const dry = await run(["seed:apply", "--dry-run"], asRole)
       assert.strictEqual(dry.code, 0, dry.stderr)
@@ -77,7 +77,7 @@ describe("a database of the reference", () => {
   it("gets markers as the reference writes and reads them", async () => {
     const { env, query } = await database()
     await query(`${Reference.tables}; ${Reference.readTables}`)
-    const { run } = await project({ "seeds/1.mjs": tenant("one") })
+    const { run } = await bundled({ "seeds/1.mjs": tenant("one") })
     await run(["seed:apply"], { ...env, ES_OPS_APPLIED_BY: "ci-pipeline" })
     const [marker] = await query("SELECT * FROM kumiko_es_operations")
     assert.deepInclude(marker, {
@@ -94,7 +94,7 @@ describe("a database of the reference", () => {
     const { env, name, query } = await database()
     await query(`CREATE SCHEMA theirs; SET search_path = theirs; ${Reference.tables}; ${Reference.readTables};
       ${theirMarker}; ALTER DATABASE ${name} SET search_path = theirs, public`)
-    const { run } = await project(seeds)
+    const { run } = await bundled(seeds)
     const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
     assert.strictEqual(code, 0, stderr)
     assert.deepStrictEqual(
@@ -112,7 +112,7 @@ describe("a database of the reference", () => {
     "is waited for while a session holds %s, whose holder is named",
     async (lock) => {
       const { env, url } = await database()
-      const { start } = await project({ "seeds/1.mjs": tenant("one") })
+      const { start } = await bundled({ "seeds/1.mjs": tenant("one") })
       await admin(async (holder) => {
         await holder.query(`SET application_name = 'the reference'; BEGIN; SELECT ${lock}(1702063984)`)
         const waiting = start(["seed:apply"], env)
@@ -126,7 +126,7 @@ describe("a database of the reference", () => {
 
   it("makes a session of the reference wait while a seed runs, until its marker is there", async () => {
     const { env, query, url } = await database()
-    const { start } = await project({
+    const { start } = await bundled({
       "seeds/1.mjs": Projects.seedSource(`yield* Effect.log("inside")
     yield* Effect.repeat(sql\`SELECT 1 FROM go\`, { until: (rows) => rows.length > 0 })`)
     })
@@ -179,7 +179,7 @@ export default Seed.make({
     yield* update("${ids.other}")
   })
 })`
-    const { run } = await project({ "seeds/1.mjs": seed })
+    const { run } = await bundled({ "seeds/1.mjs": seed })
     const { code, stderr } = await run(["seed:apply"], env)
     assert.strictEqual(code, 0, stderr)
     assert.include(stderr, "payload u metadata u")

@@ -8,6 +8,7 @@ import { mkdir, readdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import {
   admin,
+  bundled,
   database,
   decodeApply,
   decodeHistory,
@@ -108,7 +109,7 @@ describe("none of the reference's faults is ours", () => {
       refused.failed?.error.problems?.map(({ _tag, id }) => [_tag, id]),
       [["DuplicateSeedId", "c"]]
     )
-    const { start } = await project({ "seeds/1.mjs": plain(`await ${create("raced")}`) })
+    const { start } = await bundled({ "seeds/1.mjs": plain(`await ${create("raced")}`) })
     await admin(async (gate) => {
       await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const racers = [start(["seed:apply", "--json"], env), start(["seed:apply", "--json"], env)]
@@ -125,7 +126,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("7. six processes at once on an empty database create its tables once, and nobody fails", async () => {
     const { env, query, url } = await database()
-    const { start } = await project({ "seeds/1.mjs": plain(`await ${create("first")}`) })
+    const { start } = await bundled({ "seeds/1.mjs": plain(`await ${create("first")}`) })
     await admin(async (gate) => {
       await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const six = Array.from({ length: 6 }, () => start(["seed:apply"], env))
@@ -242,12 +243,12 @@ describe("none of the reference's faults is ours", () => {
   it("15. a forgotten await does not commit the marker before the write", async () => {
     const { env, query } = await database()
     const made = await project({ "seeds/1.mjs": plain(`${create("forgotten")}`) })
-    const settled = await made.run(["seed:apply"], env)
+    const settled = await made.runProcess(["seed:apply"], env)
     assert.strictEqual(settled.code, 0, settled.stderr)
     assert.include(settled.stderr, "warn: not awaited: tenant:write:create")
     assert.deepStrictEqual([await count(query, "kumiko_events"), await count(query, "kumiko_es_operations")], [1, 1])
     await made.write("seeds/2.mjs", plain(`${create("forgotten")}`))
-    const failed = await made.run(["seed:apply"], env)
+    const failed = await made.runProcess(["seed:apply"], env)
     assert.strictEqual(failed.code, 1)
     assert.include(failed.stderr, "not awaited: tenant:write:create")
     assert.deepStrictEqual([await count(query, "kumiko_events"), await count(query, "kumiko_es_operations")], [1, 1])
@@ -332,9 +333,9 @@ console.log("end", exit._tag, exit._tag === "Failure" ? String(exit.cause) : "")
       assert.include(inProgram.stdout, "end ")
       const events = await count(query, "kumiko_events")
       assert.strictEqual(events, code === 0 ? 1 : 0)
-      if (code === 0) await made.run(["seed:unmark", "1", "--reason", "again"], env)
+      if (code === 0) await made.runProcess(["seed:unmark", "1", "--reason", "again"], env)
       if (code === 0) await query("DELETE FROM read_tenants")
-      const inCommand = await made.run(["seed:apply"], env)
+      const inCommand = await made.runProcess(["seed:apply"], env)
       assert.strictEqual(inCommand.code, code, inCommand.stderr)
       if (code === 1) assert.match(inCommand.stderr, expected)
       await untilTrue(async () => ((await count(query, "kumiko_es_operations")) === (code === 0 ? 1 : 0) ? [1] : []))

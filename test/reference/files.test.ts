@@ -86,7 +86,7 @@ export default seed`,
       "seeds/3.ts": `const description: string = "compiled to CommonJS"\nexport default { description, run: async () => {} }`
     })
     await made.write("package.json", JSON.stringify({ name: "commonjs" }))
-    const skipped = await made.run(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS_1: "1" })
+    const skipped = await made.runProcess(["seed:apply", "--json"], { ...env, KUMIKO_SKIP_ES_OPS_1: "1" })
     assert.strictEqual(skipped.code, 0, skipped.stderr)
     const document = decodeApply(skipped.stdout)
     assert.deepStrictEqual(document.skipped, [{ id: "1", flag: "KUMIKO_SKIP_ES_OPS_1" }])

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
-import { admin, database, project, untilTrue } from "../support/Command.js"
+import { admin, bundled, database, untilTrue } from "../support/Command.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 import * as Reference from "../support/Reference.js"
@@ -65,7 +65,7 @@ describe("four replicas of the reference and four of ours", () => {
   it("start on an empty database at the same moment: each seed's effect and marker are there once", async () => {
     const { env, query, url } = await database()
     await query(ledger)
-    const made = await project({ ...files, "reference.mjs": Reference.replica })
+    const made = await bundled({ ...files, "reference.mjs": Reference.replica })
     await admin(async (gate) => {
       // Theirs wait at the one lock, ours at the other.
       await gate.query("SELECT pg_advisory_lock(42), pg_advisory_lock(1702063984)")
@@ -89,7 +89,7 @@ describe("four replicas of the reference and four of ours", () => {
   it("are killed, one of each after every few seeds, and started again: the same", { timeout: 240_000 }, async () => {
     const { env, query } = await database()
     await query(`${ledger}; ${Reference.tables}`)
-    const made = await project({ ...files, "reference.mjs": Reference.replica })
+    const made = await bundled({ ...files, "reference.mjs": Reference.replica })
     const start = {
       reference: () => reference(made, env),
       ours: () => made.start(["seed:apply", "--json"], env)

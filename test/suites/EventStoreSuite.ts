@@ -152,12 +152,13 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const transactor = yield* Transactor.Transactor
         const stream = fresh()
         yield* store.append([make(stream, 1)])
-        yield* transactor.run(
+        yield* Transactor.run(
+          transactor,
           Effect.gen(function* () {
             yield* Effect.flip(store.append([make(stream, 1)]))
             yield* store.append([make(stream, 2)])
           }),
-          { name: "test", trace: () => Option.none() }
+          "test"
         )
         assert.strictEqual(yield* store.version(stream), 2)
       })

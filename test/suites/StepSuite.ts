@@ -4,17 +4,8 @@
 import { assert, layer } from "@effect/vitest"
 import { Cause, DateTime, Deferred, Effect, Exit, Fiber, Option, Schema } from "effect"
 import type { Layer } from "effect"
-import {
-  DatabaseHealth,
-  Event,
-  EventStore,
-  Operation,
-  OperationError,
-  OperationLock,
-  OperationLog,
-  Transactor
-} from "effect-es-ops"
-import type { Attempt, EsOps } from "effect-es-ops"
+import { DatabaseHealth, Event, EventStore, Operation, OperationLock, OperationLog, Transactor } from "effect-es-ops"
+import type { Attempt, EsOps, OperationError } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 
 class Boom extends Schema.TaggedError<Boom>()("Boom", {}) {}
@@ -57,25 +48,25 @@ const versionOf = (stream: Event.StreamId) => Effect.flatMap(EventStore.EventSto
 
 const fresh = () => ({ tenantId: randomUUID(), aggregateId: randomUUID() })
 
+type ClaimError = OperationError.LockHeld | OperationError.AlreadyApplied | OperationError.DatabaseError
+
 /** A step as the runner makes it: claim, body, mark; a failure leaves an attempt. */
 const step = <A, E, R>(id: Operation.OperationId, body: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const lock = yield* OperationLock.OperationLock
-    const log = yield* OperationLog.OperationLog
     const transactor = yield* Transactor.Transactor
-    return yield* transactor.run(
-      lock.claim(id).pipe(Effect.zipRight(body), Effect.zipLeft(log.mark(marker(id), attempt(id, "applied")))),
-      {
-        name: id,
-        trace: (cause) =>
-          Option.exists(
-            Cause.failureOption(cause),
-            (error) => error instanceof OperationError.LockHeld || error instanceof OperationError.AlreadyApplied
-          )
-            ? Option.none()
-            : Option.some(log.record(attempt(id, Cause.isInterruptedOnly(cause) ? "interrupted" : "failed")))
-      }
-    )
+    const record = { marker: marker(id), attempt: attempt(id, "applied") }
+    const work: Effect.Effect<Transactor.StepEnding<A, E | ClaimError>, never, R> = Effect.gen(function* () {
+      const claimed = yield* Effect.exit(Effect.interruptible(lock.claim(id)))
+      if (Exit.isFailure(claimed)) return Transactor.undo(claimed.cause)
+      const exit = yield* Effect.exit(Effect.interruptible(body))
+      if (Exit.isSuccess(exit)) return Transactor.keep(exit.value, Option.some(record))
+      const outcome = Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "failed"
+      return Transactor.undo(exit.cause, Option.some(attempt(id, outcome)))
+    })
+    const result = yield* transactor.step(work, id)
+    if (result._tag === "Unanswered") return yield* result.lost
+    return result._tag === "Committed" ? result.value : yield* Effect.failCause(result.cause)
   })
 
 const outcomesOf = (id: Operation.OperationId) =>
@@ -116,15 +107,12 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const transactor = yield* Transactor.Transactor
         const forget = (operationType: string) =>
           Effect.zipRight(lock.claim(newId()), log.unmark({ id, operationType }, attempt(id, "unmarked")))
-        assert.isFalse(yield* transactor.run(forget("projection-rebuild"), Transactor.untraced(id)))
-        const failed = transactor.run(
-          Effect.zipRight(forget(Operation.seedMigration), new Boom()),
-          Transactor.untraced(id)
-        )
+        assert.isFalse(yield* Transactor.run(transactor, forget("projection-rebuild"), id))
+        const failed = Transactor.run(transactor, Effect.zipRight(forget(Operation.seedMigration), new Boom()), id)
         assert.strictEqual((yield* Effect.flip(failed))._tag, "Boom")
         assert.isTrue(yield* isMarked(id))
         assert.deepStrictEqual(yield* outcomesOf(id), ["applied"])
-        assert.isTrue(yield* transactor.run(forget(Operation.seedMigration), Transactor.untraced(id)))
+        assert.isTrue(yield* Transactor.run(transactor, forget(Operation.seedMigration), id))
         assert.isFalse(yield* isMarked(id))
         assert.deepStrictEqual(yield* outcomesOf(id), ["unmarked", "applied"])
         const outside = yield* Effect.flip(log.unmark({ id, operationType: "x" }, attempt(id, "unmarked")))
@@ -138,23 +126,16 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         yield* step(id, Effect.void)
         const lock = yield* OperationLock.OperationLock
         const log = yield* OperationLog.OperationLog
-        const { run } = yield* Transactor.Transactor
+        const transactor = yield* Transactor.Transactor
         const replay = { ...marker(other), operationType: "event-replay" }
-        yield* run(
-          Effect.zipRight(lock.claim(other), log.mark(replay, attempt(other, "applied"))),
-          Transactor.untraced(other)
-        )
+        const record = Option.some({ marker: replay, attempt: attempt(other, "applied") })
+        yield* Transactor.run(transactor, lock.claim(other), other, record)
         const applied = yield* log.applied
         assert.deepStrictEqual([applied.get(id), applied.get(other)], ["seed-migration", "event-replay"])
         const compared = (ids: ReadonlyArray<string>) =>
-          Effect.gen(function* () {
-            const { isExactly, listing, ...read } = yield* log.compare(
-              Operation.seedMigration,
-              Effect.succeed({ ids, what: "listed" })
-            )
-            assert.deepStrictEqual(listing, { ids, what: "listed" })
-            assert.deepStrictEqual(yield* read.applied, applied)
-            return isExactly
+          Effect.map(log.applied, (found) => {
+            assert.deepStrictEqual([...found], [...applied])
+            return found.isExactly(Operation.seedMigration, ids)
           })
         const seeds = [...applied].filter(([, type]) => type === Operation.seedMigration).map(([name]) => name)
         assert.isTrue(yield* compared(seeds))
@@ -165,11 +146,9 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.isFalse(yield* compared([...seeds.slice(1), other]))
         assert.isFalse(yield* compared([...seeds.slice(1), ...seeds.slice(1, 2)]))
         // A step needs no other connection than its own.
-        const inside = yield* run(
-          Effect.zipRight(lock.claim(newId()), log.compare(Operation.seedMigration, Effect.succeed({ ids: seeds }))),
-          Transactor.untraced(id)
-        )
-        assert.deepStrictEqual([inside.isExactly, inside.listing.ids, yield* inside.applied], [true, seeds, applied])
+        const inside = yield* Transactor.run(transactor, Effect.zipRight(lock.claim(newId()), log.applied), id)
+        assert.deepStrictEqual([...inside], [...applied])
+        assert.isTrue(inside.isExactly(Operation.seedMigration, seeds))
       })
     )
 
@@ -319,10 +298,10 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         yield* step(
           id,
           Effect.gen(function* () {
-            yield* transactor.turn(append(kept, 1))
-            const error = yield* Effect.flip(transactor.turn(Effect.zipRight(append(undone, 1), new Boom())))
+            yield* transactor.savepoint(append(kept, 1))
+            const error = yield* Effect.flip(transactor.savepoint(Effect.zipRight(append(undone, 1), new Boom())))
             assert.strictEqual(error._tag, "Boom")
-            yield* transactor.turn(append(kept, 2))
+            yield* transactor.savepoint(append(kept, 2))
           })
         )
         assert.deepStrictEqual([yield* versionOf(kept), yield* versionOf(undone)], [2, 0])
@@ -339,7 +318,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
             streams,
             (stream, index) => {
               const write = Effect.zipRight(append(stream, 1), append(stream, 2))
-              return Effect.exit(transactor.turn(index % 3 === 0 ? Effect.zipRight(write, new Boom()) : write))
+              return Effect.exit(transactor.savepoint(index % 3 === 0 ? Effect.zipRight(write, new Boom()) : write))
             },
             { concurrency: "unbounded" }
           )
@@ -359,7 +338,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const over = yield* Deferred.make<void>()
         const late = yield* step(
           newId(),
-          Effect.forkDaemon(Effect.zipRight(Deferred.await(over), transactor.turn(append(stream, 1))))
+          Effect.forkDaemon(Effect.zipRight(Deferred.await(over), transactor.savepoint(append(stream, 1))))
         )
         yield* Deferred.succeed(over, void 0)
         const error = yield* Effect.flip(Fiber.join(late))

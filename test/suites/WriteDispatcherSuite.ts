@@ -79,13 +79,13 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       Effect.gen(function* () {
         const { write: send } = yield* WriteDispatcher.WriteDispatcher
         const transactor = yield* Transactor.Transactor
-        return yield* transactor.turn(send({ ...to, payload }))
+        return yield* transactor.savepoint(send({ ...to, payload }))
       })
     const writeAll = (payloads: ReadonlyArray<unknown>, to = request("counter:write:begin")) =>
       Effect.gen(function* () {
         const { writeAll: send } = yield* WriteDispatcher.WriteDispatcher
         const transactor = yield* Transactor.Transactor
-        return yield* transactor.turn(send?.({ ...to, payloads }) ?? Effect.dieMessage("it has writeAll"))
+        return yield* transactor.savepoint(send?.({ ...to, payloads }) ?? Effect.dieMessage("it has writeAll"))
       })
 
     it.effect("names its handlers", () =>

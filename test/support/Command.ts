@@ -6,6 +6,8 @@ import { Schema } from "effect"
 import { SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
+import { inject } from "vitest"
+import * as CommandServer from "./CommandServer.js"
 import type { Project } from "./Project.js"
 import * as Projects from "./Project.js"
 import * as Database from "./TestDatabase.js"
@@ -14,6 +16,7 @@ const projects: Array<Project> = []
 const databases: Array<string> = []
 
 afterAll(async () => {
+  await CommandServer.end()
   for (const made of projects) await made.remove()
   await admin(async (client) => {
     for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)
@@ -23,6 +26,13 @@ afterAll(async () => {
 /** A project with these files. */
 export const project = async (files: Readonly<Record<string, string>> = {}, name?: string): Promise<Project> => {
   const made = await Projects.make(files, name)
+  projects.push(made)
+  return made
+}
+
+/** The same with the command in few files: for what is about many processes, and not about how they are loaded. */
+export const bundled = async (files: Readonly<Record<string, string>> = {}): Promise<Project> => {
+  const made = await Projects.make(files, "project", inject("bundle"))
   projects.push(made)
   return made
 }
@@ -79,9 +89,9 @@ export const decodeDoctor = decode(SeedDocument.DoctorDocument)
 export const decodeChange = decode(SeedDocument.ChangeDocument)
 export const decodeSchema = decode(SeedDocument.SchemaDocument)
 
-/** Asks again until there is an answer: for what another process does in its own time. */
+/** Asks again until there is an answer: for what another process does in its own time, which it needs the processor for. */
 export const untilTrue = async (ask: () => Promise<ReadonlyArray<unknown>>): Promise<void> => {
   for (let found = await ask(); found.length === 0; found = await ask()) {
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

@@ -8,11 +8,14 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { execPath } from "node:process"
 import { fileURLToPath } from "node:url"
+import * as Bundle from "./Bundle.js"
+import * as CommandServer from "./CommandServer.js"
 
 /** The repository. */
 export const repository = fileURLToPath(new URL("../..", import.meta.url))
 
-const command = join(repository, "dist", "bin.js")
+/** Where the build is. */
+const built = join(repository, "dist")
 
 export interface Result {
   readonly code: number | null
@@ -30,38 +33,56 @@ export interface Running {
 
 export interface Project {
   readonly folder: string
+  /** The script of es-ops. */
+  readonly command: string
   readonly write: (name: string, text: string) => Promise<void>
-  /** Runs es-ops, with nothing but PATH and `env` in its environment. */
+  /** Starts a process of es-ops, with nothing but PATH and `env` in its environment. */
   readonly start: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Running
+  /** The same to its end. */
+  readonly runProcess: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Promise<Result>
+  /** Runs es-ops in the process that all lines share, one at a time: for what is not about the process. */
   readonly run: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Promise<Result>
   /** Runs a file of the project with node. */
   readonly node: (file: string, env?: Readonly<Record<string, string>>) => Promise<Result>
   readonly remove: () => Promise<void>
 }
 
-/** Files by their paths; `effect-es-ops` and `effect` can be imported as if installed. */
-export const make = async (files: Readonly<Record<string, string>> = {}, name = "project"): Promise<Project> => {
+/**
+ * Files by their paths; `effect-es-ops` and `effect` can be imported as if installed. Its command is that of the build, or that of `bundle`, in
+ * whose folder it is.
+ */
+export const make = async (
+  files: Readonly<Record<string, string>> = {},
+  name = "project",
+  bundle?: string
+): Promise<Project> => {
   const top = await realpath(await mkdtemp(join(tmpdir(), "es-ops-project-")))
   const folder = join(top, name)
   const modules = join(folder, "node_modules")
   await mkdir(modules, { recursive: true })
-  for (const installed of ["effect", "@effect", "pg"]) {
-    await symlink(join(repository, "node_modules", installed), join(modules, installed))
-  }
-  await symlink(repository, join(modules, "effect-es-ops"))
+  if (bundle === undefined) {
+    for (const installed of ["effect", "@effect", "pg"]) {
+      await symlink(join(repository, "node_modules", installed), join(modules, installed))
+    }
+    await symlink(repository, join(modules, "effect-es-ops"))
+  } else await Bundle.install(bundle, folder)
   const write = async (path: string, text: string) => {
     await mkdir(dirname(join(folder, path)), { recursive: true })
     await writeFile(join(folder, path), text)
   }
   await write("package.json", JSON.stringify({ name: "project", type: "module" }))
   for (const [path, text] of Object.entries(files)) await write(path, text)
+  const command = join(bundle ?? built, "bin.js")
   const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
     watch(spawn(execPath, [command, ...args], { cwd: folder, env: { PATH: process.env["PATH"] ?? "", ...env } }))
   return {
     folder,
+    command,
     write,
     start,
-    run: (args, env) => start(args, env).result,
+    runProcess: (args, env) => start(args, env).result,
+    run: (args, env = {}) =>
+      CommandServer.run({ args, folder, bundle, env: { PATH: process.env["PATH"] ?? "", ...env } }),
     node: (file, env = {}) =>
       watch(spawn(execPath, [join(folder, file)], { cwd: folder, env: { PATH: process.env["PATH"] ?? "", ...env } }))
         .result,

@@ -1,7 +1,7 @@
 /**
  * All services over a fresh database, in memory and on PostgreSQL: what the conformance suites run on.
  */
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer } from "effect"
 import { EsOps, Operation, OperationLock, Transactor } from "effect-es-ops"
 import * as Database from "./TestDatabase.js"
 
@@ -14,7 +14,7 @@ export const postgres = Layer.effectDiscard(
     const lock = yield* OperationLock.OperationLock
     const transactor = yield* Transactor.Transactor
     const claim = lock.claim(Operation.OperationId.make("create-the-tables"))
-    yield* transactor.run(claim, { name: "create-the-tables", trace: () => Option.none() })
+    yield* Transactor.run(transactor, claim, "create-the-tables")
   })
 ).pipe(
   Layer.provideMerge(EsOps.layer({ seeds: {} })),

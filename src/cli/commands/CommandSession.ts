@@ -1,5 +1,5 @@
 /**
- * A command's work on the database that it was told, or on none: layers, and the line that says which database it is.
+ * The session of a command: its work gets its layers, on the database that is named or on none; a line on stderr names the database.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,7 @@ export const withoutDatabase = <A, E>(
 ): Effect.Effect<A, E | SettingError, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
-    // Nothing is run, so nothing but a dispatcher of the application's needs its services; and that for its names only.
+    // No seed is run: only a dispatcher of the application's needs the services, and only so that its names can be read.
     const services = (file.layer ?? Layer.empty).pipe(Layer.provideMerge(EsOps.layerUnconnected))
     const nameless = (error: unknown) =>
       Layer.effectDiscard(
@@ -58,10 +58,10 @@ export const withoutDatabase = <A, E>(
     return yield* Effect.provide(work, operations)
   })
 
-/** What of the file is the reason where the operations' own layer cannot be built. */
+/** The key of the config file that is the reason where the operations' own layer cannot be built. */
 const keyOf = ({ dispatcher }: Source["file"]): string => (dispatcher === undefined ? "features" : "dispatcher")
 
-/** A layer that the command's file is the reason for: one that cannot be built, by a failure or a defect, is named by its key. */
+/** A layer out of the config file: where it cannot be built, by a failure or a defect, the error names its key. */
 const usable = <A, E, R>(key: string, layer: Layer.Layer<A, E, R>): Layer.Layer<A, SettingError, R> =>
   Layer.catchAllCause(layer, (cause) => {
     if (Cause.isInterruptedOnly(cause)) return Layer.failCause(Cause.interrupt(FiberId.none))

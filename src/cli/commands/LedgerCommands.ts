@@ -3,20 +3,20 @@
  */
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as EsOps from "../../EsOps.js"
-import type { Attempt } from "../../operation/Attempt.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import * as SeedLedger from "../../seed/record/SeedLedger.js"
-import * as Documents from "../output/Documents.js"
-import { UsageError } from "../output/Failure.js"
-import * as Layout from "../output/Layout.js"
-import * as Report from "../output/Report.js"
-import { withDatabase } from "./CommandSession.js"
+import { UsageError } from "../UsageError.js"
+import type { DatabaseGiven } from "../input/CommandOptions.js"
+import { databaseOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
+import * as Documents from "../output/Documents.js"
+import { historyLines } from "../output/HistoryLines.js"
 import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
+import { withDatabase } from "./CommandSession.js"
 
 export const id = Args.text({ name: "id" }).pipe(Args.withDescription("The seed's id: its file name without extension"))
 
@@ -26,12 +26,12 @@ export const markOptions = {
     Options.withPseudoName("text"),
     Options.withDescription("Why, for whoever reads the history")
   ),
-  ...Settings.databaseOptions
+  ...databaseOptions
 }
 
-export const historyOptions = { ...Settings.databaseOptions, id: Args.optional(id) }
+export const historyOptions = { ...databaseOptions, id: Args.optional(id) }
 
-type MarkGiven = Settings.DatabaseGiven & { readonly id: string; readonly reason: string }
+type MarkGiven = DatabaseGiven & { readonly id: string; readonly reason: string }
 
 /** Records a seed as applied without running it; gives the exit code. */
 export const mark = (given: MarkGiven): Effect.Effect<number, never, Terminal> =>
@@ -55,8 +55,9 @@ type Change = (
   EsOps.Services
 >
 
+/** Runs a change of the record, and says whether anything was changed. */
 const change = (given: MarkGiven, by: Change, says: { readonly done: string; readonly idle: string }) =>
-  Report.command(
+  CommandRun.run(
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal
@@ -76,9 +77,9 @@ const change = (given: MarkGiven, by: Change, says: { readonly done: string; rea
 
 /** Shows the attempts, newest first; gives the exit code. */
 export const history = (
-  given: Settings.DatabaseGiven & { readonly id: Option.Option<string> }
+  given: DatabaseGiven & { readonly id: Option.Option<string> }
 ): Effect.Effect<number, never, Terminal> =>
-  Report.command(
+  CommandRun.run(
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal
@@ -90,40 +91,3 @@ export const history = (
       return 0
     })
   )
-
-const colours = {
-  running: "yellow",
-  applied: "green",
-  failed: "red",
-  skipped: "yellow",
-  interrupted: "red",
-  marked: "yellow",
-  unmarked: "yellow"
-} as const
-
-const historyLines = (terminal: Terminal["Type"], attempts: ReadonlyArray<Attempt>): ReadonlyArray<string> => {
-  if (attempts.length === 0) return ["No attempts."]
-  const first = Layout.column("")
-  const rows = Layout.table(attempts.map(cells), terminal.width - first.length)
-  return attempts.map(
-    ({ outcome }, index) => `${terminal.paint(colours[outcome], Layout.column(outcome))}${rows[index] ?? ""}`
-  )
-}
-
-const cells = (attempt: Attempt): ReadonlyArray<string> => [
-  attempt.operationId,
-  `#${attempt.attempt}`,
-  Layout.instant(DateTime.formatIso(attempt.startedAt)),
-  Option.match(attempt.durationMs, { onNone: () => "", onSome: Layout.durationColumn }),
-  `by ${attempt.appliedBy} on ${attempt.host} (process ${attempt.pid})`,
-  [
-    ...Option.toArray(attempt.version).map((version) => `version ${version}`),
-    ...Option.toArray(attempt.waitedMs)
-      .filter((waited) => waited >= 1000)
-      .map((waited) => `waited ${Layout.duration(waited)}`),
-    ...Option.toArray(attempt.reason),
-    ...Option.toArray(attempt.error).map(({ message }) => message)
-  ]
-    .join("; ")
-    .replaceAll(/\s+/g, " ")
-]

@@ -1,5 +1,5 @@
 /**
- * `seed:new`: a seed file to begin with.
+ * `seed:new`: writes a seed file that passes every check.
  */
 import * as Args from "@effect/cli/Args"
 import * as Effect from "effect/Effect"
@@ -8,20 +8,22 @@ import { relative } from "node:path"
 import { cwd } from "node:process"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import * as SeedFile from "../../seed/source/SeedFile.js"
-import * as Documents from "../output/Documents.js"
-import { UsageError } from "../output/Failure.js"
-import * as Report from "../output/Report.js"
+import { UsageError } from "../UsageError.js"
+import type { SourceGiven } from "../input/CommandOptions.js"
+import { sourceOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
+import * as Documents from "../output/Documents.js"
 import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
 
 export const options = {
-  ...Settings.sourceOptions,
+  ...sourceOptions,
   slug: Args.text({ name: "slug" }).pipe(Args.withDescription("What it does, in a few words: fill-display-names"))
 }
 
 /** Writes the file; gives the exit code. */
-export const run = (given: Settings.SourceGiven & { readonly slug: string }): Effect.Effect<number, never, Terminal> =>
-  Report.command(
+export const run = (given: SourceGiven & { readonly slug: string }): Effect.Effect<number, never, Terminal> =>
+  CommandRun.run(
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal

@@ -1,20 +1,21 @@
 /**
- * `schema`: the statements that an administrator runs where the application's role may not create tables.
+ * `schema`: prints the statements that an administrator runs where the application's role may not create tables.
  */
 import * as Effect from "effect/Effect"
 import * as EsOps from "../../EsOps.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { CommonGiven } from "../input/CommandOptions.js"
+import { commonOptions } from "../input/CommandOptions.js"
 import * as ConfigFile from "../input/ConfigFile.js"
 import * as Documents from "../output/Documents.js"
-import * as Report from "../output/Report.js"
-import * as Settings from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
 
-export const options = Settings.options
+export const options = commonOptions
 
 /** Prints the statements; gives the exit code. */
-export const run = (given: Settings.Given): Effect.Effect<number, never, Terminal> =>
-  Report.command(
+export const run = (given: CommonGiven): Effect.Effect<number, never, Terminal> =>
+  CommandRun.run(
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal

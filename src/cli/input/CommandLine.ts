@@ -1,138 +1,88 @@
 /**
- * The words of the command line, as data: what help and completions are written from. They are read from the command library's own
- * description of each command, so that nothing is said twice.
+ * The words of a command line, as far as they are looked at before and after the command library: what is asked of no command in particular,
+ * and what is wrong where the library does not see it or does not say it. Pure.
  */
-import * as CliConfig from "@effect/cli/CliConfig"
-import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
-import type { HelpDoc } from "@effect/cli/HelpDoc"
-import type { Span } from "@effect/cli/HelpDoc/Span"
-import * as Command from "@effect/cli/Command"
-import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
+import type { CommandDescription, OptionDescription } from "../CommandDescription.js"
 
-/** What the value of an option is: words to choose from, something on the disk, or any text; `name` stands for it in help. */
-export interface Value {
-  readonly name: string
-  readonly kind: "words" | "folder" | "file" | "text"
-  readonly words: ReadonlyArray<string>
+/** The shell that completions are asked for, if they are. */
+export const completionsShell = ([first = "", second = ""]: ReadonlyArray<string>): Option.Option<string> => {
+  const [option, value = second] = first.split("=")
+  return option === "--completions" ? Option.some(value) : Option.none()
 }
 
-export interface OptionWord {
-  /** Without its dashes. */
-  readonly name: string
-  readonly about: string
-  /** None for a switch. */
-  readonly value: Option.Option<Value>
+/** What help is asked for: the name of a command, or an empty text for all of them. */
+export const helpTopic = (
+  words: ReadonlyArray<string>,
+  commands: ReadonlyArray<CommandDescription>
+): Option.Option<string> => {
+  const [first = "--help"] = words
+  if (isHelp(first)) return Option.some("")
+  return commands.some(({ name }) => name === first) && words.some(isHelp) ? Option.some(first) : Option.none()
 }
 
-export interface CommandWord {
-  readonly name: string
-  readonly about: string
-  readonly example: string
-  /** Positional, by their names in angle brackets: `<id>`, or `[<id>]` where it may be left out. */
-  readonly arguments: ReadonlyArray<{ readonly name: string; readonly about: string }>
-  readonly options: ReadonlyArray<OptionWord>
+/** Whether a word asks for help. */
+export const isHelp = (word: string): boolean => word === "--help" || word === "-h"
+
+/** Whether a document is asked for, also where the rest cannot be understood. */
+export const asksForJson = (words: ReadonlyArray<string>): boolean => words.some((word) => /^--json(=|$)/.test(word))
+
+/**
+ * The reason why a command line is wrong, where the library takes it for something else: a word that is no command, an option as the value of
+ * another one, options of the library's own.
+ */
+export const mistake = (
+  words: ReadonlyArray<string>,
+  commands: ReadonlyArray<CommandDescription>
+): Option.Option<string> => {
+  const [first = ""] = words
+  const command = commands.find(({ name }) => name === first)
+  if (command === undefined) {
+    const names = commands.map(({ name }) => name).join(", ")
+    return first === "--version" ? Option.none() : Option.some(`"${first}" is no command; there are: ${names}`)
+  }
+  const foreign = words.find((word) => /^--(wizard|log-level|completions|version)(=|$)/.test(word))
+  if (foreign !== undefined) return Option.some(`${command.name} has no option ${foreign}`)
+  return Option.map(withoutValue(words, command), givenOnce)
 }
 
-/** A description as a command has it: what it does, and how it is typed. */
-export const describe = (about: string, example: string): string => `${about}${separator}${example}`
-
-/** The library's own options are no concern of a single command. */
-const config: CliConfig.CliConfig = { ...CliConfig.defaultConfig, showBuiltIns: false }
-
-const separator = "\nExample: "
-
-/** The subcommands of `command`, in the order of `names`. */
-export const read = <Name extends string, R, E, A>(
-  command: Command.Command<Name, R, E, A>,
-  names: ReadonlyArray<string>
-): ReadonlyArray<CommandWord> => {
-  const descriptors = Command.getSubcommands(command)
-  return names.flatMap((name) =>
-    Option.toArray(
-      Option.map(HashMap.get(descriptors, name), (descriptor) =>
-        wordOf(name, sectionsOf(CommandDescriptor.getHelp(descriptor, config)))
-      )
+/** The option that takes a value and has none: it is the last word, or another option follows it. */
+const withoutValue = (
+  words: ReadonlyArray<string>,
+  { options }: CommandDescription
+): Option.Option<OptionDescription> => {
+  const isOption = (word = "") => options.some(({ name }) => word.split("=")[0] === `--${name}`)
+  const isBare = (at: number) => at + 1 === words.length || isOption(words[at + 1])
+  return Option.fromNullable(
+    options.find(
+      ({ name, value }) => Option.isSome(value) && words.some((word, at) => word === `--${name}` && isBare(at))
     )
   )
 }
 
-type Definition = readonly [term: string, texts: ReadonlyArray<string>]
+const givenOnce = ({ name, value }: OptionDescription): string =>
+  `--${name} must be given once${Option.match(value, { onNone: () => "", onSome: (of) => ` and with a value: --${name} ${of.name}` })}`
 
-/** What a help document says, under each of its headers. */
-interface Section {
-  readonly title: string
-  readonly texts: Array<string>
-  readonly definitions: Array<Definition>
+/** The reason why the library refuses a command line: its own `text`, and the option that this leaves out. */
+export const refusal = (
+  words: ReadonlyArray<string>,
+  commands: ReadonlyArray<CommandDescription>,
+  text: string
+): string => {
+  const options = commands.find(({ name }) => words.includes(name))?.options ?? []
+  const [, unknown] = /^Received unknown argument: '--(.+)'$/.exec(text) ?? []
+  const known = options.find(({ name }) => name === unknown)
+  if (known !== undefined) return givenOnce(known)
+  if (!text.startsWith("Expected one of the following cases")) return text
+  const misfit = options.find((option) => hasOtherWord(words, option))
+  return misfit === undefined ? text : `--${misfit.name}: ${text}`
 }
 
-const sectionsOf = (doc: HelpDoc): ReadonlyArray<Section> => {
-  const sections: Array<Section> = [{ title: "", texts: [], definitions: [] }]
-  for (const part of flat(doc)) {
-    const last = sections.at(-1)
-    if (part._tag === "Header") sections.push({ title: textOf(part.value), texts: [], definitions: [] })
-    else if (part._tag === "Paragraph") last?.texts.push(textOf(part.value))
-    else if (part._tag === "DescriptionList") {
-      for (const [term, about] of part.definitions) {
-        last?.definitions.push([
-          textOf(term),
-          flat(about).flatMap((p) => (p._tag === "Paragraph" ? [textOf(p.value)] : []))
-        ])
-      }
-    }
-  }
-  return sections
-}
-
-const flat = (doc: HelpDoc): ReadonlyArray<HelpDoc> =>
-  doc._tag === "Sequence" ? [...flat(doc.left), ...flat(doc.right)] : [doc]
-
-const textOf = (span: Span): string => {
-  switch (span._tag) {
-    case "Sequence":
-      return textOf(span.left) + textOf(span.right)
-    case "Text":
-    case "URI":
-      return span.value
-    default:
-      return textOf(span.value)
-  }
-}
-
-const wordOf = (name: string, sections: ReadonlyArray<Section>): CommandWord => {
-  const under = (title: string) => sections.find((section) => section.title === title)
-  const [about = "", example = ""] = (under("DESCRIPTION")?.texts.join(" ") ?? "").split(separator)
-  return {
-    name,
-    about,
-    example,
-    arguments: (under("ARGUMENTS")?.definitions ?? []).map(([term, texts]) => ({
-      name: texts.includes(isOptional) ? `[${term}]` : term,
-      about: aboutOf(texts)
-    })),
-    options: (under("OPTIONS")?.definitions ?? []).map(([term, texts]) => {
-      const [option = "", ...rest] = term.split(" ")
-      return { name: option.replace(/^--/, ""), about: aboutOf(texts), value: valueOf(rest.join(" ")) }
-    })
-  }
-}
-
-const isOptional = "This setting is optional."
-
-/** The first paragraph names the library's type, the last one says whether it may be left out. */
-const aboutOf = ([, about = "", ...rest]: ReadonlyArray<string>): string => {
-  if (about === isOptional) return ""
-  return rest.includes(isOptional) ? about : `${about} (required)`
-}
-
-const kinds: { readonly [name: string]: "folder" | "file" } = { dir: "folder", folder: "folder", file: "file" }
-
-const valueOf = (text: string): Option.Option<Value> => {
-  if (text === "") return Option.none()
-  const words = text.split(" | ")
-  return Option.some(
-    words.length > 1
-      ? { name: words.join("|"), kind: "words", words }
-      : { name: `<${text}>`, kind: kinds[text] ?? "text", words: [] }
-  )
-}
+/** Whether the value that an option was given is none of the words that it takes. */
+const hasOtherWord = (words: ReadonlyArray<string>, { name, value }: OptionDescription): boolean =>
+  words.some((word, at) => {
+    const [option, given = words[at + 1]] = word.split("=")
+    return (
+      option === `--${name}` && Option.exists(value, (of) => of.kind === "words" && !of.words.includes(given ?? ""))
+    )
+  })

@@ -1,5 +1,5 @@
 /**
- * The command's file, `es-ops.config.ts` or `.js` in the working directory: what it says, or why it cannot be used.
+ * The config file of the command, `es-ops.config.ts` or `.js` in the working directory: its settings, or the reason why it cannot be used.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -14,16 +14,16 @@ import { describe } from "../../operation/Attempt.js"
 import { SettingError } from "../../operation/OperationConfig.js"
 import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
 import type { Recorded } from "../../seed/source/SeedSource.js"
-import { UsageError } from "../output/Failure.js"
-import { configFiles } from "../process/Program.js"
+import { configFileNames } from "../ConfigFileNames.js"
+import { UsageError } from "../UsageError.js"
 
-/** What the file says. What its layers require is known to its author only; a service that is missing shows when it is used. */
+/** The settings in the file. What its layers require is known to its author only; a service that is missing shows when it is used. */
 export type FileSettings = EsOps.CommandSettings<Feature<never>, Recorded<never>, unknown, never>
 
 /** Reads the file that `--config` names, or else the one in the working directory, if there is one. */
 export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, UsageError | SettingError> =>
   Effect.gen(function* () {
-    const path = Option.orElse(given, () => Option.fromNullable(configFiles.find((name) => existsSync(name))))
+    const path = Option.orElse(given, () => Option.fromNullable(configFileNames.find((name) => existsSync(name))))
     if (Option.isNone(path)) return {}
     const file = resolve(path.value)
     if (!existsSync(file)) return yield* new UsageError({ reason: `--config: ${file} does not exist` })
@@ -48,7 +48,7 @@ const isFeatures = (value: unknown): boolean =>
       ["handlers", "projections", "tables"].every((part) => Array.isArray(feature[part]))
   )
 
-/** What each key must be; the settings of operations are checked where they are used. */
+/** The test of each key, with the words for what passes it; the settings of operations are checked where they are used. */
 const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown) => boolean, string] } = {
   seeds: [Predicate.or(isText, Predicate.isRecord), "a folder, or seeds by their ids"],
   features: [isFeatures, "an array of features made by Feature.make"],
@@ -85,5 +85,5 @@ const wrongIn = (key: string, value: unknown): ReadonlyArray<string> => {
   return value === undefined || isValid(value) ? [] : [`${key} is not ${expected}`]
 }
 
-/** Every key has been checked by then. */
+/** True of settings whose every key passed its test. */
 const isFileSettings = (settings: object): settings is FileSettings => Object.keys(settings).every((key) => key in keys)

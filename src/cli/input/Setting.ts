@@ -1,5 +1,5 @@
 /**
- * One setting: from an option or from a variable of the environment, with the error that fits where it came from.
+ * One setting from an option or from a variable of the environment, with the error that names where it came from.
  */
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
@@ -7,49 +7,51 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as OperationConfig from "../../operation/OperationConfig.js"
 import { SettingError } from "../../operation/OperationConfig.js"
-import { UsageError } from "../output/Failure.js"
+import { UsageError } from "../UsageError.js"
 
-/** The error of a value that cannot be used, by where it came from. */
-export type Invalid = (reason: string) => UsageError | SettingError
+/** Makes the error of a value that cannot be used. */
+export type InvalidValue = (reason: string) => UsageError | SettingError
 
-/** A value with its error. */
+/** A value as text, with the error to fail with where it cannot be used. */
 export interface Setting {
   readonly value: string
-  readonly invalid: Invalid
+  readonly invalid: InvalidValue
 }
 
-export const byOption =
-  (name: string): Invalid =>
+/** The error of an option, whose name is given without dashes. */
+export const invalidOption =
+  (name: string): InvalidValue =>
   (reason) =>
     new UsageError({ reason: `--${name}: ${reason}` })
 
-export const byVariable =
-  (key: string): Invalid =>
+/** The error of a variable, or of a key of the config file. */
+export const invalidKey =
+  (key: string): InvalidValue =>
   (reason) =>
     new SettingError({ key, reason })
 
-/** A variable; an empty one counts as absent. */
-export const fromEnv = (name: string): Effect.Effect<Option.Option<string>, SettingError> =>
+/** Reads a variable of the environment; an empty one counts as absent. */
+export const variable = (name: string): Effect.Effect<Option.Option<string>, SettingError> =>
   Config.string(name).pipe(
     Config.option,
     Effect.mapError((error) => new SettingError({ key: name, reason: String(error) })),
     Effect.map(Option.filter((value) => value !== ""))
   )
 
-/** An option, or else the variable. */
-export const optionOr = (
+/** Takes the option where it was given, else the variable `name`. */
+export const optionOrVariable = (
   given: Option.Option<string>,
   option: string,
-  variable: string
+  name: string
 ): Effect.Effect<Option.Option<Setting>, SettingError> =>
   Option.isSome(given)
-    ? Effect.succeed(Option.some({ value: given.value, invalid: byOption(option) }))
+    ? Effect.succeed(Option.some({ value: given.value, invalid: invalidOption(option) }))
     : Effect.map(
-        fromEnv(variable),
-        Option.map((value) => ({ value, invalid: byVariable(variable) }))
+        variable(name),
+        Option.map((value) => ({ value, invalid: invalidKey(name) }))
       )
 
-/** One of a few words. */
+/** Reads one of a few words. */
 export const oneOf = <const A extends string>(
   { invalid, value }: Setting,
   allowed: ReadonlyArray<A>
@@ -60,7 +62,7 @@ export const oneOf = <const A extends string>(
     : Effect.succeed(found)
 }
 
-/** `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
+/** Reads a duration: `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
 export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | SettingError> =>
   Option.match(OperationConfig.parseDuration(value), {
     onNone: () => Effect.fail(invalid(`"${value}" is not a duration such as 30s, 500ms, 5m or "30 seconds"`)),

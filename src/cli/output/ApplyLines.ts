@@ -1,15 +1,15 @@
 /**
- * The lines of a run, for people: one a seed, and what it came to.
+ * The lines of a run for people: one a seed, and what ended the run with the counts.
  */
 import * as Option from "effect/Option"
 import type { SeedReport } from "../../seed/SeedReport.js"
 import { SeedOutcome } from "../../seed/SeedReport.js"
-import type { RunFailure } from "./Documents.js"
-import * as Documents from "./Documents.js"
+import type { CommandFailure } from "./CommandFailure.js"
+import { seedOf } from "./CommandFailure.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
-/** What became of a seed, its id in a column of this width; with the events that it would append, in a dry run. */
+/** The outcome of a seed, its id in a column of this width; with the events that it would append, in a dry run. */
 export const outcomeLines = (
   { paint }: Terminal["Type"],
   outcome: SeedOutcome,
@@ -29,21 +29,21 @@ export const outcomeLines = (
   })
 }
 
-/** How the seed that ended a run is called where it did not fail: at its line, and among the counts. */
+/** The words for a seed that ended a run and did not fail: at its line, and among the counts. */
 const endings: { readonly [tag: string]: readonly [string, string] } = {
   LockTimeout: ["waited", "1 waited in vain"],
   Interrupted: ["interrupted", "1 interrupted"],
   ProcessEnded: ["cut off", "1 cut off"]
 }
 
-/** What ended the run, what was not run, and the counts. */
+/** The last lines: the seed that ended the run, those that were not run, and the counts. */
 export const closingLines = (
   { paint }: Terminal["Type"],
   report: SeedReport,
-  failure: Option.Option<RunFailure>
+  failure: Option.Option<CommandFailure>
 ): ReadonlyArray<string> => {
   const { notAttempted, outcomes, skippedAll } = report
-  const failed = Option.flatMapNullable(failure, Documents.seedOf)
+  const failed = Option.flatMap(failure, seedOf)
   const tag = Option.match(failure, { onNone: () => "", onSome: ({ _tag }) => _tag })
   const [state, ended] = endings[tag] ?? ["failed", "1 failed"]
   if (Option.isSome(skippedAll)) return [`Nothing applied: ${skippedAll.value}=1 skips all seeds.`]

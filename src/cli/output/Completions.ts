@@ -1,18 +1,12 @@
 /**
- * Completions for bash, zsh and fish. The scripts that the command library writes complete no command with a colon in its name, in bash and
- * in zsh, where a colon has a meaning of its own.
+ * The scripts that complete a command line in bash, zsh and fish. The command library's own scripts complete no command with a colon in its
+ * name: in bash and zsh a colon has a meaning of its own.
  */
 import * as Option from "effect/Option"
-import type { CommandWord, OptionWord, Value } from "../input/CommandLine.js"
-
-/** The shell that a command line asks completions for, if it does. */
-export const requested = ([first = "", second = ""]: ReadonlyArray<string>): Option.Option<string> => {
-  const [option, value = second] = first.split("=")
-  return option === "--completions" ? Option.some(value) : Option.none()
-}
+import type { CommandDescription, OptionDescription, OptionValue } from "../CommandDescription.js"
 
 /** The script for a shell, if there is one. */
-export const script = (commands: ReadonlyArray<CommandWord>, shell: string): Option.Option<string> =>
+export const script = (commands: ReadonlyArray<CommandDescription>, shell: string): Option.Option<string> =>
   Option.map(Option.fromNullable(scripts[shell]), (write) => write(commands))
 
 /** Something to type, and what it means. */
@@ -28,15 +22,15 @@ const topOptions: ReadonlyArray<Word> = [
 
 const flags = (options: ReadonlyArray<Word>): string => options.map(({ name }) => `--${name}`).join(" ")
 
-const bashValue = ({ kind, words }: Value): string => {
+const bashValue = ({ kind, words }: OptionValue): string => {
   if (kind === "words") return `all="${words.join(" ")}"`
   if (kind === "text") return "return"
   return `COMPREPLY=($(compgen ${kind === "folder" ? "-d" : "-f"} -- "$cur")); return`
 }
 
-const bash = (commands: ReadonlyArray<CommandWord>): string => {
+const bash = (commands: ReadonlyArray<CommandDescription>): string => {
   const names = commands.map(({ name }) => name)
-  const values = ({ name, value }: OptionWord): ReadonlyArray<string> =>
+  const values = ({ name, value }: OptionDescription): ReadonlyArray<string> =>
     Option.toArray(Option.map(value, (of) => `        --${name}) ${bashValue(of)} ;;`))
   return `# bash: source <(es-ops --completions bash)
 _es_ops() {
@@ -74,15 +68,15 @@ ${commands
 complete -F _es_ops es-ops`
 }
 
-const zshValue = ({ kind, words }: Value): string => {
+const zshValue = ({ kind, words }: OptionValue): string => {
   if (kind === "words") return `:word:(${words.join(" ")})`
   if (kind === "text") return ":value: "
   return kind === "folder" ? ":folder:_files -/" : ":file:_files"
 }
 
-const zsh = (commands: ReadonlyArray<CommandWord>): string => {
+const zsh = (commands: ReadonlyArray<CommandDescription>): string => {
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
-  const spec = ({ about, name, value }: OptionWord) => {
+  const spec = ({ about, name, value }: OptionDescription) => {
     const kind = Option.match(value, { onNone: () => "", onSome: zshValue })
     return quoted(`--${name}[${about.replaceAll(/[[\]:]/g, "\\$&")}]${kind}`)
   }
@@ -106,17 +100,17 @@ ${commands.map(({ name, options }) => `    (${name}) _arguments '*: :' ${options
 if [[ "$funcstack[1]" == (_es_ops|_es-ops) ]]; then _es_ops "$@"; else compdef _es_ops es-ops; fi`
 }
 
-const fishValue = ({ kind, words }: Value): string => {
+const fishValue = ({ kind, words }: OptionValue): string => {
   if (kind === "words") return ` -x -a '${words.join(" ")}'`
   if (kind === "text") return " -x"
   return kind === "folder" ? " -x -a '(__fish_complete_directories)'" : " -r -F"
 }
 
-const fish = (commands: ReadonlyArray<CommandWord>): string => {
+const fish = (commands: ReadonlyArray<CommandDescription>): string => {
   const quoted = (text: string) => `'${text.replaceAll(/['\\]/g, "\\$&")}'`
   const names = commands.map(({ name }) => name).join(" ")
   const none = `-n ${quoted(`not __fish_seen_subcommand_from ${names}`)}`
-  const value = (of: Option.Option<Value>) => Option.match(of, { onNone: () => "", onSome: fishValue })
+  const value = (of: Option.Option<OptionValue>) => Option.match(of, { onNone: () => "", onSome: fishValue })
   return [
     "# fish: es-ops --completions fish | source",
     "complete -c es-ops -f",
@@ -131,7 +125,7 @@ const fish = (commands: ReadonlyArray<CommandWord>): string => {
   ].join("\n")
 }
 
-const scripts: { readonly [shell: string]: (commands: ReadonlyArray<CommandWord>) => string } = {
+const scripts: { readonly [shell: string]: (commands: ReadonlyArray<CommandDescription>) => string } = {
   bash,
   sh: bash,
   zsh,

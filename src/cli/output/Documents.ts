@@ -1,19 +1,19 @@
 /**
- * Reports as documents.
+ * The JSON documents that `--json` prints, made of what the library reports.
  */
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Event } from "../../event/Event.js"
 import type { Attempt } from "../../operation/Attempt.js"
 import { describe } from "../../operation/Attempt.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
-import type { SeedProblem } from "../../seed/SeedProblem.js"
 import type { SeedOutcome, SeedReport } from "../../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../../seed/SeedReport.js"
-import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import type * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
+import type { CommandFailure } from "./CommandFailure.js"
+import { seedOf } from "./CommandFailure.js"
 
 /** Encodes a document as JSON text. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>
@@ -83,7 +83,7 @@ export const ofFindings = (found: ReadonlyArray<Finding>): SeedDocument.DoctorDo
 export const ofRun = (
   outcomes: ReadonlyArray<SeedOutcome>,
   rest: Pick<SeedReport, "notAttempted" | "skippedAll" | "dryRun">,
-  failure: Option.Option<RunFailure>
+  failure: Option.Option<CommandFailure>
 ): SeedDocument.ApplyDocument => ({
   schemaVersion: 1,
   applied: outcomes.filter(Outcome.$is("Applied")).map(({ durationMs, events, id, preview }) => ({
@@ -109,17 +109,8 @@ const previewOf = ({ aggregateId, aggregateType, payload, tenantId, type, versio
   payload
 })
 
-/** What ended a run, as far as a document needs to know. */
-export interface RunFailure {
-  readonly _tag: string
-  readonly message: string
-  readonly id?: unknown
-  readonly cause?: unknown
-  readonly problems?: ReadonlyArray<SeedProblem>
-}
-
-const failed = (failure: RunFailure): typeof SeedDocument.Failure.Type => ({
-  id: seedOf(failure),
+const failed = (failure: CommandFailure): typeof SeedDocument.Failure.Type => ({
+  id: Option.getOrNull(seedOf(failure)),
   error: {
     _tag: failure._tag,
     message: failure.message,
@@ -127,9 +118,3 @@ const failed = (failure: RunFailure): typeof SeedDocument.Failure.Type => ({
     ...(failure.problems === undefined ? {} : { problems: failure.problems })
   }
 })
-
-/** The seed that a failure names, as text or as an option. */
-export const seedOf = ({ id }: RunFailure): string | null => {
-  if (Predicate.isString(id)) return id
-  return Option.isOption(id) ? Option.getOrNull(Option.filter(id, Predicate.isString)) : null
-}

@@ -1,30 +1,26 @@
 /**
- * Help: all commands on one page, and each command with its options and an example. Pure.
+ * The pages of help: all commands on one, and one a command with its options and an example. Pure.
  */
 import * as Option from "effect/Option"
+import type { CommandDescription, OptionDescription } from "../CommandDescription.js"
 import * as Layout from "./Layout.js"
-import type { CommandWord, OptionWord } from "../input/CommandLine.js"
 
-/** What a command line asks help for: a command by its name, or all of them; none if it does not ask, or names no command. */
-export const requested = (
-  words: ReadonlyArray<string>,
-  commands: ReadonlyArray<CommandWord>
-): Option.Option<string> => {
-  const [first = "--help"] = words
-  if (isHelp(first)) return Option.some("")
-  return commands.some(({ name }) => name === first) && words.some(isHelp) ? Option.some(first) : Option.none()
-}
-
-/** Whether a word asks for help. */
-export const isHelp = (word: string): boolean => word === "--help" || word === "-h"
-
-/** Help for the command of this name, or for all. `width` is the terminal's. */
-export const page = (version: string, commands: ReadonlyArray<CommandWord>, name: string, width: number): string => {
+/** The page of the command of this name, or of all where there is none of it. `width` is the terminal's, in columns. */
+export const page = (
+  version: string,
+  commands: ReadonlyArray<CommandDescription>,
+  name: string,
+  width: number
+): string => {
   const command = commands.find((candidate) => candidate.name === name)
   return (command === undefined ? overview(version, commands, width) : details(command, width)).join("\n")
 }
 
-const overview = (version: string, commands: ReadonlyArray<CommandWord>, width: number): ReadonlyArray<string> => [
+const overview = (
+  version: string,
+  commands: ReadonlyArray<CommandDescription>,
+  width: number
+): ReadonlyArray<string> => [
   `es-ops ${version}: operations for event-sourced applications on PostgreSQL`,
   "",
   "Usage: es-ops <command> [options]",
@@ -41,7 +37,7 @@ const overview = (version: string, commands: ReadonlyArray<CommandWord>, width: 
   "For example: es-ops seed:new fill-display-names"
 ]
 
-const details = (command: CommandWord, width: number): ReadonlyArray<string> => [
+const details = (command: CommandDescription, width: number): ReadonlyArray<string> => [
   command.about,
   "",
   `Usage: es-ops ${typed(command)} [options]`,
@@ -57,9 +53,10 @@ const details = (command: CommandWord, width: number): ReadonlyArray<string> => 
   `For example: es-ops ${command.example}`
 ]
 
-const typed = ({ arguments: args, name }: CommandWord): string => [name, ...args.map((arg) => arg.name)].join(" ")
+const typed = ({ arguments: args, name }: CommandDescription): string =>
+  [name, ...args.map((arg) => arg.name)].join(" ")
 
-const flag = ({ name, value }: OptionWord): string =>
+const flag = ({ name, value }: OptionDescription): string =>
   [`--${name}`, ...Option.toArray(Option.map(value, (of) => of.name))].join(" ")
 
 /** Terms with what they mean beside them, in lines that fit. */

@@ -1,5 +1,5 @@
 /**
- * What is shown while a seed runs or waits: one line that is drawn anew on a terminal, a plain line every ten seconds elsewhere.
+ * The line about a seed that runs or waits: drawn anew on a terminal, a plain line from time to time elsewhere.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -10,24 +10,24 @@ import type * as Scope from "effect/Scope"
 import * as Layout from "./Layout.js"
 import { Terminal } from "./Terminal.js"
 
-/** What goes on at the moment. */
+/** What a seed does at the moment. */
 export interface Doing {
   readonly id: string
-  /** What it does, as a phrase: "runs". */
+  /** A phrase with the seed as its subject: "runs". */
   readonly what: string
 }
 
 export interface LiveLine {
-  /** Something begins, or still goes on: its time is counted from the first time it was told. */
+  /** Shows this from here on; the time of the same thing is counted from its first call. */
   readonly begin: (doing: Doing) => Effect.Effect<void>
-  /** Nothing goes on any more. */
+  /** Shows nothing any more. */
   readonly end: Effect.Effect<void>
 }
 
 const drawnEvery = "100 millis"
 const mentionedEvery = "10 seconds"
 
-/** Shows what goes on until the scope is closed. */
+/** Makes a line that goes when the scope is closed. */
 export const make: Effect.Effect<LiveLine, never, Terminal | Scope.Scope> = Effect.gen(function* () {
   const { err, interactive, live } = yield* Terminal
   const current = yield* Ref.make(Option.none<Doing & { readonly since: number }>())
@@ -41,7 +41,7 @@ export const make: Effect.Effect<LiveLine, never, Terminal | Scope.Scope> = Effe
       : err(`[${id}] ${what}, ${passed} so far`)
   })
   const period = interactive ? drawnEvery : mentionedEvery
-  // What takes no time is not shown.
+  // The first line comes after a period: what takes less time is not shown.
   yield* Effect.forkScoped(Effect.delay(Effect.repeat(show, Schedule.spaced(period)), period))
   yield* Effect.addFinalizer(() => live(""))
   return {

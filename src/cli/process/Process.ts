@@ -1,5 +1,6 @@
 /**
- * The command as a process: exit code out, signals to 130 and 143; and nothing that a seed leaves running or unhandled decides how it ends.
+ * The process of the command: its exit code, an end in order by SIGINT or SIGTERM, and an honest end where a seed ends the process, throws
+ * where nobody catches it, or leaves something running.
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -10,92 +11,104 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import process from "node:process"
 import * as StrayWrites from "../../seed/StrayWrites.js"
-import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
 import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
+import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
+import * as EsOpsCommand from "../commands/EsOpsCommand.js"
 import * as ExitMessage from "../output/ExitMessage.js"
-import * as Main from "../commands/EsOpsCommand.js"
-import * as Program from "./Program.js"
+import * as StandardStreams from "../output/StandardStreams.js"
 import * as Terminal from "../output/Terminal.js"
+import * as Signals from "./Signals.js"
 
-/** How long the work may take to end in order; what has not ended by then is left to the server, which rolls back. */
+/** How long the work may take to end in order, in milliseconds; what has not ended by then is left to the server, which rolls back. */
 const patience = 1_800
 
-let ending: number | undefined
-let finished = false
-let code = 1
+interface State {
+  /** The exit code of a process that was told to end before its command did. */
+  endsWith: number | undefined
+  /** The exit code that the command gave; 1 until it gives one. */
+  commandCode: number
+  /** Whether the command ended, with its report. */
+  finished: boolean
+  /** Interrupts the command. */
+  interrupt: () => void
+}
 
-/** Lets the work end in order with this exit code; who asks a second time does not want to wait for that. */
-const end = (exitCode: number): void => {
-  if (ending !== undefined) process.exit(exitCode)
-  ending = exitCode
+const state: State = { endsWith: undefined, commandCode: 1, finished: false, interrupt: () => undefined }
+
+/** Runs the command of this process, which ends with it; `early` are signals that came before. */
+export const start = (early: ReadonlyArray<Signals.Signal>): void => {
+  for (const signal of Signals.names) process.on(signal, () => endWith(Signals.exitCodes[signal]))
+  process.on("unhandledRejection", endUnhandled)
+  process.on("uncaughtException", endUnhandled)
+  process.on("exit", reportUnfinished)
+
+  runCommand.pipe(
+    Effect.provide(Layer.merge(NodeContext.layer, Terminal.layer)),
+    NodeRuntime.runMain({ disableErrorReporting: true, disablePrettyLogger: true, teardown: exitWith })
+  )
+
+  // Only when the work has begun: it is the work that says what an interruption leaves.
+  setImmediate(() => early.forEach((signal) => process.emit(signal, signal)))
+}
+
+const runCommand = Effect.withFiberRuntime<void, never, EsOpsCommand.Requirements>((fiber) => {
+  state.interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
+  return Effect.map(EsOpsCommand.run(process.argv), (code) => {
+    state.commandCode = code
+  })
+})
+
+/** Lets the work end in order with this exit code; a second call ends the process at once. */
+const endWith = (exitCode: number): void => {
+  if (state.endsWith !== undefined) process.exit(exitCode)
+  state.endsWith = exitCode
   setTimeout(() => process.exit(exitCode), patience).unref()
 }
 
-/** A promise that nobody handles, an exception in a timer: a seed's, and the end of the run. */
-const unhandled = (reason: unknown): void => {
+/** Ends the run for a promise that nobody handles, or an exception in a timer: a seed's. */
+const endUnhandled = (reason: unknown): void => {
   if (UnhandledRejections.isWatched(reason)) return
-  Terminal.sayLast(
-    `unhandled in a seed: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`
-  )
-  if (ending !== undefined) return
+  const text = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
+  ExitMessage.sayError("SeedFailed", `unhandled in a seed: ${text}`)
+  if (state.endsWith !== undefined) return
   UnhandledRejections.blame(reason)
-  end(1)
-  interrupt()
+  endWith(1)
+  state.interrupt()
 }
 
-let interrupt = (): void => undefined
+/** Reports a process that ends before its command does. */
+const reportUnfinished = (): void => {
+  if (state.finished) return
+  if (state.endsWith !== undefined) {
+    const reason = "it was ended at once"
+    ExitMessage.writeResults(reason)
+    return ExitMessage.sayError(
+      "ProcessEnded",
+      `${reason}: the server rolls back what was not committed; es-ops seed:status says what is applied`
+    )
+  }
+  process.exitCode = 1
+  const [path] = ModuleLoader.underWay()
+  const [reason, next] =
+    path === undefined
+      ? [
+          "a seed ended the process",
+          "what it had not committed is rolled back; es-ops seed:status says what is applied"
+        ]
+      : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
+  ExitMessage.sayError("ProcessEnded", `${reason}: ${next}`)
+  ExitMessage.writeResults(reason)
+}
 
-/** Runs the command of this process, which ends with it; `early` are signals that came before. */
-export const start = (early: ReadonlyArray<Program.Signal>): void => {
-  for (const signal of Program.signals) process.on(signal, () => end(Program.exitCodes[signal]))
-  process.on("unhandledRejection", unhandled)
-  process.on("uncaughtException", unhandled)
-
-  process.on("exit", () => {
-    if (finished) return
-    const [path] = ModuleLoader.underWay()
-    if (ending !== undefined) {
-      ExitMessage.write("it was ended at once")
-      Terminal.sayLast(
-        "it was ended at once: the server rolls back what was not committed; es-ops seed:status says what is applied"
-      )
-    } else {
-      process.exitCode = 1
-      const [reason, left] =
-        path === undefined
-          ? [
-              "a seed ended the process",
-              "what it had not committed is rolled back; es-ops seed:status says what is applied"
-            ]
-          : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
-      Terminal.sayLast(`${reason}: ${left}`)
-      ExitMessage.write(reason)
-    }
-  })
-  Effect.withFiberRuntime<number, never, Main.Requirements>((fiber) => {
-    interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
-    return Main.run(process.argv)
-  }).pipe(
-    Effect.tap((given) =>
-      Effect.sync(() => {
-        code = given
-      })
-    ),
-    Effect.provide(Layer.merge(NodeContext.layer, Terminal.layer)),
-    NodeRuntime.runMain({
-      disableErrorReporting: true,
-      disablePrettyLogger: true,
-      teardown: (exit) => {
-        if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
-        finished = true
-        const lost = Terminal.lost()
-        if (Option.isSome(lost)) Terminal.sayLast(`the results could not be written: ${lost.value.message}`)
-        const end = () => process.exit(ending ?? (code === 0 && Option.isSome(lost) ? 1 : code))
-        if (ending === undefined) StrayWrites.whenOver(end)
-        else end()
-      }
-    })
-  )
-  // When the work has begun, as a signal can come then at the earliest: it is the work that says what an interruption leaves.
-  setImmediate(() => early.forEach((signal) => process.emit(signal, signal)))
+/** Ends the process when its command has ended, with a moment for what seeds may still write. */
+const exitWith = (exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) console.error(Cause.pretty(exit.cause))
+  state.finished = true
+  const lost = StandardStreams.lostResults()
+  if (Option.isSome(lost)) {
+    ExitMessage.sayError("ResultsLost", `the results could not be written: ${lost.value.message}`)
+  }
+  const exitCode = () => state.endsWith ?? (state.commandCode === 0 && Option.isSome(lost) ? 1 : state.commandCode)
+  if (state.endsWith === undefined) StrayWrites.whenOver(() => process.exit(exitCode()))
+  else process.exit(exitCode())
 }

@@ -1,10 +1,10 @@
 /**
  * The one door for failures of the driver and the server. They are told apart by SQLSTATE (PostgreSQL manual, appendix A), never by text.
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 
 /** The SQLSTATE of a failure that the server reported. */
@@ -21,6 +21,9 @@ export const isConnectionLost = (error: SqlError): boolean =>
 /** admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session_timeout, and the two timeouts that end a session. */
 const lost = new Set(["57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"])
 
+/** An error of ours in the shape that a statement fails with. */
+export const sqlError = (cause: Error): SqlError => new SqlError({ cause, message: cause.message })
+
 /** The reason that the server or the driver gave. */
 export const reasonOf = (error: SqlError): string => describe(error).message
 
@@ -29,11 +32,8 @@ export const databaseError =
   (action: string) =>
   (error: SqlError): DatabaseError => {
     const { code, message } = describe(error)
-    return new DatabaseError({
-      action,
-      id: Option.none(),
+    return DatabaseError.because(action, `${message}${hint(Option.fromNullable(code))}`, {
       code: Option.fromNullable(code),
-      reason: `${message}${hint(Option.fromNullable(code))}`,
       connectionLost: isConnectionLost(error),
       cause: error
     })

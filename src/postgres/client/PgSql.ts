@@ -14,12 +14,11 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "./PgError.js"
-import { PgSession } from "../transaction/PgSession.js"
+import { PgSession } from "./PgSession.js"
 
 export class PgSql extends Context.Tag("effect-es-ops/PgSql")<
   PgSql,
@@ -31,48 +30,42 @@ export class PgSql extends Context.Tag("effect-es-ops/PgSql")<
 
 /** A connection that was asked for. */
 export interface Loan {
-  /** The connection, once it is free; whoever waits for it can leave. */
+  /** The connection, once it is free. The wait can be interrupted, also in an uninterruptible region. */
   readonly connection: Effect.Effect<Connection, SqlError>
-  /** Gives it back, now or as soon as it is there; to be run whether it was waited for or not. */
+  /** Gives it back, now or as soon as it is there; to be run in any case. */
   readonly giveBack: Effect.Effect<void>
 }
 
-/** How long to wait for a free connection of the pool before it is an error, in seconds. */
-const reserveTimeout = 30
+/** How long to wait for a free connection of the pool before it is an error. */
+const reserveTimeout = "30 seconds"
 
 const neverFree = new SqlError({
   message: "Failed to acquire connection",
-  cause: new Error(`no connection of the pool became free within ${reserveTimeout} seconds`)
+  cause: new Error(`no connection of the pool became free within ${reserveTimeout}`)
 })
 
 /**
- * `reserve` of a client, interrupted while it waits, would lose the connection for ever, so it goes on in a fiber of its own, and closes its
- * scope when nobody wants the connection any more. That fiber is watched, and the timer is Node's: a fork and a race in their place take
- * 30 µs a step.
+ * Asks for a connection in a fiber of its own, which cannot be interrupted: a client whose `reserve` is interrupted while it waits loses the
+ * connection for ever. A connection that comes too late for its borrower goes back to the pool.
  */
 const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
-  Effect.flatMap(Effect.runtime(), (runtime) =>
-    Effect.map(Scope.make(), (scope) => {
-      const session = Context.getOption(runtime.context, PgSession)
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const session = yield* Effect.serviceOption(PgSession)
+      const scope = yield* Scope.make()
       const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
-      const fiber = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, { immediate: true })
-      let timer: NodeJS.Timeout | undefined
+      const reserving = yield* Effect.forkDaemon(Scope.extend(reserve, scope))
+      const joined = Fiber.join(reserving)
+      const close = Scope.close(scope, Exit.void)
       return {
-        connection: Effect.async((resume) => {
-          const tooLong = () => resume(Effect.fail(neverFree))
-          if (Option.isNone(session)) timer = setTimeout(tooLong, reserveTimeout * 1000)
-          fiber.addObserver((exit) => {
-            clearTimeout(timer)
-            resume(exit)
-          })
-        }),
-        giveBack: Effect.suspend(() => {
-          clearTimeout(timer)
-          const close = Scope.close(scope, Exit.void)
-          if (fiber.unsafePoll() !== null) return close
-          fiber.addObserver(() => Runtime.runFork(runtime)(close))
-          return Effect.void
-        })
+        connection: Effect.interruptible(
+          Option.isSome(session)
+            ? joined
+            : Effect.timeoutFail(joined, { duration: reserveTimeout, onTimeout: () => neverFree })
+        ),
+        giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
+          Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
+        )
       }
     })
   )
@@ -80,11 +73,11 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */
 export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {
   const lend = lendOf(yield* SqlClient.SqlClient)
-  const lent = Effect.uninterruptibleMask((restore) =>
+  const lent = Effect.uninterruptible(
     Effect.flatMap(lend, ({ connection, giveBack }) =>
       Effect.zipRight(
         Effect.addFinalizer(() => giveBack),
-        restore(connection)
+        connection
       )
     )
   )
@@ -96,6 +89,9 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
   })
   return Object.assign(sql, { lend })
 }).pipe(Effect.provideServiceEffect(Reactivity.Reactivity, Reactivity.make))
+
+/** Statements over the application's `SqlClient`. */
+export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
 /** A client of no database: whatever is asked of it fails. */
 export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = Layer.effect(
@@ -117,27 +113,11 @@ export const over =
 export const alone =
   (sql: PgSql["Type"]) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-    borrowing(sql, (connection) => over(connection)(effect))
-
-/** What is asked on a connection of its own in the same way, and what `meanwhile` answers with, which runs at the same time. */
-export const askAlone = <A, B, R, R2>(
-  sql: PgSql["Type"],
-  ask: (connection: Connection) => Effect.Effect<A, SqlError, R>,
-  meanwhile: Effect.Effect<B, never, R2>
-): Effect.Effect<readonly [answer: A, meanwhile: B], SqlError, R | R2> =>
-  Effect.flatMap(Effect.fork(meanwhile), (fiber) =>
-    Effect.flatMap(borrowing(sql, ask), (answer) => Effect.map(Fiber.join(fiber), (other) => [answer, other] as const))
-  )
-
-const borrowing = <A, E, R>(
-  sql: PgSql["Type"],
-  use: (connection: Connection) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
-      Effect.ensuring(restore(Effect.flatMap(connection, use)), giveBack)
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
+        Effect.ensuring(restore(Effect.flatMap(connection, (lent) => over(lent)(effect))), giveBack)
+      )
     )
-  )
 
 /** The rows of a statement, decoded. */
 export const rows =
@@ -147,7 +127,7 @@ export const rows =
   ): Effect.Effect<ReadonlyArray<A>, DatabaseError, R> =>
     Effect.flatMap(Effect.mapError(statement, databaseError(action)), decodeRows(action, schema))
 
-/** Rows that do not fit are a `DatabaseError`: the table has other columns than it should. One by one, as a decoder of an array is compiled anew. */
+/** Rows that do not fit are a `DatabaseError`: the table has other columns than it should. */
 export const decodeRows = <A, I>(
   action: string,
   schema: Schema.Schema<A, I>
@@ -157,12 +137,9 @@ export const decodeRows = <A, I>(
     Either.mapLeft(Either.all(found.map((row) => decode(row))), (issue) => unexpectedRows(action, issue))
 }
 
-const unexpectedRows = (action: string, error: ParseResult.ParseIssue): DatabaseError =>
-  new DatabaseError({
+const unexpectedRows = (action: string, issue: ParseResult.ParseIssue): DatabaseError =>
+  DatabaseError.because(
     action,
-    id: Option.none(),
-    code: Option.none(),
-    reason: `the database answered with other columns than expected: ${ParseResult.TreeFormatter.formatIssueSync(error)}`,
-    connectionLost: false,
-    cause: error
-  })
+    `the database answered with other columns than expected: ${ParseResult.TreeFormatter.formatIssueSync(issue)}`,
+    { cause: issue }
+  )

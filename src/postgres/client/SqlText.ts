@@ -2,6 +2,7 @@
  * Text of SQL: the first words of a statement as the server would see them (white space, comments and stray semicolons passed over), literals,
  * and lists of names.
  */
+import { defaultEscape } from "@effect/sql/Statement"
 import * as Option from "effect/Option"
 
 /** The first `count` words in upper case; an opening parenthesis is a word. */
@@ -41,10 +42,30 @@ export const closesCursors = (text: string): Option.Option<string> => {
   )
 }
 
+/** An identifier between double quotes. */
+export const quote = defaultEscape('"')
+
 /** A string literal, whatever `standard_conforming_strings` says (PostgreSQL manual, 4.1.2.2). NUL, which no text has there, would end the message. */
 export const literal = (text: string): string => {
   const quoted = `'${text.replaceAll("\u0000", "\uFFFD").replaceAll("'", "''").replaceAll("\\", "\\\\")}'`
   return text.includes("\\") ? ` E${quoted}` : quoted
+}
+
+/** A value that is written as a constant. */
+export type Constant = string | number | null
+
+/** The columns that have a value, and their values as constants in the same order. */
+export const constants = (
+  row: Readonly<Record<string, Constant>>
+): { readonly columns: ReadonlyArray<string>; readonly values: ReadonlyArray<string> } => {
+  const columns: Array<string> = []
+  const values: Array<string> = []
+  for (const [column, value] of Object.entries(row)) {
+    if (value === null) continue
+    columns.push(column)
+    values.push(typeof value === "string" ? literal(value) : `${value}`)
+  }
+  return { columns, values }
 }
 
 /** The names of a list such as a search path is shown as; none for a text that is no such list. */

@@ -3,6 +3,7 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
@@ -10,7 +11,6 @@ import { AlreadyTaken, Directory } from "../../identity/Directory.js"
 import { refuseTaken, unique } from "../../identity/UniqueRow.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, sqlState } from "../client/PgError.js"
-import { ask } from "../transaction/BodyConnection.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
@@ -65,7 +65,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
     const [first] = given
     if (first === undefined) return Effect.void
     const action = `adding a ${name(first).what}`
-    const added = Effect.suspend(() => ask(sql, ...insertOf(addition, given.map(columns)))).pipe(
+    const added = Effect.suspend(() => sql.unsafe(...insertOf(addition, given.map(columns)))).pipe(
       Effect.mapError((error) =>
         // unique_violation: an index that the table has beyond ours.
         Option.contains(sqlState(error), "23505") ? new AlreadyTaken(name(first)) : databaseError(action)(error)
@@ -131,8 +131,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
     setRoles: (given) =>
       Effect.suspend(() => {
         const rows = lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) }))
-        return ask(
-          sql,
+        return sql.unsafe(
           `UPDATE read_tenant_memberships m SET roles = g.roles
               FROM jsonb_to_recordset($1::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`,
           [JSON.stringify(rows)]
@@ -140,6 +139,9 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
       }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
   })
 })
+
+/** `Directory` on PostgreSQL. */
+export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(Directory, make)
 
 /** How rows are added to a table. */
 interface Addition {

@@ -5,6 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -15,7 +16,6 @@ import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { EventRow, toEvent } from "./EventRow.js"
-import { ask } from "../transaction/BodyConnection.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 
 const Answer = Schema.Struct({
@@ -92,21 +92,23 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
    * is most of a write; that one says why, where nothing was written.
    */
   const appendOne = (event: NewEvent) =>
-    ask(sql, event.version === 1 ? insertFirst : insertNext, [
-      event.aggregateId,
-      event.aggregateType,
-      event.tenantId,
-      event.version,
-      event.type,
-      event.eventVersion,
-      JSON.stringify(event.payload),
-      JSON.stringify(event.metadata),
-      event.metadata.userId
-    ]).pipe(
-      Effect.mapError(appendError([event])),
-      Effect.flatMap(decodeStored),
-      Effect.map(([found]) => Option.fromNullable(found))
-    )
+    sql
+      .unsafe(event.version === 1 ? insertFirst : insertNext, [
+        event.aggregateId,
+        event.aggregateType,
+        event.tenantId,
+        event.version,
+        event.type,
+        event.eventVersion,
+        JSON.stringify(event.payload),
+        JSON.stringify(event.metadata),
+        event.metadata.userId
+      ])
+      .pipe(
+        Effect.mapError(appendError([event])),
+        Effect.flatMap(decodeStored),
+        Effect.map(([found]) => Option.fromNullable(found))
+      )
 
   const appendMany = (events: NonEmptyReadonlyArray<NewEvent>) =>
     Effect.gen(function* () {
@@ -154,6 +156,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       )
   })
 })
+
+/** `EventStore` on PostgreSQL. */
+export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(EventStore, make)
 
 const toInput = (event: NewEvent, n: number) => ({
   n,

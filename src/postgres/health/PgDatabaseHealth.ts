@@ -2,6 +2,7 @@
  * `DatabaseHealth` on PostgreSQL: the catalog, the role's privileges, the lock and the pooler, read and never changed.
  */
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Finding } from "../../operation/DatabaseHealth.js"
@@ -9,7 +10,7 @@ import { DatabaseHealth, fine, wrong } from "../../operation/DatabaseHealth.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import * as HolderQuery from "../lock/HolderQuery.js"
-import { oldestServer } from "../lock/PgOperationLock.js"
+import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
 import { PgSchema } from "../schema/PgSchema.js"
@@ -197,6 +198,12 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       examine: Effect.withSpan(examine, "DatabaseHealth.examine")
     })
   }
+)
+
+/** `DatabaseHealth` on PostgreSQL. */
+export const layer: Layer.Layer<DatabaseHealth, never, PgSql | PgSchema | OperationConfig> = Layer.effect(
+  DatabaseHealth,
+  make
 )
 
 /** A table that is missing and that this role may not create. */

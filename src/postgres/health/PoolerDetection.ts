@@ -7,6 +7,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { announcedSession } from "../client/DriverAccess.js"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 
@@ -24,7 +25,7 @@ export const detect = (sql: SqlClient.SqlClient): Effect.Effect<Pooling, SqlErro
   Effect.gen(function* () {
     const first = yield* sql.reserve
     const before = yield* sessionOf(first)
-    if (Option.contains(announced(first), before) || Option.isNone(announced(first))) return "none"
+    if (Option.contains(announcedSession(first), before) || Option.isNone(announcedSession(first))) return "none"
     const second = yield* Effect.timeoutOption(reserveInTransaction(sql), reserveTimeout)
     if (Option.isNone(second)) return "unknown"
     if ((yield* sessionOf(second.value)) === before) return "transaction"
@@ -42,8 +43,3 @@ const sessionOf = (connection: Connection): Effect.Effect<unknown, SqlError> =>
   Effect.map(connection.executeUnprepared("SELECT pg_backend_pid() AS pid", [], undefined), ([row]) =>
     Predicate.hasProperty(row, "pid") ? row.pid : undefined
   )
-
-const announced = (connection: Connection): Option.Option<unknown> =>
-  Predicate.hasProperty(connection, "pg") && Predicate.hasProperty(connection.pg, "processID")
-    ? Option.fromNullable(connection.pg.processID)
-    : Option.none()

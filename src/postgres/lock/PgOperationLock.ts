@@ -3,26 +3,24 @@
  * and deadlock with `CREATE INDEX CONCURRENTLY` of the holder (40P01).
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../../operation/Operation.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { AlreadyApplied, DatabaseError, LockHeld, outsideStep } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
+import { cancelling } from "../client/DecoratedConnection.js"
+import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError } from "../client/PgError.js"
-import { leaving } from "../client/Cancellation.js"
-import * as HolderQuery from "./HolderQuery.js"
-import { PgSchema } from "../schema/PgSchema.js"
+import { PgSession } from "../client/PgSession.js"
 import { decodeRows, over, PgSql, rows } from "../client/PgSql.js"
-import { PgSession } from "../transaction/PgSession.js"
-import { PgStep } from "../transaction/PgStep.js"
-import * as Rollback from "../transaction/Rollback.js"
+import { PgStep } from "../client/PgStep.js"
+import { oldestServer, serverVersion, tooOld } from "../client/ServerVersion.js"
 import { literal } from "../client/SqlText.js"
-
-/** The first version that has every setting that a step needs, as `server_version_num` has it. */
-export const oldestServer = 140000
+import { PgSchema } from "../schema/PgSchema.js"
+import * as HolderQuery from "./HolderQuery.js"
 
 const Tried = Schema.Struct({
   locked: Schema.Literal("true", "false"),
@@ -30,15 +28,14 @@ const Tried = Schema.Struct({
   server_text: Schema.optional(Schema.String)
 })
 
-const serverVersion =
-  "current_setting('server_version_num') AS server, current_setting('server_version') AS server_text"
-
 /** No holder, or all of one. */
 const Holder = Schema.NullOr(Schema.parseJson(HolderQuery.Row))
 
 const Probed = Schema.Struct({ marked: Schema.Literal("true", "false"), holder: Holder })
 
 const Readiness = Schema.Struct({ missing: Schema.parseJson(Schema.Array(Schema.String)), holder: Holder })
+
+const claiming = databaseError("claiming the operations lock")
 
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
@@ -74,7 +71,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     /**
      * Tables are created under the lock; where another has it and there are no markers yet, nothing can be known of this one. What is
-     * missing is looked for with the lock in one message: of a crowd on an empty database, each does so again and again.
+     * missing is looked for with the lock in one message.
      */
     const createMissing = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {
@@ -87,7 +84,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         const missing = yield* schema.seen(names?.rows ?? [])
         if (missing.length === 0) return
         if (locked) {
-          step.whenCommitted(schema.created)
+          step.createdTables()
           return yield* schema.create(missing)
         }
         if (missing.every(({ name }) => name !== schema.markers) && (yield* isMarked(id)))
@@ -95,23 +92,17 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         return yield* held(id)
       })
 
-    /**
-     * The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of whoever held it is visible. One round trip of 0.08 ms
-     * together with BEGIN, the settings, guard and savepoint, in place of five.
-     */
+    /** The lock, and by a statement of its own, whose snapshot is taken after it, the marker: that of the last holder is visible. */
     const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> => {
       const opened = Effect.flatMap(
-        Effect.mapError(
-          step.open({ columns: tried(), statement: marked(id) }),
-          databaseError("claiming the operations lock")
-        ),
+        Effect.mapError(step.open({ columns: tried(), statement: marked(id) }), claiming),
         ({ row, rows: markers }) =>
           Effect.flatMap(Effect.flatMap(decodeTried([row]), admit), (locked): Effect.Effect<void, ClaimError> => {
             if (markers.length > 0) return new AlreadyApplied({ id })
-            return locked ? Effect.void : over(step.raw)(held(id))
+            return locked ? Effect.void : over(step.connection)(held(id))
           })
       )
-      return schema.isComplete() ? opened : Effect.zipRight(over(step.raw)(createMissing(step, id)), opened)
+      return schema.isComplete() ? opened : Effect.zipRight(over(step.connection)(createMissing(step, id)), opened)
     }
 
     /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
@@ -145,7 +136,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         Effect.map(([found]) => Option.fromNullable(found))
       )
 
-    /** One message in place of the three of an attempt that finds the lock held. */
+    /** One message, where an attempt that finds the lock held is a transaction. */
     const probe = (id: OperationId): Effect.Effect<void, ClaimError> =>
       Effect.flatMap(
         asked("waiting for the operations lock", Probed, `SELECT EXISTS (${marked(id)})::text AS marked, ${holding}`),
@@ -156,7 +147,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         })
       )
 
-    /** One message in place of the four of a transaction that was to create them: of a crowd on an empty database, one does. */
+    /** One message, where creating the tables is a transaction: of many replicas on an empty database, one creates them. */
     const ready = (id: OperationId): Effect.Effect<boolean, LockHeld | DatabaseError> =>
       Effect.flatMap(
         asked(
@@ -178,9 +169,11 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     return OperationLock.of({
       probe: (id) =>
-        Effect.useSpan("OperationLock.probe", { attributes: { operation: id }, captureStackTrace: false }, () =>
+        Effect.withSpan(
           // Before the tables are there, only an attempt can tell.
-          schema.has(schema.markers) ? probe(id) : Effect.void
+          Effect.suspend(() => (schema.has(schema.markers) ? probe(id) : Effect.void)),
+          "OperationLock.probe",
+          { attributes: { operation: id }, captureStackTrace: false }
         ),
       ready: (id) =>
         Effect.suspend(() =>
@@ -190,35 +183,28 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         ),
       holder: HolderQuery.find(sql, config.lockKey),
       claim: (id) =>
-        Effect.useSpan("OperationLock.claim", { attributes: { operation: id }, captureStackTrace: false }, () =>
-          Effect.withFiberRuntime<void, ClaimError>((fiber) => {
-            const step = Context.getOption(fiber.currentContext, PgStep)
-            const session = Context.getOption(fiber.currentContext, PgSession)
-            if (Option.isSome(step)) return claimIn(step.value, id)
-            return Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
-          })
-        )
+        Effect.gen(function* () {
+          const step = yield* Effect.serviceOption(PgStep)
+          if (Option.isSome(step)) return yield* claimIn(step.value, id)
+          const session = yield* Effect.serviceOption(PgSession)
+          return yield* Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
+        })
     })
   }
+)
+
+/** `OperationLock` on PostgreSQL. */
+export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | OperationConfig> = Layer.effect(
+  OperationLock,
+  make
 )
 
 /** Asks on a connection of its own, which is closed when the answer is not waited for: with a pool of one, nobody could cancel the statement. */
 const leavable = <A>(sql: PgSql["Type"], ask: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
-      Effect.flatMap(restore(connection), (own) => {
-        const raw = leaving(own)
-        return Effect.onInterrupt(restore(over(raw)(ask)), () => Rollback.disconnect(raw))
+      Effect.flatMap(connection, (own) => {
+        return Effect.onInterrupt(restore(over(cancelling(own))(ask)), () => DriverAccess.disconnect(own))
       }).pipe(Effect.ensuring(giveBack))
     )
   )
-
-const tooOld = (version: string): DatabaseError =>
-  new DatabaseError({
-    action: "connecting",
-    id: Option.none(),
-    code: Option.none(),
-    reason: `the server is PostgreSQL ${version}; 14 or later is needed`,
-    connectionLost: false,
-    cause: undefined
-  })

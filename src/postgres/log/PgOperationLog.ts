@@ -2,27 +2,33 @@
  * `OperationLog` on PostgreSQL: the marker table and the attempts table.
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { AppliedOperations } from "../../operation/AppliedOperations.js"
 import type { NewAttempt } from "../../operation/Attempt.js"
-import type { NewMarker } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { AlreadyApplied, CommitRefused, outsideStep, TransactionLeftOpen } from "../../operation/OperationError.js"
+import { AlreadyApplied, outsideStep, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
-import { AttemptRow, MarkerRow, toAttempt, toMarker } from "./LogRow.js"
-import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, markerInsert } from "./LogStatement.js"
-import * as AppliedIds from "./AppliedIds.js"
+import { databaseError, sqlState } from "../client/PgError.js"
+import { PgSession } from "../client/PgSession.js"
+import { alone, over, PgSql, rows } from "../client/PgSql.js"
+import { PgStep } from "../client/PgStep.js"
 import { PgSchema } from "../schema/PgSchema.js"
-import { alone, askAlone, decodeRows, over, PgSql, rows } from "../client/PgSql.js"
-import { PgSession } from "../transaction/PgSession.js"
-import { PgStep } from "../transaction/PgStep.js"
-
-const decodeMarkers = decodeRows("reading the markers", AppliedIds.Row)
+import {
+  AppliedRow,
+  appliedSelect,
+  AttemptRow,
+  MarkerRow,
+  noneApplied,
+  toApplied,
+  toAttempt,
+  toMarker
+} from "./LogRow.js"
+import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, markerInsert } from "./LogStatement.js"
 
 /** undefined_table: nothing was ever applied here. */
 const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
@@ -42,7 +48,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
   const session = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.flatMap(
       Effect.serviceOption(PgStep),
-      Option.match({ onNone: () => alone(sql)(effect), onSome: (step) => over(step.raw)(effect) })
+      Option.match({ onNone: () => alone(sql)(effect), onSome: (step) => over(step.connection)(effect) })
     )
 
   /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
@@ -54,7 +60,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
         Option.match({
           onNone: () => Effect.catchAll(alone(sql)(statement), noneIfMissing),
           onSome: (step) =>
-            over(step.raw)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
+            over(step.connection)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
         })
       ).pipe(rows(action, row))
 
@@ -87,85 +93,25 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     )
   const record = (attempt: NewAttempt) => recordBy(sql.unsafe(attemptInsert(schema.attempts, attempt)))
 
-  /** The marker cannot be written: once the body is undone, it tells whether another wrote it without the lock, or the body itself. */
-  const refusedMarker = (marker: NewMarker, error: SqlError) =>
-    session(
-      Effect.flatMap(exists(schema.markers), (found) =>
-        found ? sql`SELECT id FROM ${markers} WHERE id = ${marker.id}` : Effect.succeed([])
-      )
-    ).pipe(
-      Effect.mapError(databaseError("writing the marker")),
-      Effect.flatMap((found): Effect.Effect<never, AlreadyApplied | CommitRefused> =>
-        found.length > 0
-          ? new AlreadyApplied({ id: marker.id })
-          : new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
-      )
-    )
-
   const appliedRows = Effect.map(
     sql`SELECT id, operation_type FROM ${markers}`.pipe(read(schema.markers, "reading the markers", TypedRow)),
-    (found) => new Map(found.map(({ id, operation_type }) => [id, operation_type]))
+    (found) => AppliedOperations.fromEntries(found.map(({ id, operation_type }) => [id, operation_type]))
   )
 
-  const markersOf = (operationType: string, found: typeof AppliedIds.Row.Type) =>
-    Effect.suspend(() =>
-      Option.match(AppliedIds.idsOf(found), {
-        onNone: () => appliedRows,
-        onSome: (ids) => Effect.succeed(new Map(ids.map((id) => [id, operationType])))
-      })
-    )
-
-  /**
-   * The row that `text` asks for, and what `meanwhile` answers with. Outside a step without the ways of `sql`, which take 150 µs: an idle boot
-   * asks nothing else, and those that wait ask it again and again.
-   */
-  const ask = <B, R>(text: string, meanwhile: Effect.Effect<B, never, R>) =>
-    Effect.map(
-      Effect.withFiberRuntime<readonly [ReadonlyArray<typeof AppliedIds.Row.Type>, B], DatabaseError, R>(
-        ({ currentContext }) =>
-          Option.isSome(Context.getOption(currentContext, PgStep))
-            ? Effect.zip(read(schema.markers, "reading the markers", AppliedIds.Row)(sql.unsafe(text)), meanwhile)
-            : Effect.flatMap(
-                Effect.mapError(
-                  askAlone(
-                    sql,
-                    (connection) => Effect.catchAll(connection.execute(text, [], undefined), noneIfMissing),
-                    meanwhile
-                  ),
-                  databaseError("reading the markers")
-                ),
-                ([answer, other]) => Effect.map(decodeMarkers(answer), (found) => [found, other] as const)
-              )
-      ),
-      ([[found = AppliedIds.none], other]) => ({ found, other })
-    )
-
-  const applied = Effect.flatMap(ask(AppliedIds.text(schema.markers, seedMigration), Effect.void), ({ found }) =>
-    markersOf(seedMigration, found)
+  const applied = Effect.flatMap(
+    sql
+      .unsafe(appliedSelect(schema.markers, seedMigration))
+      .pipe(read(schema.markers, "reading the markers", AppliedRow)),
+    ([found = noneApplied]) =>
+      Option.match(toApplied(seedMigration, found), { onNone: () => appliedRows, onSome: Effect.succeed })
   )
-
-  const noneIsThere = Effect.mapBoth(alone(sql)(schema.missing), {
-    onFailure: (error) => (error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error),
-    onSuccess: (missing) => missing.length === schema.tables.length
-  })
-
-  const compare: OperationLog["Type"]["compare"] = (operationType, listing) =>
-    Effect.map(
-      ask(
-        AppliedIds.brief(schema.markers, operationType),
-        Effect.map(listing, (listed) => ({ listed, expected: AppliedIds.briefOf(listed.ids) }))
-      ),
-      ({ found, other: { expected, listed } }) => ({
-        listing: listed,
-        isExactly: Option.exists(expected, (row) => AppliedIds.isSame(found, row)),
-        applied: AppliedIds.isWhole(found) || found.others > 0 ? markersOf(operationType, found) : applied,
-        isNew: found === AppliedIds.none ? noneIsThere : undefined
-      })
-    )
 
   return OperationLog.of({
-    applied,
-    compare,
+    applied: Effect.withSpan(applied, "OperationLog.applied", { captureStackTrace: false }),
+    hasTables: Effect.mapBoth(alone(sql)(schema.missing), {
+      onFailure: (error) => (error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error),
+      onSuccess: (missing) => missing.length < schema.tables.length
+    }),
     markers: Effect.map(
       sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
         ORDER BY id COLLATE "C"`.pipe(read(schema.markers, "reading the markers", MarkerRow)),
@@ -186,27 +132,6 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       ),
       (found) => new Map(found.map((row) => [row.operation_id, toAttempt(row)]))
     ),
-    mark: (marker, attempt) =>
-      Effect.withFiberRuntime((fiber) => {
-        const step = Context.getOption(fiber.currentContext, PgStep)
-        if (Option.isNone(step)) return outsideStep("writing the marker")
-        const close = (attempted: boolean) =>
-          step.value.close({
-            text: attempted
-              ? `${markerInsert(schema.markers, marker)}; ${attemptInsert(schema.attempts, attempt)}`
-              : markerInsert(schema.markers, marker),
-            failed: (error) =>
-              isSeedsOwn(error)
-                ? Effect.provideService(refusedMarker(marker, error), PgStep, step.value)
-                : databaseError("writing the marker")(error)
-          })
-        return schema.has(schema.attempts)
-          ? close(true)
-          : Effect.flatMap(
-              Effect.mapError(session(exists(schema.attempts)), databaseError("looking for the attempts")),
-              close
-            )
-      }),
     unmark: ({ id, operationType }, attempt) =>
       Effect.gen(function* () {
         const step = yield* Effect.serviceOption(PgStep)
@@ -252,6 +177,5 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
   })
 })
 
-/** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
-const isSeedsOwn = (error: SqlError): boolean =>
-  Option.exists(sqlState(error), (state) => state === "23505" || state === "25006" || state === "42P01")
+/** `OperationLog` on PostgreSQL. */
+export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(OperationLog, make)

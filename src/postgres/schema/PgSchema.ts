@@ -16,7 +16,7 @@ import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
 import * as Tables from "./PgTable.js"
-import { literal } from "../client/SqlText.js"
+import { literal, quote } from "../client/SqlText.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
   PgSchema,
@@ -124,7 +124,7 @@ const tablesOf = (
 
 /** The statements that create whatever is missing, for an administrator: they can be run again. */
 export const ddl = (config: OperationConfig["Type"], options: TableOptions): ReadonlyArray<string> => [
-  ...Option.toArray(Option.map(config.schema, (schema) => `CREATE SCHEMA IF NOT EXISTS ${Tables.quote(schema)}`)),
+  ...Option.toArray(Option.map(config.schema, (schema) => `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`)),
   ...tablesOf(config, options).flatMap(({ statements }) =>
     statements.map((statement) => statement.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) /, "CREATE $1 IF NOT EXISTS "))
   )

@@ -1,8 +1,8 @@
 /**
  * The tables, as columns and as the statements that create them. Pure.
  */
-import { defaultEscape } from "@effect/sql/Statement"
 import type * as Feature from "../../event/Feature.js"
+import { quote } from "../client/SqlText.js"
 
 /** A column that is needed. `type` is one that we create; a table that exists may have another of the same kind. */
 export interface Column {
@@ -24,9 +24,6 @@ export interface PgTable {
   /** What we do with it besides reading. */
   readonly writes: ReadonlyArray<"INSERT" | "UPDATE">
 }
-
-/** An identifier between double quotes. */
-export const quote = defaultEscape('"')
 
 type Defined = readonly [name: string, type: Feature.Column["type"], ddl: string]
 

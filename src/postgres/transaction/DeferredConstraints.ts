@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused } from "../../operation/OperationError.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "../client/PgError.js"
-import type { PgStep } from "./PgStep.js"
+import type { PgStep } from "../client/PgStep.js"
 
 /**
  * All names of deferrable constraints, and those that are deferred where nobody says otherwise. By their names, as SET CONSTRAINTS ALL would
@@ -22,9 +22,9 @@ const deferrable = `SELECT string_agg(name, ', ') FILTER (WHERE any_of) AS names
  * is deferred again, for what comes next.
  */
 export const check = (step: PgStep["Type"]): Effect.Effect<void, CommitRefused | DatabaseError> =>
-  step.turn(
+  step.savepoint(
     Effect.gen(function* () {
-      const found: unknown = (yield* step.send(`${step.asBegun()}; ${deferrable}`)).at(-1)?.rows[0]
+      const found: unknown = (yield* step.send(`${step.resetIdentity()}; ${deferrable}`)).at(-1)?.rows[0]
       const [names, deferred] = [textOf(found, "names"), textOf(found, "deferred")]
       if (names === undefined) return
       yield* step.send(

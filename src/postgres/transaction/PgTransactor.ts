@@ -1,246 +1,154 @@
 /**
- * `Transactor` on PostgreSQL: BEGIN, the step, COMMIT whose command tag is read; after a failure, back to the savepoint and the trace.
+ * `Transactor` on PostgreSQL: steps, sessions, savepoints and queries on the connections of the application's client.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { Connection } from "@effect/sql/SqlConnection"
-import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
+import type { NewAttempt } from "../../operation/Attempt.js"
+import * as BoundedWait from "../../operation/BoundedWait.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError, outsideStep } from "../../operation/OperationError.js"
+import { OperationLog } from "../../operation/OperationLog.js"
 import { Replica } from "../../operation/Replica.js"
-import type { StepError, StepOptions } from "../../operation/Transactor.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
-import * as DeferredConstraints from "./DeferredConstraints.js"
+import type { StepEnding } from "../../operation/Transactor.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
+import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError } from "../client/PgError.js"
-import type * as StatementBatch from "./StatementBatch.js"
-import type * as BodyConnection from "./BodyConnection.js"
-import { inTime, leaving } from "../client/Cancellation.js"
-import * as ReadOnlyQuery from "./ReadOnlyQuery.js"
-import * as PgSession from "./PgSession.js"
+import { PgSession } from "../client/PgSession.js"
 import type { Loan } from "../client/PgSql.js"
 import { PgSql, rows } from "../client/PgSql.js"
-import * as PgStep from "./PgStep.js"
-import * as Rollback from "./Rollback.js"
+import { PgStep } from "../client/PgStep.js"
+import { PgSchema } from "../schema/PgSchema.js"
+import * as DeferredConstraints from "./DeferredConstraints.js"
+import * as OwnSession from "./OwnSession.js"
+import * as ReadOnlyQuery from "./ReadOnlyQuery.js"
+import * as StepStatements from "./StepStatements.js"
+import * as StepTransaction from "./StepTransaction.js"
+
+/** How long the record of an attempt may take on another connection when the step's own is gone. */
+const recordPatience = "2 seconds"
 
 /** Transactions on the connections of the application's client. */
-export const make: Effect.Effect<Transactor["Type"], never, PgSql | OperationConfig | Replica> = Effect.gen(
-  function* () {
-    const sql = yield* PgSql
-    const config = yield* OperationConfig
-    const replica = yield* Replica
-    const timeouts = timeoutsOf(config)
-    const settings = (name: string) => ({ application_name: applicationName(`${replica.host} ${name}`), ...timeouts })
-    /** Sets those timeouts that the server knows, once it has said which: SET LOCAL of them takes 0.1 ms less than asking it each time. */
-    let set: string | undefined
-    const begin = (name: string) =>
-      set === undefined
-        ? `${beginning}; ${setKnown(settings(name))}`
-        : `${beginning}; SET LOCAL application_name = '${applicationName(`${replica.host} ${name}`)}'${set}`
-    const begun = (answered: StatementBatch.Results) => {
-      const known = new Set(answered[1]?.rows.flatMap((row) => (isNamed(row) ? [row.name] : [])))
-      if (known.size > 0) set ??= setLocal(timeouts, known)
-    }
-    /** undefined_object: after a failover the server may be an older one. */
-    const mayBeOlder = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.sync(() => {
-        const failure = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
-        if (Option.exists(failure, (error) => error instanceof DatabaseError && Option.contains(error.code, "42704")))
-          set = undefined
-      })
+export const make: Effect.Effect<
+  Transactor["Type"],
+  never,
+  PgSql | PgSchema | OperationConfig | OperationLog | Replica
+> = Effect.gen(function* () {
+  const sql = yield* PgSql
+  const schema = yield* PgSchema
+  const log = yield* OperationLog
+  const config = yield* OperationConfig
+  const { host } = yield* Replica
+  const settings = (name: string) => StepStatements.settingsOf(config, host, name)
 
-    /** Made once, as every generator of a step is: made in each, it gets a hidden class in old space, which keeps all that it closes over. */
-    const runBy = Effect.fnUntraced(function* <A, E, R>(
-      restore: BodyConnection.Around,
-      body: Effect.Effect<A, E, R>,
-      options: StepOptions<A, E | StepError>
-    ) {
-      const loan = yield* sql.lend
-      const { exit, later } = yield* Effect.flatMap(restore(connectionOf(loan)), (connection) =>
-        runOn(connection, body, options, restore, begin(options.name), begun)
-      ).pipe(Effect.ensuring(loan.giveBack))
-      yield* later
-      yield* mayBeOlder(exit)
-      return yield* exit
-    })
-    const run = <A, E, R>(
-      body: Effect.Effect<A, E, R>,
-      options: StepOptions<A, E | StepError>
-    ): Effect.Effect<A, E | StepError, R> => Effect.uninterruptibleMask((restore) => runBy(restore, body, options))
-
-    const session = <A, E, R>(step: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(sql.lend, (loan) =>
-          Effect.gen(function* () {
-            const raw = leaving(yield* restore(connectionOf(loan)))
-            const begun = yield* Effect.mapError(
-              PgSession.make(raw, settings(name)),
-              databaseError("beginning a session")
-            )
-            const done = yield* Effect.exit(restore(begun.provide(step)))
-            // A session whose end is not known is closed: it may hold the lock.
-            if (!(yield* begun.end)) yield* Rollback.disconnect(raw)
-            return yield* done
+  const step = <A, E, R>(work: Effect.Effect<StepEnding<A, E>, never, R>, name: string) =>
+    Effect.withSpan(
+      Effect.uninterruptible(
+        Effect.gen(function* () {
+          const loan = yield* sql.lend
+          const { result, unrecorded } = yield* Effect.matchCauseEffect(connectionOf(loan), {
+            onFailure: (cause) => Effect.succeed(neverBegun(cause)),
+            onSuccess: (connection) => StepTransaction.run(connection, work, settings(name), schema)
           }).pipe(Effect.ensuring(loan.giveBack))
-        )
-      )
+          yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
+          yield* Effect.annotateCurrentSpan("outcome", result._tag)
+          return result
+        })
+      ),
+      "Transactor.step",
+      { attributes: { step: name }, captureStackTrace: false }
+    )
 
-    /** Inside a transaction that a seed began in its session it is a savepoint. */
-    const alone = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R> =>
+  const session = <A, E, R>(body: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(sql.lend, (loan) =>
+        Effect.gen(function* () {
+          const connection = yield* connectionOf(loan)
+          const own = yield* Effect.mapError(
+            OwnSession.make(connection, settings(name)),
+            databaseError("beginning a session")
+          )
+          const done = yield* Effect.exit(restore(own.provide(body)))
+          // A session whose end is not known is closed: it may hold the lock.
+          if (!(yield* own.end)) yield* DriverAccess.disconnect(connection)
+          return yield* done
+        }).pipe(Effect.ensuring(loan.giveBack))
+      )
+    ).pipe(Effect.withSpan("Transactor.session", { attributes: { step: name }, captureStackTrace: false }))
+
+  /** Inside a transaction that a body began in its session it is a savepoint; elsewhere a transaction of its own. */
+  const outside = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R> =>
+    Effect.flatMap(
+      Effect.all([Effect.serviceOption(PgSession), Effect.serviceOption(SqlClient.TransactionConnection)]),
+      ([own, transaction]) =>
+        Option.isSome(own) && Option.isSome(transaction)
+          ? Effect.mapError(sql.withTransaction(Effect.mapError(part, asPart)), (failed) =>
+              failed._tag === "Part" ? failed.error : databaseError("writing")(failed)
+            )
+          : Effect.mapError(runIn({ step }, Effect.mapError(part, asPart)), (failed) =>
+              failed._tag === "Part" ? failed.error : writeFailure(failed)
+            )
+    )
+
+  return Transactor.of({
+    step,
+    session,
+    savepoint: (part) =>
       Effect.flatMap(
-        Effect.all([Effect.serviceOption(PgSession.PgSession), Effect.serviceOption(SqlClient.TransactionConnection)]),
-        ([inSession, transaction]) =>
-          Option.isSome(inSession) && Option.isSome(transaction)
-            ? Effect.mapError(
-                sql.withTransaction(Effect.mapError(part, (error) => ({ _tag: "Part" as const, error }))),
-                (failed) => (failed._tag === "Part" ? failed.error : databaseError("writing")(failed))
-              )
-            : onItsOwn(run, part)
-      )
+        Effect.serviceOption(PgStep),
+        Option.match({ onNone: () => outside(part), onSome: (current) => current.savepoint(part) })
+      ),
+    checkDeferred: Effect.flatMap(
+      Effect.serviceOption(PgStep),
+      Option.match({ onNone: () => outsideStep("checking constraints"), onSome: DeferredConstraints.check })
+    ),
+    transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
+      rows("reading the transaction's id", TransactionRow),
+      Effect.map(([found]) => Option.map(Option.fromNullable(found), ({ id }) => id))
+    ),
+    query: (text, params) => ReadOnlyQuery.run(sql, text, params)
+  })
+})
 
-    return Transactor.of({
-      run,
-      session,
-      turn: (part) =>
-        Effect.flatMap(
-          Effect.serviceOption(PgStep.PgStep),
-          Option.match({
-            onNone: () => alone(part),
-            onSome: (step) => step.turn(part)
-          })
-        ),
-      checkDeferred: Effect.flatMap(
-        Effect.serviceOption(PgStep.PgStep),
-        Option.match({ onNone: () => outsideStep("checking constraints"), onSome: DeferredConstraints.check })
-      ),
-      transactionId: sql`SELECT pg_current_xact_id()::text AS id`.pipe(
-        rows("reading the transaction's id", TransactionRow),
-        Effect.map(([found]) => Option.map(Option.fromNullable(found), ({ id }) => id))
-      ),
-      query: (text, params) => ReadOnlyQuery.run(sql, text, params)
-    })
-  }
-)
+/** `Transactor` on PostgreSQL. */
+export const layer: Layer.Layer<Transactor, never, PgSql | PgSchema | OperationConfig | OperationLog | Replica> =
+  Layer.effect(Transactor, make)
 
 const TransactionRow = Schema.Struct({ id: Schema.String })
 
-const connectionOf = ({ connection }: Loan): Effect.Effect<Connection, DatabaseError> =>
-  Effect.mapError(connection, databaseError("connecting"))
+const connecting = databaseError("connecting")
 
-/** A step in a transaction on this connection, interruptible by `restore`; `begun` is told what the server answered to `begin`. */
-const runOn = Effect.fnUntraced(function* <A, E, R>(
-  connection: Connection,
-  body: Effect.Effect<A, E, R>,
-  options: StepOptions<A, E | StepError>,
-  restore: BodyConnection.Around,
-  begin: string,
-  begun: (answered: StatementBatch.Results) => void
-) {
-  const step = PgStep.make(connection, begin, begun)
-  const done: Exit.Exit<A, E | StepError> = yield* Effect.exit(
-    restore(Effect.zipLeft(step.provide(options.parent)(body), step.seal))
-  )
-  const ended =
-    Exit.isFailure(done) || step.isUnsent()
-      ? done
-      : yield* Effect.map(patiently(restore, step.commit), Exit.as(done.value))
-  if (Exit.isSuccess(ended)) options.committed?.(ended.value)
-  yield* step.end
-  return Exit.isSuccess(ended)
-    ? { exit: ended, later: Effect.void }
-    : yield* Rollback.undo(leaving(connection), step, ended.cause, options)
+const connectionOf = ({ connection }: Loan) => Effect.mapError(connection, connecting)
+
+/** No connection: nothing was tried. */
+const neverBegun = (cause: Cause.Cause<DatabaseError>): StepTransaction.Ended<never, never> => ({
+  result: { _tag: "RolledBack", cause },
+  unrecorded: Option.none()
 })
 
-/**
- * How a COMMIT ends: whoever is interrupted meanwhile waits for it, as what it did is worth knowing, but not for ever, as what goes before it in
- * the same message may wait for another session.
- */
-const patiently = <E>(
-  restore: BodyConnection.Around,
-  commit: Effect.Effect<void, E>
-): Effect.Effect<Exit.Exit<void, E>> =>
-  Effect.flatMap(Effect.runtime(), (runtime) => {
-    const fiber = Runtime.runFork(runtime)(Effect.interruptible(commit), { immediate: true })
-    const ended = Effect.async<Exit.Exit<void, E>>((resume) =>
-      fiber.addObserver((exit) => resume(Effect.succeed(exit)))
+/** On another connection, as far as that is possible: the step's own is gone. */
+const recordLater =
+  (log: OperationLog["Type"]) =>
+  (attempt: NewAttempt): Effect.Effect<void> =>
+    Effect.catchAll(BoundedWait.within(log.record(attempt), recordPatience), ({ message }) =>
+      Effect.logWarning(`The attempt was not recorded: ${message}`)
     )
-    return Effect.matchCauseEffect(restore(ended), {
-      onSuccess: Effect.succeed,
-      onFailure: (cause) =>
-        Effect.flatMap(Effect.option(inTime(ended, commitPatience)), (late) =>
-          Option.isSome(late)
-            ? Effect.succeed(Exit.mapErrorCause(late.value, (failure) => Cause.sequential(failure, cause)))
-            : Effect.as(Fiber.interruptFork(fiber), Exit.failCause(cause))
-        )
-    })
-  })
 
-/** With the second that undoing may take, it is less than a command gives its work to end after a signal. */
-const commitPatience = "500 millis"
+/** The failure of a part, apart from those of its transaction. */
+const asPart = <E>(error: E) => ({ _tag: "Part" as const, error })
 
-/** The server's timeouts are 32-bit milliseconds; a longer one is none. */
-const longestTimeout = 2_147_483_647
+const runIn = <A, E, R>(transactor: Pick<Transactor["Type"], "step">, part: Effect.Effect<A, E, R>) =>
+  Transactors.run(transactor, part, "write")
 
-/** The timeouts of the role and the database are not ours: only `seedTimeout` bounds a step. */
-const timeoutsOf = (config: OperationConfig["Type"]): Readonly<Record<string, string>> => {
-  const timeout = Option.match(config.seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
-  return {
-    statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
-    lock_timeout: "0",
-    idle_session_timeout: "0",
-    idle_in_transaction_session_timeout: "0",
-    transaction_timeout: "0",
-    // The server notices within this many ms that a client was killed in the middle of a statement, and frees the lock.
-    client_connection_check_interval: "500"
-  }
-}
-
-const beginning = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-
-/** Sets what the server knows of these, and answers with their names. */
-const setKnown = (settings: Readonly<Record<string, string>>): string => {
-  const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
-  return `SELECT s.name, set_config(s.name, s.value, true) FROM (VALUES ${values.join(", ")}) AS s (name, value) WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${PgSession.noticesClosedConnections})`
-}
-
-const setLocal = (settings: Readonly<Record<string, string>>, known: ReadonlySet<string>): string =>
-  Object.entries(settings)
-    .map(([name, value]) => (known.has(name) ? `; SET LOCAL ${name} = '${value}'` : ""))
-    .join("")
-
-const isNamed = (row: unknown): row is { readonly name: string } =>
-  Predicate.hasProperty(row, "name") && Predicate.isString(row.name)
-
-/** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
-const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
-
-/** A write outside any step is a transaction of its own. */
-const onItsOwn = <A, E, R>(
-  run: Transactor["Type"]["run"],
-  part: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | DatabaseError, R> =>
-  run(
-    Effect.mapError(part, (error) => ({ _tag: "Part" as const, error })),
-    untraced("write")
-  ).pipe(
-    Effect.mapError((error) =>
-      error._tag === "Part"
-        ? error.error
-        : error._tag === "DatabaseError"
-          ? error
-          : new DatabaseError({
-              action: "writing",
-              id: Option.none(),
-              code: "code" in error ? error.code : Option.none(),
-              reason: error.message,
-              connectionLost: error._tag === "CommitLost",
-              cause: error
-            })
-    )
-  )
+const writeFailure = (error: Transactors.TransactionError): DatabaseError =>
+  error._tag === "DatabaseError"
+    ? error
+    : DatabaseError.because("writing", error.message, {
+        code: "code" in error ? error.code : Option.none(),
+        connectionLost: error._tag === "CommitLost",
+        cause: error
+      })

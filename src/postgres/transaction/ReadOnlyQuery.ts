@@ -7,12 +7,12 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { QueryError, Row } from "../../operation/Transactor.js"
-import { QueryFailed, ReadOnlyViolation } from "../../operation/Transactor.js"
+import type { QueryError, Row } from "../../operation/QueryError.js"
+import { QueryFailed, ReadOnlyViolation } from "../../operation/QueryError.js"
 import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
-import { abandonable } from "../client/Cancellation.js"
-import { PgSession } from "./PgSession.js"
-import { PgStep } from "./PgStep.js"
+import { abandonable } from "../client/DecoratedConnection.js"
+import { PgSession } from "../client/PgSession.js"
+import { PgStep } from "../client/PgStep.js"
 import { beginsReading } from "../client/SqlText.js"
 
 /** Codes by which the server refuses a write in a read-only transaction, and the ways out of one. */
@@ -32,7 +32,7 @@ export const run = (
     return new ReadOnlyViolation({ code: Option.none(), reason })
   }
   const read = (connection: Connection) =>
-    // Closing a cursor waits for its statement: whoever is interrupted does not.
+    // Closing a cursor waits for its statement: a fiber that is interrupted does not.
     abandonable(Stream.runCollect(connection.executeStream(text, params, undefined))).pipe(
       Effect.map(Chunk.toReadonlyArray),
       Effect.mapError((error) =>
@@ -62,7 +62,8 @@ export const run = (
   return Effect.flatMap(
     Effect.serviceOption(PgStep),
     Option.match({
-      onSome: (step) => step.turn(read(step.raw), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
+      onSome: (step) =>
+        step.savepoint(read(step.connection), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
       onNone: () => Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), outsideStep)
     })
   )

@@ -6,11 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { WriteDispatcher } from "../../event/WriteDispatcher.js"
-import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import type { SettingError } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
 import type { Seed } from "../Seed.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import { SeedProblem } from "../SeedProblem.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import { hashOf } from "../source/SeedEntry.js"
 import * as SeedSyntax from "../source/SeedSyntax.js"
@@ -36,7 +34,7 @@ export interface Checked {
 export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked, SettingError, WriteDispatcher> =>
   Effect.gen(function* () {
     const { names } = yield* WriteDispatcher
-    // Meanwhile, as the loader works in a thread of its own: 100 flags take 3 ms.
+    // Flags are read while modules are loaded, which is work of another thread.
     const reading = yield* Effect.fork(Effect.forEach(entries, ({ id }) => flagOf(id)))
     // One after another, as top-level code runs in the order of the seeds.
     let underWay: SeedEntry | undefined
@@ -58,24 +56,6 @@ export const check = (entries: ReadonlyArray<SeedEntry>): Effect.Effect<Checked,
       warnings: seeds.flatMap(flagWarnings)
     }
   }).pipe(Effect.withSpan("SeedCheck.check", { attributes: { seeds: entries.length } }))
-
-/** Tables of another shape than is needed, as problems of no seed in particular. */
-export const tables: Effect.Effect<ReadonlyArray<SeedProblem>, DatabaseError, DatabaseHealth> = Effect.map(
-  Effect.flatMap(DatabaseHealth, ({ mismatches }) => mismatches),
-  (found) => found.map(({ _tag, message }) => new SeedProblem({ _tag, id: null, path: null, message }))
-)
-
-/** A read that fails because of the shape of a table is answered with what is wrong with the table. */
-export const blamingTables = <A, R>(
-  read: Effect.Effect<A, DatabaseError, R>
-): Effect.Effect<A, DatabaseError | SeedsInconsistent, R | DatabaseHealth> =>
-  Effect.catchAll(read, (error) =>
-    error.connectionLost
-      ? Effect.fail(error)
-      : Effect.flatMap(tables, ([problem, ...others]) =>
-          Effect.fail(problem === undefined ? error : new SeedsInconsistent({ problems: [problem, ...others] }))
-        )
-  )
 
 /** Whether a seed's flag skips it. */
 export const isSkipped = ({ flag, seed }: LoadedSeed): boolean => seed.skippable && flag.value === "set"

@@ -66,7 +66,7 @@ export const make = (input: PlanInput): SeedPlan => {
 const rising = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
   areRising(ids) ? ids : ids.toSorted(order).filter((id, at, all) => id !== all[at - 1])
 
-/** What each is applied as. Markers come in much the same order, and comparing with the next takes a fifth of looking one up. */
+/** The type of each id's marker. Markers come in much the same order as the ids: most are the next one, and need not be looked up. */
 const typesOf = (
   ids: ReadonlyArray<string>,
   applied: ReadonlyMap<string, string>
@@ -81,7 +81,7 @@ const typesOf = (
   })
 }
 
-/** Markers without a seed. Looked for only where there are more markers than seeds that have one, which an idle boot has seldom. */
+/** Markers without a seed. They are looked for only where there are more markers than seeds that have one. */
 const orphansOf = (
   { applied }: PlanInput,
   known: ReadonlyArray<string>,

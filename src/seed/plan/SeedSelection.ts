@@ -15,10 +15,12 @@ import * as EditedSeeds from "./EditedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
 import type { SeedPlan } from "./SeedPlan.js"
 import * as Plan from "./SeedPlan.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { refuse, SeedProblem } from "../SeedProblem.js"
 import { UnknownSeed } from "../SeedReport.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
+import * as TableCheck from "./TableCheck.js"
 
 /** What was looked at. */
 interface Looked {
@@ -39,29 +41,24 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const listing = Effect.map(
-    Effect.tap(source.discover, ({ warnings }) =>
-      warnings.length === 0
-        ? Effect.void
-        : Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    ),
-    (discovery) => ({ discovery, ids: discovery.ids ?? discovery.entries.map(({ id }): string => id) })
-  )
-  return yield* SeedCheck.blamingTables(log.compare(seedMigration, listing))
+  const [discovery, applied] = yield* Effect.all([source.discover, log.applied], {
+    concurrency: "unbounded"
+  })
+  yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  return { discovery, applied }
 })
 
 type Compared = Effect.Effect.Success<typeof compare>
 
+/** Whether exactly what is there is applied, and was so before: then there is nothing to plan. */
+const isExactlyApplied = ({ applied, discovery }: Compared): boolean =>
+  applied.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))
+
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({
-  applied: reading,
-  isNew = Effect.succeed(false),
-  listing: { discovery }
-}: Compared): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const { entries, problems } = discovery
-    const applied = yield* reading
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
@@ -69,11 +66,9 @@ const inspect = ({
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
     yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
-    // A first start has two questions less, which take each of a crowd 5 ms.
-    const noTable = nothing || (yield* SeedCheck.blamingTables(isNew))
-    const lastAttempts: ReadonlyMap<string, Attempt> = noTable
-      ? new Map()
-      : yield* SeedCheck.blamingTables(log.lastAttempts)
+    // A first start has no history, and no table that could be of another shape.
+    const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
+    const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
     const skipped = new Set(checked.seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
     const plan = Plan.make({
       seeds: entries,
@@ -82,7 +77,7 @@ const inspect = ({
       skipped: (id) => skipped.has(id),
       late: config.late
     })
-    const tables = noTable ? [] : yield* SeedCheck.tables
+    const tables = noTable ? [] : yield* TableCheck.problems
     const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
     return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
@@ -101,59 +96,56 @@ export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(functio
   const found = yield* compare
   const { plan } = yield* inspect(found)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
-  const entries = found.listing.discovery.entries.filter(({ id }) => applied.has(id))
+  const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
   return { ...plan, changed: [...changed] }
-})
+}).pipe(TableCheck.explain)
 
-/** A role that may read the markers only (insufficient_privilege) knows of no attempt. */
+/** All attempts; none for a role that may read the markers only (insufficient_privilege). */
 const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
   DatabaseError | SeedsInconsistent,
   OperationLog | DatabaseHealth
-> = Effect.flatMap(OperationLog, (log) => SeedCheck.blamingTables(log.attempts({}))).pipe(
+> = Effect.flatMap(OperationLog, (log) => TableCheck.explain(log.attempts({}))).pipe(
   Effect.catchIf(
     (error) => error._tag === "DatabaseError" && Option.contains(error.code, "42501"),
     () => Effect.succeed([])
   )
 )
 
-/** What there is to do, if nothing forbids it. Where nothing is, nothing is planned. */
+/** What there is to do, if nothing forbids it. Where everything is applied, no plan is made. */
 export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (found.isExactly) return yield* Effect.as(refuseListing(found), noneLeft)
+  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
   const { plan, ...looked } = yield* inspect(found)
   yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
   return looked
-})
+}).pipe(TableCheck.explain)
 
 const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
 
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (found.isExactly) return yield* Effect.as(refuseListing(found), [])
+  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), [])
   const { plan, seeds } = yield* inspect(found)
   yield* refuse(plan.problems)
   const skipped = new Set(seeds.filter(SeedCheck.isSkipped).map(({ entry }): string => entry.id))
   return plan.seeds.flatMap(({ id, state }) =>
     state === "applied" || state === "orphan" || skipped.has(id) ? [] : [id]
   )
-})
+}).pipe(TableCheck.explain)
 
 /** Where exactly what is listed is applied: markers are of different ids, hence those that are the same as theirs are too. */
-const refuseListing = ({ listing: { discovery } }: Compared): Effect.Effect<void, SeedsInconsistent> =>
+const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsInconsistent> =>
   discovery.ids === undefined ? refuse(discovery.problems) : Effect.void
-
-const refuse = ([problem, ...others]: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
-  problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
 
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
 
-/** Whether a flag skips everything, which is said once. */
+/** Whether a flag skips everything; a warning says so. */
 export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
   const flag = yield* SkipFlag.read(SkipFlag.all)
   if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
@@ -170,11 +162,11 @@ export const refusePoolers = (
     if (outside.length === 0) return
     const health = yield* DatabaseHealth
     if (yield* health.hasSessions) return
-    const [problem, ...others] = outside.map(({ entry: { id, path } }) => {
+    const problems = outside.map(({ entry: { id, path } }) => {
       const message = `${path} runs outside any transaction, which needs a session of its own: connect to the server itself, not to a pooler in transaction mode`
       return new SeedProblem({ _tag: "PoolerUnsupported", id, path, message })
     })
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    return yield* refuse(problems)
   })
 
 /** Fails with `UnknownSeed` unless there is a seed of this id. */

@@ -6,9 +6,10 @@ import * as Option from "effect/Option"
 import { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import type { StepError } from "../../operation/Transactor.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import type { TransactionError } from "../../operation/Transactor.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
+import { SeedsInconsistent } from "../SeedProblem.js"
 
 /** What is said of a seed whose writes are not atomic with its marker. */
 export const notAtomic = "not atomic: the dispatcher writes through another connection"
@@ -16,7 +17,7 @@ export const notAtomic = "not atomic: the dispatcher writes through another conn
 /** Whether writes are atomic. Those that are not are refused unless the settings allow them; a dry run, which could not undo them, never does. */
 export const check = (options: {
   readonly dryRun: boolean
-}): Effect.Effect<boolean, SeedsInconsistent | StepError, WriteDispatcher | Transactor | OperationConfig> =>
+}): Effect.Effect<boolean, SeedsInconsistent | TransactionError, WriteDispatcher | Transactor | OperationConfig> =>
   Effect.gen(function* () {
     const { allowNonAtomicWriter } = yield* OperationConfig
     if (yield* isAtomic) return true
@@ -27,14 +28,15 @@ export const check = (options: {
   })
 
 /** In a transaction as a step has it, the dispatcher must see the same one. One that cannot tell is believed. */
-const isAtomic: Effect.Effect<boolean, DatabaseError | StepError, WriteDispatcher | Transactor> = Effect.gen(
+const isAtomic: Effect.Effect<boolean, DatabaseError | TransactionError, WriteDispatcher | Transactor> = Effect.gen(
   function* () {
     const { transactionId } = yield* WriteDispatcher
     const transactor = yield* Transactor
     if (transactionId === undefined) return true
-    const [theirs, ours] = yield* transactor.run(
+    const [theirs, ours] = yield* Transactors.run(
+      transactor,
       Effect.all([transactionId, transactor.transactionId]),
-      untraced("looking at the dispatcher")
+      "looking at the dispatcher"
     )
     return Option.isNone(ours) || ours.value === theirs
   }
@@ -42,7 +44,5 @@ const isAtomic: Effect.Effect<boolean, DatabaseError | StepError, WriteDispatche
 
 const refused = (next: string): SeedsInconsistent => {
   const message = `the WriteDispatcher writes through another connection than the seed's transaction, so its events would stay when a seed fails: ${next}`
-  return new SeedsInconsistent({
-    problems: [new SeedProblem({ _tag: "NonAtomicWriter", id: null, path: null, message })]
-  })
+  return SeedsInconsistent.of({ _tag: "NonAtomicWriter", id: null, path: null, message })
 }

@@ -11,8 +11,8 @@ import type { SettingError, OperationConfig } from "../../operation/OperationCon
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
-import * as Interrupted from "../Interrupted.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
+import { afterInterruption } from "../SeedReport.js"
 import { SeedSource } from "../source/SeedSource.js"
 import type { Status } from "./SeedStatus.js"
 import * as SeedStatus from "./SeedStatus.js"
@@ -72,7 +72,7 @@ const interrupted = ({ seeds }: Status): Finding => {
   const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
   const [id] = found
   if (id === undefined) return fine("interrupted", "no attempt is without an end")
-  const fix = `Look at what it left behind; then ${Interrupted.whatNext(id)}.`
+  const fix = `Look at what it left behind; then ${afterInterruption(id)}.`
   return wrong("interrupted", "state", `an attempt was interrupted, or never ended: ${found.join(", ")}`, fix)
 }
 

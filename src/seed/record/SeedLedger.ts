@@ -22,12 +22,14 @@ import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { Replica } from "../../operation/Replica.js"
-import type { StepError } from "../../operation/Transactor.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
+import type { StepRecord, TransactionError } from "../../operation/Transactor.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
 import * as SeedAttempt from "../run/SeedAttempt.js"
-import * as SeedCheck from "../plan/SeedCheck.js"
 import * as SeedPlan from "../plan/SeedPlan.js"
-import { SeedsInconsistent } from "../SeedProblem.js"
+import * as TableCheck from "../plan/TableCheck.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { refuse, refuseUnreadable } from "../SeedProblem.js"
 import { NotApplied, UnknownSeed } from "../SeedReport.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import { hashOf } from "../source/SeedEntry.js"
@@ -36,7 +38,7 @@ import { SeedSource } from "../source/SeedSource.js"
 /** Which seed, and who changes its record. */
 export interface MarkOptions {
   readonly id: string
-  /** Why, for whoever reads the history. */
+  /** Why, for the readers of the history. */
   readonly reason: string
   readonly appliedBy: AppliedBy
 }
@@ -54,7 +56,6 @@ export const mark = (
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
-    const log = yield* OperationLog
     const entry = yield* entryOf(options.id)
     const { id } = entry
     const notes = Either.getOrElse(
@@ -76,7 +77,7 @@ export const mark = (
       appliedBy: options.appliedBy,
       notes: Option.some(notes)
     }
-    return yield* underLock(id, Effect.zipRight(lock.claim(id), log.mark(marker, attempt))).pipe(
+    return yield* underLock(id, lock.claim(id), Option.some({ marker, attempt })).pipe(
       Effect.as({ id, changed: true }),
       Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
     )
@@ -126,15 +127,14 @@ export const history = (
 > =>
   Effect.gen(function* () {
     const log = yield* OperationLog
-    if (id === undefined) return yield* SeedCheck.blamingTables(log.attempts({}))
-    const attempts = id === "" ? [] : yield* SeedCheck.blamingTables(log.attempts({ id: OperationId.make(id) }))
-    if (attempts.length > 0 || (yield* SeedCheck.blamingTables(log.applied)).has(id)) return attempts
+    if (id === undefined) return yield* log.attempts({})
+    const attempts = id === "" ? [] : yield* log.attempts({ id: OperationId.make(id) })
+    if (attempts.length > 0 || (yield* log.applied).has(id)) return attempts
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
-    if (unreadable !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable] })
+    yield* refuseUnreadable(problems)
     const known = entries.map((entry): string => entry.id)
     return known.includes(id) ? [] : yield* new UnknownSeed({ id, known })
-  }).pipe(Effect.withSpan("SeedLedger.history"))
+  }).pipe(TableCheck.explain, Effect.withSpan("SeedLedger.history"))
 
 /** How a change of the record can fail for reasons of the world around it. */
 export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
@@ -142,10 +142,11 @@ export type LedgerError = LockTimeout | CommitUnknown | DatabaseError
 /** A change of the record in a transaction of its own, tried again while another holds the lock. */
 const underLock = <A>(
   id: string,
-  step: Effect.Effect<A, AlreadyApplied | LockHeld | StepError>
+  step: Effect.Effect<A, AlreadyApplied | LockHeld | TransactionError>,
+  record: Option.Option<StepRecord> = Option.none()
 ): Effect.Effect<A, AlreadyApplied | LedgerError, OperationConfig | Transactor> =>
   Effect.flatMap(Transactor, (transactor) =>
-    LockWait.whileHeld(id, transactor.run(step, untraced(id)), () => Effect.void)
+    LockWait.whileHeld(id, Transactors.run(transactor, step, id, record), () => Effect.void)
   ).pipe(
     Effect.catchTags({
       CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),
@@ -157,20 +158,16 @@ const underLock = <A>(
   )
 
 const notKept = (id: string, cause: CommitRefused | SwallowedSqlError | TransactionControl): DatabaseError =>
-  new DatabaseError({
-    action: "changing the record",
+  DatabaseError.because("changing the record", cause.message, {
     id: Option.some(id),
     code: "code" in cause ? cause.code : Option.none(),
-    reason: cause.message,
-    connectionLost: false,
     cause
   })
 
 /** Tables of another shape are refused before anything is written to them. */
 const refuseTables: Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> = Effect.flatMap(
-  SeedCheck.tables,
-  ([problem, ...others]) =>
-    problem === undefined ? Effect.void : new SeedsInconsistent({ problems: [problem, ...others] })
+  TableCheck.problems,
+  refuse
 )
 
 /** The seed of this id, if the source can be read and no other operation bears its id. */
@@ -183,13 +180,12 @@ const entryOf = (
 > =>
   Effect.gen(function* () {
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-    const applied = yield* SeedCheck.blamingTables(Effect.flatMap(OperationLog, (log) => log.applied))
-    const tables = yield* SeedCheck.tables
+    const applied = yield* TableCheck.explain(Effect.flatMap(OperationLog, (log) => log.applied))
+    const tables = yield* TableCheck.problems
     const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
-    // What is wrong with other seeds is no reason not to mend the record of this one.
+    // What is wrong with other seeds is no reason not to correct the record of this one.
     const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
-    const [problem, ...others] = [...own, ...tables, ...taken]
-    if (problem !== undefined) return yield* new SeedsInconsistent({ problems: [problem, ...others] })
+    yield* refuse([...own, ...tables, ...taken])
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
   })

@@ -20,8 +20,10 @@ import type { SeedState } from "../plan/SeedPlan.js"
 import * as SeedPlan from "../plan/SeedPlan.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
+import type { SeedEntry } from "../source/SeedEntry.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
+import * as TableCheck from "../plan/TableCheck.js"
 
 /** One seed with its state and everything that is known of it. */
 export interface SeedStatusEntry {
@@ -59,69 +61,117 @@ export const status: Effect.Effect<
   DatabaseError | SettingError | SeedsInconsistent,
   SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
-  const source = yield* SeedSource
-  const log = yield* OperationLog
-  const lock = yield* OperationLock
-  const config = yield* OperationConfig
-  const { entries, problems, warnings } = yield* source.discover
-  const markers = new Map(
-    (yield* SeedCheck.blamingTables(log.markers)).map((marker): [string, Marker] => [marker.id, marker])
-  )
-  const attempts = yield* SeedCheck.blamingTables(log.attempts({}))
-  const applied = new Map([...markers].map(([id, { operationType }]): [string, string] => [id, operationType]))
-  const checked = yield* SeedCheck.check(SeedPlan.pending(entries, applied))
-  const strangers = yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...markers.keys()])
-  yield* Effect.forEach(
-    [...warnings, ...checked.warnings, ...strangers.map(SkipFlag.strange)],
-    (warning) => Effect.logWarning(warning),
-    { discard: true }
-  )
-  const all = yield* SkipFlag.read(SkipFlag.all)
-  if (all === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
-  if (all === "set") yield* Effect.logWarning(`${SkipFlag.all}=1 is set: no seed is applied while it is`)
-  const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
-  const lastAttempts = new Map(
-    attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt])
-  )
-  const plan = SeedPlan.make({
-    seeds: entries,
-    applied,
-    lastAttempts,
-    skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
-    late: config.late,
-    lockHeld:
-      [...lastAttempts.values()].some(({ outcome }) => outcome === "running") && Option.isSome(yield* lock.holder)
+  const { entries, problems, warnings } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+  const record = yield* readRecord
+  const checked = yield* SeedCheck.check(SeedPlan.pending(entries, record.applied))
+  const flags = yield* flagWarnings([...entries.map(({ id }) => id), ...record.markers.keys()])
+  yield* Effect.forEach([...warnings, ...checked.warnings, ...flags], (warning) => Effect.logWarning(warning), {
+    discard: true
   })
-  const found = [...problems, ...(yield* SeedCheck.tables), ...checked.problems, ...plan.problems]
-  const done = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
-  const changed = yield* EditedSeeds.changed(
+  const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
+  const plan = yield* planOf(entries, record, loaded)
+  const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems]
+  const changed = yield* editedOf(entries, plan, record)
+  const seeds = plan.seeds.map((seed) => entryOf(seed, { ...record, loaded, changed, problems: found }))
+  return { seeds, problems: found, counts: count(seeds) }
+}).pipe(Effect.withSpan("SeedStatus.status"))
+
+/** What the database has on record. */
+interface Recorded {
+  readonly markers: ReadonlyMap<string, Marker>
+  /** The types of the markers' operations. */
+  readonly applied: ReadonlyMap<string, string>
+  /** The newest first. */
+  readonly attempts: ReadonlyArray<Attempt>
+  /** The newest attempt at each operation. */
+  readonly lastAttempts: ReadonlyMap<string, Attempt>
+}
+
+const readRecord: Effect.Effect<Recorded, DatabaseError | SeedsInconsistent, OperationLog | DatabaseHealth> =
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    const markers = yield* log.markers
+    const attempts = yield* log.attempts({})
+    return {
+      markers: new Map(markers.map((marker): [string, Marker] => [marker.id, marker])),
+      applied: new Map(markers.map(({ id, operationType }): [string, string] => [id, operationType])),
+      attempts,
+      lastAttempts: new Map(attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt]))
+    }
+  }).pipe(TableCheck.explain)
+
+/** What there is to say about flags that are no one seed's. */
+const flagWarnings = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
+  Effect.gen(function* () {
+    const strangers = yield* SkipFlag.strangers(ids)
+    const all = yield* SkipFlag.read(SkipFlag.all)
+    return [
+      ...strangers.map(SkipFlag.strange),
+      ...(all === "mistaken" ? [SkipFlag.mistaken(SkipFlag.all)] : []),
+      ...(all === "set" ? [`${SkipFlag.all}=1 is set: no seed is applied while it is`] : [])
+    ]
+  })
+
+/** The seeds with their states. Who holds the lock is asked only where an attempt may be under way. */
+const planOf = (
+  seeds: ReadonlyArray<SeedEntry>,
+  { applied, lastAttempts }: Recorded,
+  loaded: ReadonlyMap<string, LoadedSeed>
+): Effect.Effect<SeedPlan.SeedPlan, DatabaseError, OperationConfig | OperationLock> =>
+  Effect.gen(function* () {
+    const { late } = yield* OperationConfig
+    const lock = yield* OperationLock
+    const mayRun = [...lastAttempts.values()].some(({ outcome }) => outcome === "running")
+    return SeedPlan.make({
+      seeds,
+      applied,
+      lastAttempts,
+      skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), SeedCheck.isSkipped),
+      late,
+      lockHeld: mayRun && Option.isSome(yield* lock.holder)
+    })
+  })
+
+/** The ids of the applied seeds that were edited since. */
+const editedOf = (
+  entries: ReadonlyArray<SeedEntry>,
+  { seeds }: SeedPlan.SeedPlan,
+  { attempts }: Recorded
+): Effect.Effect<ReadonlySet<string>> => {
+  const done = new Set(seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
+  return EditedSeeds.changed(
     entries.filter(({ id }) => done.has(id)),
     attempts
   )
-  const seeds = plan.seeds.map(({ id, state }): SeedStatusEntry => {
-    const seed = Option.fromNullable(loaded.get(id))
-    const marker = Option.fromNullable(markers.get(id))
-    return {
-      id,
-      state,
-      changed: changed.has(id),
-      description: Option.orElse(
-        Option.map(seed, (found) => found.seed.description),
-        () => Option.flatMap(marker, ({ notes }) => notes)
-      ),
-      skippable: Option.map(seed, (found) => found.seed.skippable),
-      flag: Option.map(
-        Option.filter(seed, (found) => found.seed.skippable),
-        ({ flag }) => flag.name
-      ),
-      flagSet: Option.exists(seed, SeedCheck.isSkipped),
-      marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
-      lastAttempt: Option.fromNullable(lastAttempts.get(id)),
-      problem: problemOf(found.filter((problem) => problem.id === id))
-    }
-  })
-  return { seeds, problems: found, counts: count(seeds) }
-}).pipe(Effect.withSpan("SeedStatus.status"))
+}
+
+/** Everything that is known of seeds, by their ids. */
+interface Known extends Recorded {
+  readonly loaded: ReadonlyMap<string, LoadedSeed>
+  readonly changed: ReadonlySet<string>
+  readonly problems: ReadonlyArray<SeedProblem>
+}
+
+const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusEntry => {
+  const loaded = Option.fromNullable(known.loaded.get(id))
+  const marker = Option.fromNullable(known.markers.get(id))
+  const skippable = Option.filter(loaded, ({ seed }) => seed.skippable)
+  return {
+    id,
+    state,
+    changed: known.changed.has(id),
+    description: Option.orElse(
+      Option.map(loaded, ({ seed }) => seed.description),
+      () => Option.flatMap(marker, ({ notes }) => notes)
+    ),
+    skippable: Option.map(loaded, ({ seed }) => seed.skippable),
+    flag: Option.map(skippable, ({ flag }) => flag.name),
+    flagSet: Option.exists(loaded, SeedCheck.isSkipped),
+    marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
+    lastAttempt: Option.fromNullable(known.lastAttempts.get(id)),
+    problem: problemOf(known.problems.filter((problem) => problem.id === id))
+  }
+}
 
 /** Several problems of one seed as one, of the first one's kind. */
 const problemOf = ([first, ...others]: ReadonlyArray<SeedProblem>): Option.Option<SeedProblem> =>

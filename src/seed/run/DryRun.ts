@@ -5,22 +5,22 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
-import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Event } from "../../event/Event.js"
+import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
-import * as SeedBody from "./SeedBody.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
+import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import { isSkipped } from "../plan/SeedCheck.js"
 import { SeedFailed, SeedOutcome } from "../SeedReport.js"
-import type { Observer } from "./SeedSequence.js"
+import * as SeedBody from "./SeedBody.js"
 import * as SeedSequence from "./SeedSequence.js"
-import * as StepFailure from "./StepFailure.js"
 
 /** Everything went well: the failure that rolls it back. */
 class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {
@@ -29,72 +29,78 @@ class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {
   }
 }
 
+type Requirements = Transactor | OperationLock | OperationLog | OperationConfig | WriteDispatcher | Directory
+
 /** Runs the seeds and rolls them back; outcomes have a preview of the events that would be appended. Nothing is recorded. */
 export const run = (
-  seeds: ReadonlyArray<LoadedSeed>,
-  rest: ReadonlyArray<string>,
+  sequence: SeedSequence.Sequence,
   observer: Observer
-): Effect.Effect<
-  ReadonlyArray<SeedOutcome>,
-  SeedFailed | LockTimeout | DatabaseError,
-  Transactor | OperationLock | OperationLog | OperationConfig | WriteDispatcher | Directory
-> =>
+): Effect.Effect<ReadonlyArray<SeedOutcome>, SeedFailed | LockTimeout | DatabaseError, Requirements> =>
   Effect.gen(function* () {
-    const [first, ...others] = seeds
+    const [first, ...others] = sequence.seeds
     if (first === undefined) return []
     const { id } = first.entry
     const lock = yield* OperationLock
-    const log = yield* OperationLog
     const transactor = yield* Transactor
     const done = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
-    const noting: Observer = {
-      ...observer,
-      outcome: (outcome) =>
-        Effect.zipRight(
-          Ref.update(done, (before) => [...before, outcome]),
-          observer.outcome(outcome)
-        )
-    }
-    const everything = Effect.gen(function* () {
-      const applied = yield* log.applied
-      yield* SeedSequence.run(seeds, rest, noting, (seed) => tried(seed, applied, observer))
-      return yield* new RolledBack()
-    })
-    /** The seed after those that are done; none where all are. */
-    const underWay = (before: ReadonlyArray<SeedOutcome>) => Option.fromNullable(seeds[before.length]?.entry.id)
-    /** The transaction answers for its body when that meddled with it. */
-    const blame = (cause: unknown) =>
-      Effect.flatMap(Ref.get(done), (before) => {
-        const failed = new SeedSequence.SeedStepFailed({ id: Option.getOrElse(underWay(before), () => id), cause })
-        return SeedSequence.failedAfter(seeds, rest, before, failed)
-      })
-    const name = `dry run of ${seeds.length}`
-    const attempt = transactor.run(Effect.zipRight(lock.claim(id), everything), untraced(name))
+    const everything = Effect.zipRight(all(sequence, done, observer), new RolledBack())
+    const attempt = Transactors.run(
+      transactor,
+      Effect.zipRight(lock.claim(id), everything),
+      `dry run of ${sequence.seeds.length}`
+    )
+    /** The transaction answers for the seed under way: for a body that meddled with it, or when it is lost. */
+    const blame = <E extends { readonly _tag: string }>(error: E) =>
+      Effect.flatMap(Ref.get(done), (before) =>
+        SeedSequence.failure(sequence, before, sequence.seeds[before.length]?.entry.id ?? id, error)
+      )
     return yield* LockWait.whileHeld(id, attempt, (held) => observer.waiting(id, held), {
       later: Effect.zipRight(lock.probe(id), attempt)
     }).pipe(
       Effect.catchTags({
         RolledBack: () => Ref.get(done),
-        AlreadyApplied: () => {
-          const raced = SeedOutcome.Raced({ id })
-          return Effect.zipRight(observer.outcome(raced), run(others, rest, observer)).pipe(
-            Effect.map((later) => [raced, ...later]),
-            Effect.mapError((error) =>
-              error instanceof SeedFailed ? new SeedFailed({ ...error, raced: [id, ...error.raced] }) : error
-            )
-          )
-        },
-        TransactionControl: blame,
-        SwallowedSqlError: blame,
-        CommitRefused: blame,
-        CommitLost: blame,
+        AlreadyApplied: () => without(first, { ...sequence, seeds: others }, observer),
+        TransactionControl: (error) => blame(error),
+        SwallowedSqlError: (error) => blame(error),
+        CommitRefused: (error) => blame(error),
+        CommitLost: (error) => blame(new SeedBody.BodyFailed({ cause: error })),
         DatabaseError: (error) =>
           Effect.flatMap(Ref.get(done), (before) =>
-            Effect.fail(Option.match(underWay(before), { onNone: () => error, onSome: (at) => error.during(at) }))
+            before.length === sequence.seeds.length ? Effect.fail(error) : blame(error)
           )
       })
     )
   })
+
+/** All of them, in one transaction; what is through is noted, as the transaction may end where the sequence cannot tell. */
+const all = (sequence: SeedSequence.Sequence, done: Ref.Ref<ReadonlyArray<SeedOutcome>>, observer: Observer) =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    const applied = yield* log.applied
+    return yield* SeedSequence.run(sequence, (seed) =>
+      Effect.tap(tried(seed, applied, observer), (outcome) =>
+        Effect.zipRight(
+          Ref.update(done, (before) => [...before, outcome]),
+          observer.outcome(outcome)
+        )
+      )
+    )
+  })
+
+/** The first seed was applied by another replica meanwhile: the others are run without it. */
+const without = (
+  { entry: { id } }: LoadedSeed,
+  others: SeedSequence.Sequence,
+  observer: Observer
+): ReturnType<typeof run> => {
+  const raced = SeedOutcome.Raced({ id })
+  return Effect.zipRight(observer.outcome(raced), run(others, observer)).pipe(
+    Effect.map((later) => [raced, ...later]),
+    Effect.mapError((error) =>
+      error instanceof SeedFailed ? new SeedFailed({ ...error, raced: [id, ...error.raced] }) : error
+    )
+  )
+}
 
 /** One seed of the run, with its preview; a statement that it swallowed shows where what it left to be checked is. */
 const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer: Observer) =>
@@ -105,13 +111,12 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     const transactor = yield* Transactor
     yield* observer.started(id, true)
     const events: Array<Event> = []
-    const ran = yield* SeedBody.run(seed, (more) => events.push(...more)).pipe(
-      Effect.mapError((failed) => StepFailure.failureOfBody(id, failed))
-    )
-    yield* Effect.mapError(transactor.checkDeferred, (cause) =>
-      cause._tag === "DatabaseError" && cause.connectionLost
-        ? cause.during(id)
-        : new SeedSequence.SeedStepFailed({ id, cause })
+    const ran = yield* SeedBody.run(seed, (more) => events.push(...more))
+    yield* Effect.catchTag(
+      transactor.checkDeferred,
+      "DatabaseError",
+      (error): Effect.Effect<never, DatabaseError | SeedBody.BodyFailed> =>
+        error.connectionLost ? Effect.fail(error) : new SeedBody.BodyFailed({ cause: error })
     )
     return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
   })

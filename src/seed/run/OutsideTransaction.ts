@@ -6,31 +6,38 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { AttemptOutcome, NewAttempt } from "../../operation/Attempt.js"
-import { describe } from "../../operation/Attempt.js"
+import * as BoundedWait from "../../operation/BoundedWait.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import type { AlreadyApplied } from "../../operation/OperationError.js"
 import { DatabaseError } from "../../operation/OperationError.js"
-import type { OperationLog } from "../../operation/OperationLog.js"
+import { OperationLog } from "../../operation/OperationLog.js"
+import type { StepRecord } from "../../operation/Transactor.js"
 import * as UnhandledRejections from "../UnhandledRejections.js"
 import type * as SeedAttempt from "./SeedAttempt.js"
 import { BodyFailed } from "./SeedBody.js"
-import * as StepFailure from "./StepFailure.js"
 
-/** Runs `body` inside `Transactor.session`, after `OperationLock.claim`; `attempt` is the record of how it goes. */
-export const run = <R>(
-  body: Effect.Effect<SeedAttempt.Done, BodyFailed, R>,
-  log: OperationLog["Type"],
-  attempt: Recording
-): Effect.Effect<SeedAttempt.Done, BodyFailed | AlreadyApplied | DatabaseError, R> =>
+/** The record of an attempt that goes so. */
+type Recording<R> = (outcome: AttemptOutcome, more?: Partial<SeedAttempt.Ended>) => Effect.Effect<NewAttempt, never, R>
+
+/** How long the end of an attempt may take to be recorded. */
+const recordPatience = "1 second"
+
+/** Runs `body` inside `Transactor.session`, after `OperationLock.claim`. */
+export const run = <A extends StepRecord, R, R2>(
+  body: Effect.Effect<A, BodyFailed, R>,
+  attempt: Recording<R2>
+): Effect.Effect<A, BodyFailed | AlreadyApplied | DatabaseError, R | R2 | OperationLog> =>
   Effect.gen(function* () {
+    const log = yield* OperationLog
     const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
-    const unfinished = (cause: Cause.Cause<BodyFailed>) => endWithout(cause, attemptId, log, attempt)
+    const unfinished = (cause: Cause.Cause<BodyFailed>) => endWithout(cause, attemptId, attempt)
     const done = yield* body.pipe(
       // A failure in the middle of which the connection went is the server's, whatever the body made of it.
       Effect.catchTag("BodyFailed", (failed) =>
         Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
           Option.match(lost, {
             onNone: () => Effect.fail(failed),
-            onSome: (error) => Effect.fail(StepFailure.lostWithin(failed, error))
+            onSome: (error) => Effect.fail(lostWithin(failed, error))
           })
         )
       ),
@@ -43,26 +50,31 @@ export const run = <R>(
     return done
   })
 
-/** The record of an attempt that goes so. */
-type Recording = (outcome: AttemptOutcome, more?: Partial<SeedAttempt.Ended>) => Effect.Effect<NewAttempt>
+/** The failure of a body whose connection is gone, as `error` tells. */
+const lostWithin = ({ cause }: BodyFailed, error: DatabaseError): DatabaseError =>
+  new DatabaseError({
+    ...error,
+    action: "running the seed",
+    reason: `the connection was lost, and it ended with: ${describe(cause).message}`,
+    cause
+  })
 
-/** Ends an attempt without a marker, if that can be done within a second; answers with the loss of the connection, if it is gone. */
-const endWithout = (
+/** Ends an attempt without a marker, if that can be done in time; answers with the loss of the connection, if it is gone. */
+const endWithout = <R>(
   cause: Cause.Cause<BodyFailed>,
   attemptId: number,
-  log: OperationLog["Type"],
-  attempt: Recording
-): Effect.Effect<Option.Option<DatabaseError>> => {
+  attempt: Recording<R>
+): Effect.Effect<Option.Option<DatabaseError>, never, R | OperationLog> => {
   const error = Option.orElse(
     Option.map(Cause.failureOption(cause), (failed) => failed.cause),
     UnhandledRejections.blamedFor
   )
-  return Effect.flatMap(attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", { error }), (ended) =>
-    log.finish(attemptId, ended, Option.none())
-  ).pipe(
-    Effect.interruptible,
-    Effect.disconnect,
-    Effect.timeout("1 second"),
+  const ended = Effect.gen(function* () {
+    const log = yield* OperationLog
+    const record = yield* attempt(Cause.isInterrupted(cause) ? "interrupted" : "failed", { error })
+    yield* log.finish(attemptId, record, Option.none())
+  })
+  return BoundedWait.within(ended, recordPatience).pipe(
     Effect.as(Option.none<DatabaseError>()),
     Effect.catchAllCause((failed) => {
       const reason = Cause.squash(failed)

@@ -16,7 +16,8 @@ export interface ReplicaProgress {
   readonly next: number
 }
 
-const soonest = Duration.toMillis(LockWait.soonest)
+/** When it is worth to look again where nothing was seen, in milliseconds. */
+export const soonest = Duration.toMillis(LockWait.soonest)
 const latest = Duration.toMillis(LockWait.longest)
 
 /** Nothing was seen yet. */
@@ -39,6 +40,6 @@ export const seen = (
   return { applied, done, at, next }
 }
 
-/** How long to wait when an attempt at the lock took so many milliseconds. */
+/** How long to wait after an attempt at the lock that took so many milliseconds, where another look is worth it after `next`. */
 export const delayed = (next: number, took: number): Duration.Duration =>
   Duration.millis(Math.min(Math.max(next, 2 * took), latest))

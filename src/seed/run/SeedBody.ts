@@ -61,7 +61,7 @@ const runWithin = Effect.fnUntraced(function* (
       appended(more)
     }
   })
-  const body = seed.run(context, span)
+  const body = Effect.withParentSpan(seed.run(context), span)
   const bounded = Option.match(seedTimeout, {
     onNone: () => body,
     onSome: (duration) =>

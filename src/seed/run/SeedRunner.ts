@@ -4,35 +4,42 @@
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as Tracer from "effect/Tracer"
+import * as Ref from "effect/Ref"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
+import * as LockWait from "../../operation/LockWait.js"
 import type { AppliedBy } from "../../operation/Operation.js"
 import { order } from "../../operation/Operation.js"
-import type { SettingError } from "../../operation/OperationConfig.js"
-import type { OperationConfig } from "../../operation/OperationConfig.js"
-import type { CommitUnknown, LockTimeout } from "../../operation/OperationError.js"
-import { DatabaseError } from "../../operation/OperationError.js"
+import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
+import type { CommitUnknown, LockHeld, LockTimeout } from "../../operation/OperationError.js"
+import { AlreadyApplied, DatabaseError } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import type { Replica } from "../../operation/Replica.js"
-import { Transactor, untraced } from "../../operation/Transactor.js"
-import * as DryRun from "./DryRun.js"
+import type { RefusedCommit, StepResult } from "../../operation/Transactor.js"
+import * as Transactors from "../../operation/Transactor.js"
+import { Transactor } from "../../operation/Transactor.js"
+import type { Observer } from "../Observer.js"
+import { logging } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import { isSkipped } from "../plan/SeedCheck.js"
-import type { SeedsInconsistent } from "../SeedProblem.js"
-import type { SeedFailedElsewhere, SeedInterrupted, SeedReport } from "../SeedReport.js"
-import type { SeedFailed, UnknownSeed } from "../SeedReport.js"
-import { SeedOutcome } from "../SeedReport.js"
-import type { Observer } from "./SeedSequence.js"
-import * as SeedSequence from "./SeedSequence.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
-import type { SeedSource } from "../source/SeedSource.js"
-import * as SeedStep from "./SeedStep.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import * as WriterCheck from "../plan/WriterCheck.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import type { SeedFailed, SeedFailedElsewhere, SeedInterrupted, SeedReport, UnknownSeed } from "../SeedReport.js"
+import { SeedOutcome } from "../SeedReport.js"
+import type { SeedSource } from "../source/SeedSource.js"
+import * as DryRun from "./DryRun.js"
+import * as LostCommit from "./LostCommit.js"
+import * as ReplicaProgress from "./ReplicaProgress.js"
+import * as SeedMetrics from "./SeedMetrics.js"
+import * as SeedSequence from "./SeedSequence.js"
+import type { SeedRun, SeedStep } from "./SeedStep.js"
+import * as SeedSteps from "./SeedStep.js"
 
 /** What applying needs. */
 export type Requirements =
@@ -90,46 +97,10 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
     Effect.withSpan("SeedRunner.apply", { attributes: { appliedBy: options.appliedBy }, captureStackTrace: false })
   )
 
-/**
- * One seed, once the tables are there: the lock and the marker, the body, marker and attempt, in one transaction (or outside any, where the
- * seed says so); tried again while the lock is held; a lost race and a skip are outcomes, everything else is the failure that ends the run.
- */
-const applyOne = (step: SeedStep.SeedStep, { lock, log, transactor }: Ports, parent: Tracer.Span) => {
-  const tables = Effect.unlessEffect(transactor.run(lock.claim(step.id), untraced(step.id)), lock.ready(step.id))
-  const inTransaction = step.claim.pipe(
-    Effect.zipRight(step.refuse),
-    Effect.zipRight(step.body),
-    Effect.tap((done) => log.mark(done.marker, done.attempt))
-  )
-  const outside = step.claim.pipe(Effect.zipRight(step.refuse), Effect.zipRight(step.outside))
-  const once = step.isTransactional
-    ? transactor.run(inTransaction, { name: step.id, trace: step.trace, committed: step.committed, parent })
-    : transactor.session(Effect.withParentSpan(outside, parent), step.id)
-  return step.unlessSkipped.pipe(
-    Effect.zipRight(step.unlessRaced),
-    Effect.zipRight(step.whileLockHeld(tables, once)),
-    Effect.map((done) => done.outcome),
-    Effect.catchTag("CommitLost", step.settle),
-    Effect.catchTags({
-      AlreadyApplied: () => step.raced,
-      SeedSkipped: ({ flag, id }) => Effect.succeed(SeedOutcome.Skipped({ flag, id }))
-    }),
-    Effect.mapError(step.failure),
-    Effect.onInterrupt(() => step.tellKept)
-  )
-}
-
-/** What a step goes through. */
-interface Ports {
-  readonly lock: OperationLock["Type"]
-  readonly log: OperationLog["Type"]
-  readonly transactor: Transactor["Type"]
-}
-
 const applyAll = (
   selected: ReadonlyArray<LoadedSeed>,
   rest: ReadonlyArray<string>,
-  found: Pick<SeedStep.Run, "halfDone" | "lastAttempts">,
+  found: Pick<SeedRun, "halfDone" | "lastAttempts">,
   options: ApplyOptions
 ): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
@@ -137,20 +108,162 @@ const applyAll = (
     const atomic = yield* checkWriter(false)
     const { appliedBy, retry } = options
     const ids = selected.map(({ entry }): string => entry.id)
-    const run = yield* SeedStep.startRun({ appliedBy, observer, atomic, retry, ids, ...found })
+    const run: SeedRun = {
+      ...found,
+      appliedBy,
+      observer,
+      atomic,
+      retry,
+      ids,
+      startedAt: yield* Clock.currentTimeMillis,
+      waited: yield* Ref.make(false),
+      others: yield* Ref.make(Option.none<ReplicaProgress.ReplicaProgress>()),
+      lostRace: yield* Ref.make(false)
+    }
     yield* observer.planned(ids, rest)
-    const ports = { lock: yield* OperationLock, log: yield* OperationLog, transactor: yield* Transactor }
-    const outcomes = yield* SeedSequence.run(selected, rest, observer, (loaded) =>
-      Effect.useSpan(
-        "SeedRunner.applyOne",
-        { attributes: { seed: loaded.entry.id }, captureStackTrace: false },
-        (span) =>
-          Effect.flatMap(Clock.currentTimeMillis, (beganAt) =>
-            applyOne(SeedStep.make(loaded, run, beganAt), ports, span)
-          )
-      )
+    yield* Metric.set(SeedMetrics.pending, ids.length)
+    const outcomes = yield* SeedSequence.run({ seeds: selected, rest }, (loaded) => applyOne(loaded, run)).pipe(
+      Effect.tapErrorTag("SeedFailed", () => Metric.increment(SeedMetrics.failed))
     )
     return { ...nothing, outcomes, notAttempted: rest }
+  })
+
+/**
+ * One seed: the lock and the marker, the body, marker and attempt, in one transaction (or outside any, where the seed says so); tried again
+ * while the lock is held. A lost race and a skip are outcomes; everything else is the failure that ends the run.
+ */
+const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
+  Effect.gen(function* () {
+    const { id } = loaded.entry
+    if (isSkipped(loaded)) return yield* skip(loaded, run)
+    if (Option.exists(yield* Ref.get(run.others), ({ applied }) => applied.has(id))) return yield* raced(id, run)
+    const transactor = yield* Transactor
+    const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
+    const attempt = SeedSteps.isTransactional(step)
+      ? Effect.uninterruptible(
+          Effect.flatMap(transactor.step(SeedSteps.inTransaction(step), id), (result) => concluded(run, result))
+        )
+      : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => told(run, outcome))
+    return yield* whileHeld(step, attempt).pipe(Effect.catchTag("AlreadyApplied", () => raced(id, run)))
+  }).pipe(
+    Effect.tap((outcome) => Effect.annotateCurrentSpan(attributesOf(outcome))),
+    Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: loaded.entry.id }, captureStackTrace: false })
+  )
+
+/** What a step came to: an outcome, which is told in the same breath as it is known, or the failure. */
+const concluded = (
+  run: SeedRun,
+  result: StepResult<SeedSteps.Done, SeedSteps.WorkError>
+): Effect.Effect<SeedOutcome, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
+  switch (result._tag) {
+    case "Committed":
+      return Effect.zipRight(observeWait(result.value), told(run, result.value.outcome))
+    case "RolledBack":
+      return Effect.failCause(result.cause)
+    case "Unanswered":
+      return Effect.flatMap(Effect.interruptible(LostCommit.settle(result.value, result.lost)), (outcome) =>
+        told(run, outcome)
+      )
+  }
+}
+
+const told = ({ observer }: SeedRun, outcome: SeedOutcome): Effect.Effect<SeedOutcome> =>
+  Effect.as(Effect.zipRight(observe(outcome), observer.outcome(outcome)), outcome)
+
+/** Counts what became of one seed. */
+const observe = (outcome: SeedOutcome): Effect.Effect<void> => {
+  const through = Metric.modify(SeedMetrics.pending, -1)
+  switch (outcome._tag) {
+    case "Applied":
+      return Effect.all(
+        [
+          through,
+          Metric.increment(SeedMetrics.applied),
+          Metric.incrementBy(SeedMetrics.events, outcome.events),
+          Metric.update(SeedMetrics.duration, outcome.durationMs)
+        ],
+        { discard: true }
+      )
+    case "Skipped":
+      return Effect.zipRight(through, Metric.increment(SeedMetrics.skipped))
+    case "Raced":
+      return Effect.zipRight(through, Metric.increment(SeedMetrics.raced))
+  }
+}
+
+const observeWait = ({ attempt: { waitedMs } }: SeedSteps.Done): Effect.Effect<void> =>
+  Option.match(waitedMs, {
+    onNone: () => Effect.void,
+    onSome: (waited) =>
+      Effect.zipRight(Metric.update(SeedMetrics.lockWait, waited), Effect.annotateCurrentSpan("waitedMs", waited))
+  })
+
+const attributesOf = (outcome: SeedOutcome) => ({
+  outcome: outcome._tag,
+  ...(outcome._tag === "Applied" ? { events: outcome.events, durationMs: outcome.durationMs } : {})
+})
+
+/** What is half done must not be hidden behind the record of a skip. */
+const skip = (loaded: LoadedSeed, run: SeedRun) =>
+  Effect.gen(function* () {
+    const { id } = loaded.entry
+    const log = yield* OperationLog
+    const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
+    const record = Effect.flatMap(SeedSteps.attempt(step, undefined, "skipped", { durationMs: 0 }), log.recordOnce)
+    if (!run.halfDone.has(id))
+      yield* Effect.catchAll(record, ({ message }) => Effect.logWarning(`The skip was not recorded: ${message}`))
+    return yield* told(run, SeedOutcome.Skipped({ id, flag: loaded.flag.name }))
+  })
+
+/** What else was applied meanwhile is read once for all that the other replicas did: it spares attempts at the lock, and is no reason to fail. */
+const raced = (id: string, run: SeedRun) =>
+  Effect.gen(function* () {
+    const log = yield* OperationLog
+    const before = Option.getOrElse(yield* Ref.get(run.others), () => ReplicaProgress.unseen(run.startedAt))
+    if (!before.applied.has(id))
+      yield* Effect.ignoreLogged(
+        Effect.flatMap(Effect.zip(log.applied, Clock.currentTimeMillis), ([applied, at]) =>
+          Ref.set(run.others, Option.some(ReplicaProgress.seen(before, applied, at, run.ids)))
+        )
+      )
+    yield* Ref.set(run.lostRace, true)
+    return yield* told(run, SeedOutcome.Raced({ id }))
+  })
+
+/**
+ * The attempt, made again while another holds the lock. A replica that waits, or has just lost a race, asks first whether the lock is free: that
+ * takes nothing from the one at work.
+ */
+const whileHeld = <A, E, R>(
+  { beganAt, loaded, run }: SeedStep,
+  attempt: Effect.Effect<A, E | LockHeld | AlreadyApplied, R>
+) =>
+  Effect.gen(function* () {
+    const { id } = loaded.entry
+    const lock = yield* OperationLock
+    const transactor = yield* Transactor
+    const createTables = Effect.suspend(() => Transactors.run(transactor, lock.claim(id), id)).pipe(
+      Effect.catchTag("CommitLost", (cause) =>
+        DatabaseError.because("creating the tables", cause.message, { connectionLost: true, cause })
+      )
+    )
+    const tables = Effect.unlessEffect(createTables, lock.ready(id))
+    const later = tables.pipe(Effect.zipRight(lock.probe(id)), Effect.zipRight(attempt))
+    const next = Option.match(yield* Ref.get(run.others), {
+      onNone: () => ReplicaProgress.soonest,
+      onSome: (seen) => seen.next
+    })
+    const lost = yield* Ref.getAndSet(run.lostRace, false)
+    return yield* Effect.catchIf(lost ? later : Effect.zipRight(tables, attempt), LockWait.isLockHeld, (held) =>
+      LockWait.afterHeld(
+        id,
+        held,
+        later,
+        (again) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, again)),
+        // An attempt that took long did so as others were at work on this machine: one that comes too soon only adds to that.
+        Effect.map(Clock.currentTimeMillis, (now) => ReplicaProgress.delayed(next, now - beganAt))
+      )
+    )
   })
 
 /**
@@ -182,7 +295,7 @@ export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyEr
         rest
       )
     }
-    const outcomes = yield* DryRun.run(selected, rest, observer)
+    const outcomes = yield* DryRun.run({ seeds: selected, rest }, observer)
     return { ...nothing, dryRun: true, outcomes, notAttempted: rest }
   }).pipe(Effect.withSpan("SeedRunner.dryRun"))
 
@@ -192,7 +305,7 @@ const unrunWarning = (id: string): string =>
 const refusedWarning = (id: string): string =>
   `"${id}" was interrupted half-way: seed:apply stops there, before what follows it, unless it is told --retry ${id}`
 
-/** Whether writes join the seeds' transactions; nothing of this has a body that could fail on its own. */
+/** Whether writes join the seeds' transactions; the transaction in which that is asked has no body that could fail on its own. */
 const checkWriter = (dryRun: boolean) =>
   Effect.catchTags(WriterCheck.check({ dryRun }), {
     AlreadyApplied: writerUnknown,
@@ -203,25 +316,6 @@ const checkWriter = (dryRun: boolean) =>
   })
 
 const writerUnknown = (cause: Error): DatabaseError =>
-  new DatabaseError({
-    action: "looking at the dispatcher",
-    id: Option.none(),
-    code: Option.none(),
-    reason: cause.message,
-    connectionLost: false,
-    cause
-  })
+  DatabaseError.because("looking at the dispatcher", cause.message, { cause })
 
 const nothing: SeedReport = { outcomes: [], notAttempted: [], skippedAll: Option.none(), dryRun: false }
-
-const logging: Observer = {
-  planned: (ids) => Effect.logInfo(`${ids.length} ${ids.length === 1 ? "seed" : "seeds"} to apply`),
-  // The wait for the lock is logged where it is made, with who holds it.
-  waiting: () => Effect.void,
-  started: () => Effect.void,
-  outcome: SeedOutcome.$match({
-    Applied: ({ durationMs, events, id }) => Effect.logInfo(`"${id}" applied in ${durationMs} ms, ${events} events`),
-    Skipped: ({ flag, id }) => Effect.logWarning(`"${id}" skipped by ${flag}`),
-    Raced: ({ id }) => Effect.logInfo(`"${id}" was applied by another replica`)
-  })
-}

@@ -2,74 +2,81 @@
  * Seeds one after another, until the first that fails: it ends the run, with what was done before and what was not attempted.
  */
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
-import * as HashMap from "effect/HashMap"
-import * as Schema from "effect/Schema"
-import type { LockHeld } from "../../operation/OperationError.js"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import type { CommitRefused, SwallowedSqlError, TransactionControl } from "../../operation/OperationError.js"
+import { DatabaseError } from "../../operation/OperationError.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import type { SeedOutcome } from "../SeedReport.js"
 import { idsOf, SeedFailed } from "../SeedReport.js"
+import { BodyFailed } from "./SeedBody.js"
 
-/** A seed failed for a reason of its own. */
-export class SeedStepFailed extends Schema.TaggedError<SeedStepFailed>()("SeedStepFailed", {
-  id: Schema.String,
-  cause: Schema.Unknown
-}) {}
+/** Failures that a seed itself brought about. */
+export type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefused
 
-/** Told what happens while it happens. */
-export interface Observer {
-  /** The ids that will be run, in order, and those that are left for another time. */
-  readonly planned: (ids: ReadonlyArray<string>, rest: ReadonlyArray<string>) => Effect.Effect<void>
-  /** Another holds the lock; told again with each attempt that finds it taken. */
-  readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
-  /** The lock is got, the body begins; `undone` says whether all of it is rolled back if it does not end. */
-  readonly started: (id: string, undone: boolean) => Effect.Effect<void>
-  readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
+/** What a failure of one seed is for its run. */
+export type RunError<E> = Exclude<E, SeedsOwn | DatabaseError> | SeedFailed | DatabaseError
+
+/** The seeds of a run, and the ids after them, which are not attempted either way. */
+export interface Sequence {
+  readonly seeds: ReadonlyArray<LoadedSeed>
+  readonly rest: ReadonlyArray<string>
 }
 
-/**
- * Runs `one` for each of `seeds`. `rest` are the ids after them, which are not attempted either way. The annotation of the logs is set for
- * each and taken back at the end: around each it took 25 µs.
- */
-export const run = <E, R>(
-  seeds: ReadonlyArray<LoadedSeed>,
-  rest: ReadonlyArray<string>,
-  observer: Observer,
-  one: (seed: LoadedSeed) => Effect.Effect<SeedOutcome, E | SeedStepFailed, R>
-): Effect.Effect<ReadonlyArray<SeedOutcome>, Exclude<E | SeedStepFailed, SeedStepFailed> | SeedFailed, R> =>
+/** Runs `one` for each seed; logs meanwhile carry its id. */
+export const run = <E extends { readonly _tag: string }, R>(
+  sequence: Sequence,
+  one: (seed: LoadedSeed) => Effect.Effect<SeedOutcome, E, R>
+): Effect.Effect<ReadonlyArray<SeedOutcome>, RunError<E>, R> =>
   Effect.gen(function* () {
-    const outcomes: Array<SeedOutcome> = []
-    const annotations = yield* FiberRef.get(FiberRef.currentLogAnnotations)
-    yield* Effect.forEach(
-      seeds,
-      (seed) =>
-        FiberRef.set(FiberRef.currentLogAnnotations, HashMap.set(annotations, "seed", seed.entry.id)).pipe(
-          Effect.zipRight(one(seed)),
-          Effect.flatMap((outcome) => {
-            outcomes.push(outcome)
-            return observer.outcome(outcome)
-          })
-        ),
-      { discard: true }
-    ).pipe(
-      Effect.locally(FiberRef.currentLogAnnotations, annotations),
-      Effect.catchIf(
-        (error): error is SeedStepFailed => error instanceof SeedStepFailed,
-        (failure) => failedAfter(seeds, rest, outcomes, failure)
+    const outcomes = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
+    for (const seed of sequence.seeds) {
+      const { id } = seed.entry
+      const outcome = yield* one(seed).pipe(
+        Effect.annotateLogs("seed", id),
+        Effect.catchAll((error) => Effect.flatMap(Ref.get(outcomes), (done) => failure(sequence, done, id, error)))
       )
-    )
-    return outcomes
+      yield* Ref.update(outcomes, (done) => [...done, outcome])
+    }
+    return yield* Ref.get(outcomes)
   })
 
-/** The failure that ends a run, with what was done before it. */
-export const failedAfter = (
-  seeds: ReadonlyArray<LoadedSeed>,
-  rest: ReadonlyArray<string>,
+/** The failure of a seed's own, or one of the world around it, which names the seed. */
+export const failure = <E extends { readonly _tag: string }>(
+  sequence: Sequence,
   done: ReadonlyArray<SeedOutcome>,
-  { cause, id }: SeedStepFailed
+  id: string,
+  error: E
+): Effect.Effect<never, RunError<E>> => {
+  if (isOfTheWorld(error)) return Effect.fail(error)
+  if (error instanceof DatabaseError) return Effect.fail(error.during(id))
+  const cause: unknown = error instanceof BodyFailed ? error.cause : error
+  // insufficient_privilege for a statement of ours is no fault of the seed.
+  return cause instanceof DatabaseError && Option.contains(cause.code, "42501")
+    ? Effect.fail(cause.during(id))
+    : Effect.fail(failedAfter(sequence, done, id, cause))
+}
+
+const ofTheSeed = new Set(["BodyFailed", "TransactionControl", "SwallowedSqlError", "CommitRefused", "DatabaseError"])
+
+/** Whether a failure says by itself which seed it is about, and is none of the seed's own. */
+const isOfTheWorld = <E extends { readonly _tag: string }>(error: E): error is Exclude<E, SeedsOwn | DatabaseError> =>
+  !ofTheSeed.has(error._tag)
+
+/** The failure that ends a run, with what was done before it. */
+const failedAfter = (
+  { rest, seeds }: Sequence,
+  done: ReadonlyArray<SeedOutcome>,
+  id: string,
+  cause: unknown
 ): SeedFailed => {
   const ids = seeds.map(({ entry }): string => entry.id)
-  const notAttempted = [...ids.slice(ids.indexOf(id) + 1), ...rest]
-  const [applied, skipped, raced] = [idsOf(done, "Applied"), idsOf(done, "Skipped"), idsOf(done, "Raced")]
-  return new SeedFailed({ id, cause, applied, skipped, raced, notAttempted })
+  return new SeedFailed({
+    id,
+    cause,
+    applied: idsOf(done, "Applied"),
+    skipped: idsOf(done, "Skipped"),
+    raced: idsOf(done, "Raced"),
+    notAttempted: [...ids.slice(ids.indexOf(id) + 1), ...rest]
+  })
 }

@@ -1,141 +1,137 @@
 /**
- * What goes around the body of one seed: its record, the wait for the lock, and what its failures mean for the run.
+ * The step of one seed: under the lock, with its body, and with what is recorded of how it ended.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Schema from "effect/Schema"
-import type { Attempt, AttemptOutcome } from "../../operation/Attempt.js"
+import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
+import type { Directory } from "../../identity/Directory.js"
+import type { Attempt, NewAttempt } from "../../operation/Attempt.js"
 import { isHalfDone, outsideTransaction } from "../../operation/Attempt.js"
-import * as LockWait from "../../operation/LockWait.js"
 import type { AppliedBy } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
-import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { CommitLost, LockHeld } from "../../operation/OperationError.js"
-import { AlreadyApplied, DatabaseError } from "../../operation/OperationError.js"
+import type { OperationConfig } from "../../operation/OperationConfig.js"
+import type { AlreadyApplied, DatabaseError, LockHeld } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import { Replica } from "../../operation/Replica.js"
-import { Transactor } from "../../operation/Transactor.js"
-import * as ReplicaProgress from "./ReplicaProgress.js"
-import * as LostCommit from "./LostCommit.js"
-import * as OutsideTransaction from "./OutsideTransaction.js"
-import * as UnhandledRejections from "../UnhandledRejections.js"
-import * as SeedAttempt from "./SeedAttempt.js"
-import type { Ran } from "./SeedBody.js"
-import * as SeedBody from "./SeedBody.js"
+import type { Replica } from "../../operation/Replica.js"
+import type { StepEnding, StepRecord } from "../../operation/Transactor.js"
+import * as Transactor from "../../operation/Transactor.js"
+import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
-import { isSkipped } from "../plan/SeedCheck.js"
-import { SeedFailedElsewhere, SeedInterrupted, SeedOutcome } from "../SeedReport.js"
-import * as StepFailure from "./StepFailure.js"
 import { notAtomic } from "../plan/WriterCheck.js"
-import type { Observer } from "./SeedSequence.js"
+import { SeedFailedElsewhere, SeedInterrupted, SeedOutcome } from "../SeedReport.js"
+import * as UnhandledRejections from "../UnhandledRejections.js"
+import * as OutsideTransaction from "./OutsideTransaction.js"
+import * as SeedAttempt from "./SeedAttempt.js"
+import type { BodyFailed } from "./SeedBody.js"
+import * as SeedBody from "./SeedBody.js"
+import type * as ReplicaProgress from "./ReplicaProgress.js"
 
-/** The seed's flag is in force. */
-export class SeedSkipped extends Schema.TaggedError<SeedSkipped>()("SeedSkipped", {
-  id: Schema.String,
-  flag: Schema.String
-}) {}
-
-/** What all steps of one run share. */
-export interface Run {
+/** What all seeds of one run share: how it was asked for, what was there when it was planned, and what was seen of other replicas since. */
+export interface SeedRun {
   readonly appliedBy: AppliedBy
   readonly observer: Observer
+  /** The seeds of the run, in order. */
+  readonly ids: ReadonlyArray<string>
+  /** When it began, in milliseconds since the epoch. */
+  readonly startedAt: number
   /** Whether writes are in the seed's transaction. */
   readonly atomic: boolean
   /** Seeds whose last attempt did not end, when the run was planned. */
   readonly halfDone: ReadonlySet<string>
-  /** The one that is to be run again all the same. */
+  /** The one of them that is to be run again all the same. */
   readonly retry: string | undefined
   /** The newest attempt at each seed when the run was planned: of one that had to wait, a failure after it is another replica's. */
   readonly lastAttempts: ReadonlyMap<string, Attempt>
   /** Whether this run had to wait so far. */
   readonly waited: Ref.Ref<boolean>
-  /** The seeds of the run, in order. */
-  readonly ids: ReadonlyArray<string>
-  /** What was seen when this run last lost a race: it does not ask for the lock for each of what the winner did meanwhile, nor too soon. */
-  readonly elsewhere: Ref.Ref<ReplicaProgress.ReplicaProgress>
+  /** What was seen of the other replicas when a race was last lost to them. */
+  readonly others: Ref.Ref<Option.Option<ReplicaProgress.ReplicaProgress>>
   /** Whether the seed before was another replica's, which may hold the lock again. */
-  readonly lost: Ref.Ref<boolean>
-  readonly author: SeedAttempt.Author
-  readonly services: Context.Context<Services>
+  readonly lostRace: Ref.Ref<boolean>
 }
 
-type Services = OperationLock | OperationLog | Transactor | OperationConfig | Replica
+/** One seed in its run. */
+export interface SeedStep {
+  readonly loaded: LoadedSeed
+  readonly run: SeedRun
+  /** When the run came to it, in milliseconds since the epoch. */
+  readonly beganAt: number
+}
 
-/** A run begins. */
-export const startRun = (
-  options: Omit<Run, "waited" | "elsewhere" | "lost" | "author" | "services">
-): Effect.Effect<Run, never, Services> =>
+/** A seed that is through, and what is recorded of it. */
+export interface Done extends StepRecord {
+  readonly outcome: SeedOutcome
+}
+
+/** Why the work of a step ended early. */
+export type WorkError = LockHeld | AlreadyApplied | SeedFailedElsewhere | SeedInterrupted | BodyFailed | DatabaseError
+
+/** What the work of a step requires. */
+export type Services =
+  OperationLock | OperationLog | OperationConfig | Replica | Transactor.Transactor | WriteDispatcher | Directory
+
+/** Whether all of a seed is one transaction. */
+export const isTransactional = ({ loaded }: SeedStep): boolean => loaded.seed.transaction === "one"
+
+/** The work of `Transactor.step`: the claim, the body, and what is written with the COMMIT, or after the body is undone. */
+export const inTransaction = (step: SeedStep): Effect.Effect<StepEnding<Done, WorkError>, never, Services> =>
   Effect.gen(function* () {
-    const waited = yield* Ref.make(false)
-    const elsewhere = yield* Ref.make(ReplicaProgress.unseen(yield* Clock.currentTimeMillis))
-    const lost = yield* Ref.make(false)
-    const author = yield* SeedAttempt.author
-    return { ...options, waited, elsewhere, lost, author, services: yield* Effect.context<Services>() }
+    const claimed = yield* Effect.exit(Effect.interruptible(claim(step)))
+    // Without the lock nothing was tried.
+    if (Exit.isFailure(claimed)) return Transactor.undo(claimed.cause)
+    const claimedAt = claimed.value
+    const ran = yield* Effect.exit(Effect.interruptible(Effect.zipRight(refuse(step), body(step))))
+    if (Exit.isFailure(ran)) return Transactor.undo(ran.cause, yield* failedAttempt(step, claimedAt, ran.cause))
+    const done = yield* doneOf(step, claimedAt, ran.value)
+    const kept: StepEnding<Done, WorkError> = { _tag: "Keep", value: done, record: Option.some(done) }
+    return kept
   })
 
-/** The parts of a seed's step. */
-export type SeedStep = ReturnType<typeof make>
-
-/** The parts of the step of one seed in this run, which began `beganAt`, in milliseconds since the epoch. */
-export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
-  const log = Context.get(run.services, OperationLog)
-  const lock = Context.get(run.services, OperationLock)
-  const { entry, flag, seed, sourceHash } = loaded
-  const { id } = entry
-  const isTransactional = seed.transaction === "one"
-  const reason = isTransactional ? (run.atomic ? undefined : notAtomic) : outsideTransaction
-  let claimedAt: number | undefined
-  let ran: Ran = { durationMs: 0, events: 0 }
-  let kept = Option.none<SeedOutcome>()
-
-  const attempt = (outcome: AttemptOutcome, more: Partial<SeedAttempt.Ended> = {}) =>
-    Effect.map(Clock.currentTimeMillis, (now) =>
-      SeedAttempt.at(
-        { id, outcome, sourceHash, beganAt, appliedBy: run.appliedBy, claimedAt, reason, ...more },
-        run.author,
-        now
-      )
+/** The work of `Transactor.session`: the attempt is there before the body, and nothing of the body is undone. */
+export const outside = (step: SeedStep): Effect.Effect<Done, WorkError, Services> =>
+  Effect.gen(function* () {
+    const claimedAt = yield* claim(step)
+    yield* refuse(step)
+    return yield* OutsideTransaction.run(
+      Effect.flatMap(body(step), (ran) => doneOf(step, claimedAt, ran)),
+      (outcome, more) => attempt(step, claimedAt, outcome, more)
     )
-
-  const unlessSkipped = isSkipped(loaded)
-    ? Effect.zipRight(
-        // What is half done must not be hidden behind a skip.
-        Effect.unless(Effect.flatMap(attempt("skipped", { durationMs: 0 }), log.recordOnce), () =>
-          run.halfDone.has(id)
-        ).pipe(Effect.catchAll((error) => Effect.logWarning(`The skip was not recorded: ${error.message}`))),
-        Effect.fail(new SeedSkipped({ id, flag: flag.name }))
-      )
-    : Effect.void
-
-  const unlessRaced = Effect.flatMap(Ref.get(run.elsewhere), ({ applied }) =>
-    applied.has(id) ? new AlreadyApplied({ id }) : Effect.void
-  )
-
-  const raced = Effect.gen(function* () {
-    const before = yield* Ref.get(run.elsewhere)
-    if (!before.applied.has(id))
-      // It spares attempts at the lock, and is no reason to fail.
-      yield* Effect.zip(log.applied, Clock.currentTimeMillis).pipe(
-        Effect.flatMap(([applied, at]) => Ref.set(run.elsewhere, ReplicaProgress.seen(before, applied, at, run.ids))),
-        Effect.ignoreLogged
-      )
-    yield* Ref.set(run.lost, true)
-    return SeedOutcome.Raced({ id })
   })
 
-  const claim = Effect.zipRight(
-    lock.claim(id),
-    Effect.map(Clock.currentTimeMillis, (now) => (claimedAt = now))
+/** The lock, and when it was got, in milliseconds since the epoch. */
+const claim = ({ loaded }: SeedStep) =>
+  Effect.zipRight(
+    Effect.flatMap(OperationLock, (lock) => lock.claim(loaded.entry.id)),
+    Clock.currentTimeMillis
   )
 
-  /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
-  const refuseFailedElsewhere = Effect.gen(function* () {
+const body = (step: SeedStep) =>
+  Effect.zipRight(
+    step.run.observer.started(step.loaded.entry.id, isTransactional(step) && step.run.atomic),
+    SeedBody.run(step.loaded)
+  )
+
+/** What stands in the way of the body, found under the lock. */
+const refuse = (step: SeedStep) =>
+  Effect.gen(function* () {
+    const { loaded, run } = step
+    const { id } = loaded.entry
+    if (yield* Ref.get(run.waited)) yield* refuseFailedElsewhere(step)
+    const mayBeHalfDone = !isTransactional(step) || run.halfDone.has(id)
+    if (mayBeHalfDone && !loaded.seed.idempotent && run.retry !== id) yield* refuseHalfDone(step)
+  })
+
+/** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
+const refuseFailedElsewhere = ({ loaded: { entry, sourceHash }, run }: SeedStep) =>
+  Effect.gen(function* () {
+    const { id } = entry
+    const log = yield* OperationLog
     const last = run.lastAttempts.get(id)
     // One that has not ended keeps its id when it does.
     const after = last === undefined ? 0 : last.outcome === "running" ? last.id - 1 : last.id
@@ -152,100 +148,66 @@ export const make = (loaded: LoadedSeed, run: Run, beganAt: number) => {
     })
   })
 
-  /** Under the lock nobody runs it: an attempt that has not ended is one whose process is gone. */
-  const refuseHalfDone = Effect.gen(function* () {
+/** Under the lock no other process runs it: an attempt that has not ended is one whose process is gone. */
+const refuseHalfDone = ({ loaded }: SeedStep) =>
+  Effect.gen(function* () {
+    const { id } = loaded.entry
+    const log = yield* OperationLog
     const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
     if (last === undefined || !isHalfDone(last)) return
     return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: DateTime.formatIso(last.startedAt) })
   })
 
-  const mayBeHalfDone = !seed.idempotent && run.retry !== id && (!isTransactional || run.halfDone.has(id))
+/** The record of an attempt of this step that goes so. */
+export const attempt = (
+  step: SeedStep,
+  claimedAt: number | undefined,
+  outcome: NewAttempt["outcome"],
+  more: Partial<SeedAttempt.Ended> = {}
+): Effect.Effect<NewAttempt, never, OperationConfig | Replica> => {
+  const { beganAt, loaded, run } = step
+  const reason = isTransactional(step) ? (run.atomic ? undefined : notAtomic) : outsideTransaction
+  return SeedAttempt.make({
+    id: loaded.entry.id,
+    outcome,
+    sourceHash: loaded.sourceHash,
+    appliedBy: run.appliedBy,
+    beganAt,
+    claimedAt,
+    reason,
+    ...more
+  })
+}
 
-  const refuse = Effect.flatMap(Ref.get(run.waited), (waited) =>
-    Effect.zipRight(waited ? refuseFailedElsewhere : Effect.void, mayBeHalfDone ? refuseHalfDone : Effect.void)
-  )
-
-  const started = run.observer.started(id, isTransactional && run.atomic)
-
-  const body = Effect.flatMap(Effect.zipRight(started, SeedBody.run(loaded)), (done) => {
-    const { durationMs, events } = done
-    ran = done
-    return Effect.map(attempt("applied", { durationMs }), (applied): SeedAttempt.Done => ({
+const doneOf = (step: SeedStep, claimedAt: number, { durationMs, events }: SeedBody.Ran) =>
+  Effect.map(attempt(step, claimedAt, "applied", { durationMs }), (applied): Done => {
+    const { loaded, run } = step
+    const { id } = loaded.entry
+    return {
       outcome: SeedOutcome.Applied({ id, durationMs, events, preview: Option.none(), atomic: run.atomic }),
       marker: {
         id,
         operationType: seedMigration,
         durationMs,
         appliedBy: run.appliedBy,
-        notes: Option.some(seed.description)
+        notes: Option.some(loaded.seed.description)
       },
       attempt: applied
-    }))
+    }
   })
 
-  const outside = OutsideTransaction.run(body, log, attempt)
-
-  const trace = (cause: Cause.Cause<StepFailure.Unfinished>): Option.Option<Effect.Effect<void, DatabaseError>> => {
+/** The attempt of a body that did not end well; a seed that was refused under the lock was not tried. */
+const failedAttempt = (step: SeedStep, claimedAt: number, cause: Cause.Cause<WorkError>) =>
+  Effect.gen(function* () {
     const failure = Cause.failureOption(cause)
-    if (Option.exists(failure, StepFailure.leavesNoTrace)) return Option.none()
-    const outcome = Cause.isInterrupted(cause) ? "interrupted" : "failed"
-    const error = Option.match(failure, {
-      onNone: () => (outcome === "interrupted" ? UnhandledRejections.blamedFor() : Option.some(Cause.squash(cause))),
-      onSome: (failed) => Option.some(failed._tag === "BodyFailed" ? failed.cause : failed)
-    })
-    return Option.some(
-      Effect.suspend(() =>
-        // Without the lock nothing was tried.
-        claimedAt === undefined ? Effect.void : Effect.flatMap(attempt(outcome, { error }), log.record)
-      )
-    )
-  }
+    if (Option.exists(failure, ({ _tag }) => _tag === "SeedFailedElsewhere" || _tag === "SeedInterrupted"))
+      return Option.none()
+    if (Cause.isInterrupted(cause)) {
+      const error = Option.isSome(failure) ? Option.map(failure, causeOf) : UnhandledRejections.blamedFor()
+      return Option.some(yield* attempt(step, claimedAt, "interrupted", { error }))
+    }
+    const error = Option.some(Option.match(failure, { onNone: () => Cause.squash(cause), onSome: causeOf }))
+    return Option.some(yield* attempt(step, claimedAt, "failed", { error }))
+  })
 
-  /** Whoever waits, or has just lost a race, tries for the lock when it is free: of 20 replicas, each attempt kept the one at work from it. */
-  const whileLockHeld = <A, E, R, E2, R2>(
-    tables: Effect.Effect<unknown, E | LockHeld, R>,
-    once: Effect.Effect<A, E2 | AlreadyApplied | DatabaseError | LockHeld, R2>
-  ) =>
-    Effect.flatMap(Ref.getAndSet(run.lost, false), (lost) =>
-      Effect.flatMap(Ref.get(run.elsewhere), ({ next }) => {
-        const later = Effect.zipRight(tables, Effect.zipRight(lock.probe(id), once))
-        const waiting = (held: LockHeld) => Effect.zipRight(Ref.set(run.waited, true), run.observer.waiting(id, held))
-        // An attempt that took long did so as others were at work on this machine: one that comes too soon only adds to that.
-        const expected = Effect.map(Clock.currentTimeMillis, (now) => ReplicaProgress.delayed(next, now - beganAt))
-        return LockWait.whileHeld(id, lost ? later : Effect.zipRight(tables, once), waiting, { expected, later })
-      })
-    )
-
-  const settle = (lost: CommitLost) =>
-    LostCommit.settle({
-      id,
-      appliedBy: run.appliedBy,
-      atomic: run.atomic,
-      claimedAt: claimedAt ?? beganAt,
-      done: ran,
-      failed: attempt("failed", { error: Option.some(lost) }),
-      lost
-    }).pipe(Effect.provide(run.services))
-
-  return {
-    id,
-    /** Notes that it is committed. */
-    committed: ({ outcome }: SeedAttempt.Done) => {
-      kept = Option.some(outcome)
-    },
-    /** Tells of a seed that was committed when its run was interrupted. */
-    tellKept: Effect.suspend(() => Option.match(kept, { onNone: () => Effect.void, onSome: run.observer.outcome })),
-    unlessSkipped,
-    unlessRaced,
-    raced,
-    claim,
-    isTransactional,
-    refuse,
-    body,
-    outside,
-    trace,
-    whileLockHeld,
-    settle,
-    failure: (error: StepFailure.StepFailure) => StepFailure.failureOf(id, error)
-  }
-}
+const causeOf = (failure: WorkError): unknown => (failure._tag === "BodyFailed" ? failure.cause : failure)

@@ -15,7 +15,7 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import * as LockWait from "../../operation/LockWait.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import * as SeedCheck from "../plan/SeedCheck.js"
+import * as TableCheck from "../plan/TableCheck.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import type { ApplyError, Requirements } from "./SeedRunner.js"
 import * as SeedRunner from "./SeedRunner.js"
@@ -88,11 +88,11 @@ const waitFor = (ids: ReadonlyArray<string>): Effect.Effect<void, VerifyError, R
         const now = yield* Clock.currentTimeMillis
         if (now - (yield* Ref.get(mentionedAt)) < Duration.toMillis(LockWait.mentionEvery)) return
         yield* Ref.set(mentionedAt, now)
-        const last = yield* SeedCheck.blamingTables(log.lastAttempts)
+        const last = yield* TableCheck.explain(log.lastAttempts)
         const failed = left.flatMap((id) => Option.toArray(Option.fromNullable(last.get(id)))).filter(hasFailed)
         yield* Effect.logInfo([`still waits for ${left.join(", ")}`, ...failed.map(failureOf)].join("; "))
       })
-    const asking = SeedCheck.blamingTables(log.applied).pipe(
+    const asking = TableCheck.explain(log.applied).pipe(
       Effect.map((applied) => ids.filter((id) => !applied.has(id))),
       Effect.flatMap(refuse),
       Effect.tapErrorTag("SeedsPending", ({ ids: left }) => mention(left))

@@ -8,8 +8,9 @@ import * as Module from "node:module"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
-/** The modules that were imported, and those that are at the moment: one of these ends the process if that ends meanwhile. */
+/** The paths of modules that were imported. */
 const loaded = new Set<string>()
+/** Those that are being imported: one of them may be why a process ends before it has an answer. */
 const loading = new Set<string>()
 
 /** The paths of modules that are being imported. */
@@ -72,7 +73,7 @@ const readsTypeScript = "__vitest_worker__" in globalThis || Boolean(Reflect.get
 let tsx: Promise<void> | undefined
 let takesAsModules = false
 
-/** tsx, registered once; and once more, a hook that is registered only where it is needed, as each import through it takes 1 ms more. */
+/** Registers tsx, once, and the hook below where a project needs it: every import of the process goes through both. */
 const useTsx = async (folder: string): Promise<void> => {
   await (tsx ??= import("tsx/esm/api").then(({ register }) => void register()))
   if (takesAsModules || isModules(folder)) return
@@ -104,7 +105,7 @@ const typeOf = (text: string): unknown => {
 
 /**
  * A hook of Node's loader, before tsx's: TypeScript is modules, whatever the project's package.json says. In a project that is not
- * "type": "module" tsx leaves `.ts` to the loader of CommonJS, which it has not been told of, and which could not import this package.
+ * "type": "module" tsx leaves `.ts` to the loader of CommonJS, for which it is not registered, and which could not import this package.
  */
 const asModules = `export const resolve = async (specifier, context, next) => {
   const resolved = await next(specifier, context)

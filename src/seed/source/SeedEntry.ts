@@ -1,10 +1,10 @@
 /**
- * A seed by its name: a file or a value, of which nothing is read or made before it is asked for.
+ * A seed by its name, in a file or as a value. Nothing of it is read or made before it is asked for.
  */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -12,8 +12,8 @@ import * as Predicate from "effect/Predicate"
 import { describe } from "../../operation/Attempt.js"
 import type { OperationId } from "../../operation/Operation.js"
 import * as ModuleLoader from "./ModuleLoader.js"
-import type { Seed } from "../Seed.js"
-import * as SeedModule from "../Seed.js"
+import type { Plain, Seed } from "../Seed.js"
+import * as SeedModule from "../SeedModule.js"
 import { SeedProblem } from "../SeedProblem.js"
 
 /** A seed by its name, not loaded yet. */
@@ -28,13 +28,13 @@ export interface SeedEntry {
 }
 
 /** A seed as a value, made by `Seed.make` or a plain object with an async function, or a function that imports its module. */
-export type Recorded<R = unknown> = Seed<unknown, R> | SeedModule.Plain | (() => Promise<unknown>)
+export type Recorded<R = unknown> = Seed<unknown, R> | Plain | (() => Promise<unknown>)
 
 /** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
 export const hashOf = (source: string): string =>
   createHash("sha256").update(source.replaceAll("\r\n", "\n")).digest("hex")
 
-/** A file, of which nothing is read before it is asked for, and that once. */
+/** A seed in a file, which is read when its text is first asked for, and only once. */
 export class FileEntry<R> implements SeedEntry {
   private read: string | undefined
 
@@ -49,7 +49,7 @@ export class FileEntry<R> implements SeedEntry {
     return join(this.folder, this.name)
   }
 
-  /** At once: 100 small files take 0.4 ms, and 13 ms by way of the threads that read without blocking. */
+  /** Read synchronously: the files are small, and each is waited for in any case. */
   private text(): string {
     return (this.read ??= readFileSync(this.path, "utf8"))
   }
@@ -78,7 +78,7 @@ export class FileEntry<R> implements SeedEntry {
   }
 }
 
-/** A value, of which nothing is made before it is asked for. */
+/** A seed as a value, or as a function that imports one. */
 export class RecordEntry<R> implements SeedEntry {
   readonly source: SeedEntry["source"] = Effect.succeedNone
 
@@ -112,8 +112,15 @@ const checked = <R>(
   Either.match(decoded, {
     onLeft: (reason) =>
       Effect.fail(new SeedProblem({ _tag: "InvalidSeed", id, path, message: `${path} is not a seed: ${reason}` })),
-    onRight: (seed) => Effect.succeed(SeedModule.provide(seed, services))
+    onRight: (seed) => Effect.succeed(withServices(seed, services))
   })
+
+/** The seed with services for what it requires; what it still lacks is a failure when it is run. The step's own services win. */
+const withServices = <E, R>(seed: Seed<E, R>, services: Context.Context<R>): Seed<E> => ({
+  ...seed,
+  run: (context) =>
+    Effect.mapInputContext(seed.run(context), (step: Context.Context<never>) => Context.merge(services, step))
+})
 
 const importError = (id: OperationId, path: string, reason: string): SeedProblem =>
   new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${reason}` })

@@ -8,7 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { describe } from "../../operation/Attempt.js"
 import { order } from "../../operation/Operation.js"
-import { SeedProblem, SeedsInconsistent } from "../SeedProblem.js"
+import { refuseUnreadable, SeedsInconsistent } from "../SeedProblem.js"
 import * as SeedSource from "./SeedSource.js"
 
 /** Nothing of the name can be used, or the file is there already. Nothing was written. */
@@ -70,8 +70,7 @@ export const create = (directory: string, name: string): Effect.Effect<Created, 
     const { entries, problems } = yield* Effect.flatMap(SeedSource.SeedSource, ({ discover }) => discover).pipe(
       Effect.provide(SeedSource.layerDirectory(directory))
     )
-    const unreadable = problems.find(({ _tag }) => _tag === "SeedSourceError")
-    if (unreadable !== undefined) return yield* new SeedsInconsistent({ problems: [unreadable] })
+    yield* refuseUnreadable(problems)
     const ids = entries.map((entry): string => entry.id)
     const id = idOf(slug, yield* DateTime.now, ids)
     const path = join(resolve(directory), `${id}.ts`)
@@ -93,6 +92,10 @@ const exists = (path: string): SeedNotCreated =>
 const notWritten = (path: string, error: unknown): SeedNotCreated | SeedsInconsistent => {
   const { code, message } = describe(error)
   if (code === "EEXIST") return exists(path)
-  const problem = { _tag: "SeedSourceError", id: null, path, message: `${path} cannot be written: ${message}` } as const
-  return new SeedsInconsistent({ problems: [new SeedProblem(problem)] })
+  return SeedsInconsistent.of({
+    _tag: "SeedSourceError",
+    id: null,
+    path,
+    message: `${path} cannot be written: ${message}`
+  })
 }

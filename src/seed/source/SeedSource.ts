@@ -23,11 +23,11 @@ export interface Discovery {
   readonly entries: ReadonlyArray<SeedEntry>
   readonly problems: ReadonlyArray<SeedProblem>
   readonly warnings: ReadonlyArray<string>
-  /** The ids by themselves, in any order, where nothing can be wrong but that two are the same: for whoever most often needs no more. */
+  /** The ids alone, in any order; given where nothing can be wrong but that two are the same. A boot that has nothing to do needs no more. */
   readonly ids?: ReadonlyArray<string> | undefined
 }
 
-/** The port of seeds: a directory, a record, or whatever an application has. */
+/** The port of seeds: a directory, a record, or an application's own source. */
 export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
   SeedSource,
   {
@@ -40,7 +40,7 @@ const listFolder = promisify(readdir)
 
 const taken = new Set([".ts", ".mts", ".js", ".mjs"])
 const notTaken = new Set([".cts", ".cjs", ".tsx", ".jsx"])
-/** File names are ids as they are. */
+/** Every file name is an id. */
 const unchecked = { disableValidation: true }
 
 const notSeeds = /\.d\.m?ts$|\.(?:test|spec)\.[^.]+$/
@@ -73,7 +73,7 @@ export const makeRecord = <S extends Recorded>(
 ): Effect.Effect<SeedSource["Type"], never, Seed.Services<S>> =>
   Effect.map(Effect.context<Seed.Services<S>>(), (services) => {
     const entries = () => recorded(united(seeds), services)
-    // In a turn of its own, as whoever lists 10,000 asks a server at the same time: 1 ms during which it can work.
+    // In a later turn of the event loop: the query that is started at the same time is sent first.
     const discover = Effect.async<Discovery>((resume) => {
       setImmediate(() =>
         resume(
@@ -115,11 +115,11 @@ const recorded = <R>(
   )
 }
 
-/** File names come sorted from the file system, and their stems nearly so. */
+/** The entries by their ids; most often they are in that order already. */
 const inOrder = (entries: ReadonlyArray<SeedEntry>, ids: ReadonlyArray<string>): ReadonlyArray<SeedEntry> =>
   areRising(ids) ? entries : entries.toSorted((a, b) => order(a.id, b.id))
 
-/** What was found, of which entries are made only when they are asked for: an idle boot compares the ids, and takes 3 ms less for 10,000. */
+/** A listing whose entries are made when they are first asked for: a boot that has nothing to do compares the ids alone. */
 class Listing implements Discovery {
   private made: ReadonlyArray<SeedEntry> | undefined
 
@@ -145,7 +145,7 @@ class Listing implements Discovery {
   }
 }
 
-/** One pass: 10,000 files are listed in less than twice the time that the file system takes. */
+/** The seeds among the files of a folder. */
 const discoverFiles = <R>(root: string, files: ReadonlyArray<Dirent>, services: Context.Context<R>): Discovery => {
   const names: Array<string> = []
   const ids: Array<string> = []

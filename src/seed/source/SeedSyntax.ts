@@ -21,7 +21,7 @@ const writes = new Set(["systemWriteAs", "systemWriteAll"])
 
 /**
  * Whether a source names no handler but these, as far as can be told without parsing it: false is no answer. Each place where a write may be
- * must be a call with one of the names, whether it is code or not. The parser takes 60 ms for 100 seeds, 20 of them to load.
+ * must be a call with one of the names, whether it is code or not. Where the answer is true, the parser need not be loaded.
  */
 export const namesOnly = (source: string, known: ReadonlyArray<string>): boolean => {
   // With an escape, a name can be written in other ways.
@@ -34,7 +34,7 @@ export const namesOnly = (source: string, known: ReadonlyArray<string>): boolean
   })
 }
 
-/** Loaded when first needed; kept, as each `import` goes through tsx's thread, and takes 0.5 ms there. */
+/** The parser, loaded when it is first needed. */
 let parser: Promise<typeof import("oxc-parser")> | undefined
 
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. */

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { configFileNames } from "../../../src/cli/ConfigFileNames.js"
 import * as Program from "../../../src/cli/process/Program.js"
 import { project, tenant } from "../../support/Command.js"
 import { repository } from "../../support/Project.js"
@@ -16,7 +17,7 @@ describe("the program of a command line", () => {
     assert.strictEqual(Program.choose(["seed:apply", "--json"], nothing), "linked")
     assert.strictEqual(Program.choose(["seed:status", "--config", "a.ts"], nothing), "linked")
     assert.strictEqual(Program.choose(["seed:status", "--config=a.ts"], nothing), "linked")
-    for (const name of Program.configFiles)
+    for (const name of configFileNames)
       assert.strictEqual(
         Program.choose(["seed:status"], (file) => file === name),
         "linked"

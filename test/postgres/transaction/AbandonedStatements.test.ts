@@ -9,7 +9,7 @@ import { Transactor } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { setImmediate } from "node:timers/promises"
 import { Client } from "pg"
-import { leaving } from "../../../src/postgres/client/Cancellation.js"
+import { cancelling } from "../../../src/postgres/client/DecoratedConnection.js"
 import { apply, event, fresh, layerOf, seed, tenant } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
 import * as FaultProxy from "../../support/FaultProxy.js"
@@ -32,7 +32,7 @@ describe("a write", () => {
         const pool = yield* Layer.build(Database.clientOf(through.href, { maxConnections: 2 }))
         const early: Array<number> = []
         const run = Effect.gen(function* () {
-          const { turn } = yield* Transactor.Transactor
+          const { savepoint: turn } = yield* Transactor.Transactor
           const stopped = proxy.stopAt("before a savepoint", 0)
           const write = yield* Effect.fork(turn(event("left")))
           const { resume } = yield* Effect.promise(() => stopped)
@@ -61,7 +61,7 @@ describe("the first statement of a write", () => {
       const { query, url } = yield* TestDatabase
       const texts = yield* sentByDriver
       const run = Effect.gen(function* () {
-        const { turn } = yield* Transactor.Transactor
+        const { savepoint: turn } = yield* Transactor.Transactor
         const sql = yield* SqlClient.SqlClient
         yield* Effect.timeoutOption(turn(sql.unsafe("SELECT pg_sleep($1::int)", [600])), "200 millis")
         yield* tenant("after")
@@ -89,7 +89,7 @@ describe("a statement of ours", () => {
       for (const left of [undefined, (fiber: unknown) => void told.push(fiber)]) {
         yield* Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const connection = leaving(yield* sql.reserve, left)
+          const connection = cancelling(yield* sql.reserve, left)
           const statement = yield* Effect.fork(connection.executeRaw(sleep, []))
           yield* Effect.repeat(running, { until: (found) => found.length === 1 })
           yield* Fiber.interrupt(statement)

@@ -68,7 +68,7 @@ describe("a write", () => {
     Effect.gen(function* () {
       const { query, url } = yield* TestDatabase
       const run = Effect.gen(function* () {
-        const { turn } = yield* Transactor.Transactor
+        const { savepoint: turn } = yield* Transactor.Transactor
         yield* tenant("before")
         yield* Effect.flip(turn(event("a\u0000b")))
         yield* Effect.flip(turn(event("ab", { text: "\u0000" })))
@@ -84,7 +84,7 @@ describe("a write", () => {
     Effect.gen(function* () {
       const { query, url } = yield* TestDatabase
       const run = Effect.gen(function* () {
-        const { turn } = yield* Transactor.Transactor
+        const { savepoint: turn } = yield* Transactor.Transactor
         yield* Effect.flip(turn(Effect.zipRight(turn(Effect.void), Effect.fail("no"))))
         yield* Effect.flip(turn(Effect.fail("no")))
         yield* tenant("after")

@@ -18,15 +18,16 @@ import { randomUUID } from "node:crypto"
 import { inject } from "vitest"
 import {
   admin,
+  bundled,
   database,
   decodeApply,
   decodeDoctor,
   decodeHistory,
   decodeStatus,
-  project,
   tenant,
   untilTrue
 } from "../../support/Command.js"
+import * as EmbeddedFolder from "../../support/EmbeddedFolder.js"
 import * as PgBouncer from "../../support/PgBouncer.js"
 import * as Projects from "../../support/Project.js"
 import * as Database from "../../support/TestDatabase.js"
@@ -146,7 +147,7 @@ suite(
 describe("on a server", () => {
   it("CREATE INDEX CONCURRENTLY does not deadlock with five processes that wait; one applies it, and the lock goes", async () => {
     const { env, query, url } = await database()
-    const { run, start } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": index })
+    const { run, start } = await bundled({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": index })
     await run(["seed:apply", "--to", "1"], env)
     await admin(async (old) => {
       // The index waits for this transaction, and so the seed goes on until it ends.
@@ -189,7 +190,7 @@ describe("on a server", () => {
 
   it("a kill half-way leaves it interrupted for status, doctor and history; --retry runs it again", async () => {
     const { env, query, url } = await database()
-    const { run, start } = await project({
+    const { run, start } = await bundled({
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": index,
       "seeds/3.mjs": tenant("three")
@@ -253,7 +254,7 @@ describe("on a server", () => {
 
   it("its own transactions, writes in them and many at once share its connection, and a signal is recorded", async () => {
     const { env, query } = await database()
-    const { start, run } = await project({
+    const { start, run } = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         `
     const create = (key) => SeedContext.systemWriteAs("tenant:write:create", { key, name: key })
@@ -288,7 +289,7 @@ describe("on a server", () => {
 
   it("reads and streams inside its own transactions, and what it sets does not decide where the marker goes", async () => {
     const { env, query } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         `
     yield* sql\`CREATE TABLE mine (n integer)\`
@@ -313,7 +314,7 @@ describe("on a server", () => {
 
   it("fails when it leaves a transaction open: what it did there is lost, and no marker says otherwise", async () => {
     const { env, query } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": Projects.seedSource(`yield* sql.unsafe("BEGIN; CREATE TABLE half (n integer)")`, none)
     })
     const { code, stdout } = await run(["seed:apply", "--json"], env)
@@ -328,7 +329,7 @@ describe("on a server", () => {
 
   it("is not begun by a role that may not record its end", async () => {
     const { env, name, query, url } = await database()
-    const { run } = await project({ "seeds/1.mjs": tenant("one") })
+    const { run } = await bundled({ "seeds/1.mjs": tenant("one") })
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     const role = `inserts_${name}`
     await query(`CREATE TABLE done (n integer); CREATE ROLE ${role} LOGIN PASSWORD 'pw';
@@ -336,7 +337,7 @@ describe("on a server", () => {
     const own = new URL(url)
     own.username = role
     own.password = "pw"
-    const made = await project({ "seeds/2.mjs": Projects.seedSource("yield* sql`INSERT INTO done VALUES (1)`", none) })
+    const made = await bundled({ "seeds/2.mjs": Projects.seedSource("yield* sql`INSERT INTO done VALUES (1)`", none) })
     const refused = await made.run(["seed:apply", "--json"], { DATABASE_URL: own.href })
     assert.strictEqual(refused.code, 6, refused.stderr)
     const { failed } = decodeApply(refused.stdout)
@@ -350,7 +351,7 @@ describe("on a server", () => {
 
   it("that fails says that nothing of it is undone, before it says what to do next", async () => {
     const { env } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": Projects.seedSource(`return yield* Effect.fail(new Error("broken"))`, none)
     })
     const { code, stderr } = await run(["seed:apply"], env)
@@ -363,7 +364,7 @@ describe("on a server", () => {
 
   it("whose connection goes is no failure of the seed, and interrupted", async () => {
     const { env } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": Projects.seedSource("yield* sql`SELECT pg_terminate_backend(pg_backend_pid())`", none),
       "seeds/2.mjs": tenant("two")
     })
@@ -378,7 +379,7 @@ describe("on a server", () => {
 
   it("that fails is not run again by those that waited", async () => {
     const { env, query } = await database()
-    const { start } = await project({
+    const { start } = await bundled({
       "seeds/1.mjs": Projects.seedSource(
         `yield* Effect.log("the body runs")
     yield* Effect.repeat(sql\`SELECT 1 FROM go\`, { until: (rows) => rows.length > 0 })
@@ -400,10 +401,12 @@ describe("on a server", () => {
   })
 
   it("the embedded database runs it on its one connection", async () => {
-    const { run } = await project({
+    const made = await bundled({
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": Projects.seedSource("yield* sql`VACUUM read_tenants`", none)
     })
+    const { run } = made
+    await EmbeddedFolder.prepare(made)
     const dry = await run(["seed:apply", "--embedded", "--dry-run"])
     assert.include(dry.stdout, "not run     2\n1 would be applied, 1 not attempted.")
     assert.include(dry.stderr, '"2" runs outside any transaction and cannot be rolled back: it is not run here')
@@ -416,7 +419,7 @@ describe("on a server", () => {
     start: (url: string) => Promise<{ readonly port: number; readonly close: () => Promise<void> }>
   ) => {
     const { env, name, query, url } = await database()
-    const { run } = await project({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": index })
+    const { run } = await bundled({ "seeds/1.mjs": tenant("one"), "seeds/2.mjs": index })
     const pooler = await start(url)
     try {
       const behind = { DATABASE_URL: `postgres://postgres@127.0.0.1:${pooler.port}/${name}` }

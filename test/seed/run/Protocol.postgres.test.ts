@@ -777,7 +777,7 @@ layer(Layer.empty, { excludeTestServices: true })("one step on PostgreSQL", (it)
   it.effect("runs what belongs to a turn in it, also through the context: no turn waits for itself", () =>
     Effect.gen(function* () {
       const nested = Effect.flatMap(Transactor.Transactor, (transactor) =>
-        transactor.turn(
+        transactor.savepoint(
           Effect.gen(function* () {
             yield* tenant("a")
             assert.strictEqual((yield* SeedContext.findTenants).length, 1)

@@ -7,6 +7,7 @@ import { EsOps, MemoryDatabase, Operation, OperationLog, Seed, SeedContext, Seed
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { MemoryLog } from "../../../src/operation/memory/MemoryLog.js"
 
 const good = Seed.make({
   description: "good",
@@ -88,7 +89,7 @@ describe("SeedsApplied", () => {
   const done = Seed.make({ description: "done", run: Effect.void })
   const markedAs = (operationType: string, id: string) =>
     Effect.flatMap(MemoryDatabase.MemoryDatabase, (database) =>
-      MemoryDatabase.view(database, OperationLog.MemoryLog, OperationLog.MemoryLog.empty).update((state) => ({
+      MemoryDatabase.view(database, MemoryLog, MemoryLog.empty).update((state) => ({
         ...state,
         markers: [
           ...state.markers,

@@ -1,0 +1,75 @@
+/**
+ * The tree of the commands: each with its words, and the call that it is.
+ */
+import * as Command from "@effect/cli/Command"
+import type * as Effect from "effect/Effect"
+import type { CommonGiven } from "../input/CommandOptions.js"
+import * as CommandReader from "../input/CommandReader.js"
+import type { Terminal } from "../output/Terminal.js"
+import * as ApplyCommand from "./ApplyCommand.js"
+import * as DoctorCommand from "./DoctorCommand.js"
+import * as LedgerCommands from "./LedgerCommands.js"
+import * as NewCommand from "./NewCommand.js"
+import * as SchemaCommand from "./SchemaCommand.js"
+import * as StatusCommands from "./StatusCommands.js"
+
+/** The action of a command line; it gives the exit code. */
+export type Action = Effect.Effect<number, never, Terminal>
+
+/** The names of the commands, in the order of help. */
+export const names = [
+  "seed:new",
+  "seed:check",
+  "seed:status",
+  "seed:apply",
+  "seed:mark",
+  "seed:unmark",
+  "history",
+  "schema",
+  "doctor"
+]
+
+/** The tree of all commands; reading a command line calls `choose` with the options and the action of one of them. */
+export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effect<void>) => {
+  const described = (about: string, example: string) =>
+    Command.withDescription(CommandReader.descriptionText(about, example))
+  return Command.make("es-ops").pipe(
+    Command.withSubcommands([
+      Command.make("seed:new", NewCommand.options, (given) => choose(given, NewCommand.run(given))).pipe(
+        described("Writes a new seed file that passes every check", "seed:new fill-display-names")
+      ),
+      Command.make("seed:check", StatusCommands.checkOptions, (given) =>
+        choose(given, StatusCommands.check(given))
+      ).pipe(described("Finds everything that can be wrong with the seeds without a database", "seed:check --json")),
+      Command.make("seed:status", StatusCommands.statusOptions, (given) =>
+        choose(given, StatusCommands.status(given))
+      ).pipe(described("Shows every seed with its state", "seed:status --check")),
+      Command.make("seed:apply", ApplyCommand.options, (given) => choose(given, ApplyCommand.run(given))).pipe(
+        described("Applies the pending seeds, each exactly once", "seed:apply --dry-run")
+      ),
+      Command.make("seed:mark", LedgerCommands.markOptions, (given) => choose(given, LedgerCommands.mark(given))).pipe(
+        described(
+          "Records a seed as applied without running it",
+          'seed:mark 2026-11-24-fill-display-names --reason "done by hand"'
+        )
+      ),
+      Command.make("seed:unmark", LedgerCommands.markOptions, (given) =>
+        choose(given, LedgerCommands.unmark(given))
+      ).pipe(
+        described(
+          "Forgets that a seed was applied, so that it runs again",
+          'seed:unmark 2026-11-24-fill-display-names --reason "restored from a backup"'
+        )
+      ),
+      Command.make("history", LedgerCommands.historyOptions, (given) =>
+        choose(given, LedgerCommands.history(given))
+      ).pipe(described("Shows the attempts, newest first", "history 2026-11-24-fill-display-names")),
+      Command.make("schema", SchemaCommand.options, (given) => choose(given, SchemaCommand.run(given))).pipe(
+        described("Prints the DDL for an administrator, without a connection", "schema > es-ops.sql")
+      ),
+      Command.make("doctor", DoctorCommand.options, (given) => choose(given, DoctorCommand.run(given))).pipe(
+        described("Looks for what keeps seeds from being applied, and says what to do", "doctor")
+      )
+    ])
+  )
+}

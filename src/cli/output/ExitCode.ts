@@ -1,0 +1,20 @@
+/**
+ * The exit code of a failure, by which a shell or a pipeline decides.
+ */
+
+const codes: { readonly [tag: string]: number } = {
+  SeedFailed: 1,
+  SeedFailedElsewhere: 1,
+  SeedInterrupted: 1,
+  UsageError: 2,
+  SeedsPending: 3,
+  SeedsInconsistent: 4,
+  SettingError: 4,
+  LockTimeout: 5,
+  DatabaseError: 6,
+  CommitUnknown: 6,
+  EmbeddedInUse: 6
+}
+
+/** The exit code of a failure with this tag. */
+export const exitCode = (tag: string): number => codes[tag] ?? 1

@@ -1,0 +1,39 @@
+/**
+ * The report of a failure: lines on stderr for people, a document on stdout for programs.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import type { CommandFailure } from "./CommandFailure.js"
+import { seedOf } from "./CommandFailure.js"
+import * as Documents from "./Documents.js"
+import { exitCode } from "./ExitCode.js"
+import * as ExitMessage from "./ExitMessage.js"
+import { nextStep } from "./NextStep.js"
+import { Terminal } from "./Terminal.js"
+
+/** Reports the failure of a command that wrote no results; gives its exit code. */
+export const write = (json: boolean, failure: CommandFailure): Effect.Effect<number, never, Terminal> =>
+  Effect.gen(function* () {
+    const terminal = yield* Terminal
+    ExitMessage.unset()
+    if (json) yield* terminal.out(document(failure))
+    yield* explain(terminal, failure)
+    return exitCode(failure._tag)
+  })
+
+/** The document of a failure. */
+export const document = ({ _tag, message }: CommandFailure): string =>
+  Documents.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
+
+/** Writes what happened, what `more` there is to know and the next step to stderr; as an entry of the log it has the failure's tag and seed. */
+export const explain = (
+  { err, paint }: Terminal["Type"],
+  failure: CommandFailure,
+  more: ReadonlyArray<string> = [],
+  next: Option.Option<string> = nextStep(failure._tag)
+): Effect.Effect<void> => {
+  const lines = [`${paint("red", "error:", "err")} ${failure.message}`, ...more, ...Option.toArray(next)]
+  const seed = Option.match(seedOf(failure), { onNone: () => ({}), onSome: (id) => ({ seed: id }) })
+  return Effect.annotateLogs(err(lines.join("\n")), { _tag: failure._tag, ...seed })
+}

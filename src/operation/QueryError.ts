@@ -1,0 +1,38 @@
+/**
+ * Queries of a seed: the rows that they give, and how they can fail.
+ */
+import * as Schema from "effect/Schema"
+import type { DatabaseError } from "./OperationError.js"
+
+/** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
+export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `query reads only: ${this.reason}`
+  }
+}
+
+/** The server refused a query: a table that is not there, a type that does not fit. */
+export class QueryFailed extends Schema.TaggedError<QueryFailed>()("QueryFailed", {
+  code: Schema.OptionFromSelf(Schema.String),
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return this.reason
+  }
+}
+
+/** There is no SQL in memory. */
+export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("QueryUnavailable", {}) {
+  override get message(): string {
+    return "query needs a database: the memory layers answer no SQL"
+  }
+}
+
+/** How a query can fail. */
+export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
+
+/** A row as the driver gives it, columns by their names. */
+export type Row = { readonly [column: string]: unknown }

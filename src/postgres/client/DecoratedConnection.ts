@@ -1,0 +1,83 @@
+/**
+ * Decorated connections: the same connection, with something around each of its statements, such as that its fiber can abandon it. An abandoned
+ * statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8).
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as BoundedWait from "../../operation/BoundedWait.js"
+
+/** Goes around a statement, which it may refuse, delay or give up. */
+export type AroundStatement = <A>(
+  run: Effect.Effect<A, SqlError>,
+  text: string,
+  params: ReadonlyArray<unknown>
+) => Effect.Effect<A, SqlError>
+
+/** The connection with `around` around each statement, and around the beginning of each stream. */
+export const decorate = (connection: Connection, around: AroundStatement): Connection => ({
+  execute: (text, params, transform) => around(connection.execute(text, params, transform), text, params),
+  executeRaw: (text, params) => around(connection.executeRaw(text, params), text, params),
+  executeValues: (text, params) => around(connection.executeValues(text, params), text, params),
+  executeUnprepared: (text, params, transform) =>
+    around(connection.executeUnprepared(text, params, transform), text, params),
+  executeStream: (text, params, transform) =>
+    Stream.unwrap(
+      around(
+        Effect.sync(() => connection.executeStream(text, params, transform)),
+        text,
+        params
+      )
+    )
+})
+
+/**
+ * The connection with each stream read whole before its first row is given: a cursor that is held open would keep the connection, and the
+ * statement that its reader sends next would wait for ever.
+ */
+export const withWholeStreams = (connection: Connection): Connection => ({
+  ...connection,
+  executeStream: (text, params, transform) => Stream.fromIterableEffect(connection.execute(text, params, transform))
+})
+
+/** Takes the fiber in which an abandoned statement is being cancelled: until it ends, the cancellation may hit the next statement. */
+export type Abandoned = (cancelling: Fiber.RuntimeFiber<unknown, unknown>) => void
+
+/** The effect, which its fiber can abandon at once: it is interrupted in the background then. */
+export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Abandoned): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
+        abandoned?.(fiber)
+        return Fiber.interruptFork(fiber)
+      })
+    )
+  )
+
+/** The same connection, each statement of which can be abandoned. */
+export const cancelling = (connection: Connection, abandoned?: Abandoned): Connection =>
+  decorate(connection, (run) => abandonable(run, abandoned))
+
+/**
+ * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an
+ * interruption it has `patience` to end; what it came to is the answer then, and the interruption where it did not end.
+ */
+export const toItsEnd = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  patience: Duration.DurationInput
+): Effect.Effect<Exit.Exit<A, E>, never, R> =>
+  Effect.uninterruptible(
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) =>
+      Effect.matchCauseEffect(Effect.interruptible(Fiber.await(fiber)), {
+        onSuccess: Effect.succeed,
+        onFailure: (interruption) =>
+          BoundedWait.within(Fiber.await(fiber), patience).pipe(
+            Effect.orElse(() => Effect.as(Fiber.interruptFork(fiber), Exit.failCause(interruption)))
+          )
+      })
+    )
+  )

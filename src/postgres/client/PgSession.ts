@@ -1,0 +1,26 @@
+/**
+ * The session of a body that runs outside any transaction: the one connection that everything it asks of the database goes over, one statement
+ * or one transaction at a time.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** The session that the current fiber is in. */
+export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
+  PgSession,
+  {
+    /** The connection, for one statement or one transaction at a time: until the scope is closed. */
+    readonly reserve: Effect.Effect<Connection, SqlError, Scope.Scope>
+    /** The same, for whoever has it already: a statement inside a transaction of the body. */
+    readonly connection: Connection
+    /** Whether the body left a transaction of its own open. */
+    readonly isOpen: () => boolean
+    /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */
+    readonly mayHold: (key: bigint | undefined) => void
+    /** Ends what the body left open, and puts search path and role back: where the marker goes is not the body's to decide. */
+    readonly settle: Effect.Effect<void, SqlError>
+  }
+>() {}

@@ -1,0 +1,123 @@
+/**
+ * A session of its own for a body outside any transaction: settings for as long as it lasts, statements one at a time, and an end after which
+ * the connection is what it was before.
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as BoundedWait from "../../operation/BoundedWait.js"
+import * as Mutex from "../../operation/Mutex.js"
+import { cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
+import * as DriverAccess from "../client/DriverAccess.js"
+import { sqlError } from "../client/PgError.js"
+import { PgSession } from "../client/PgSession.js"
+import { literal } from "../client/SqlText.js"
+import type { Settings } from "./StepStatements.js"
+import * as StepStatements from "./StepStatements.js"
+
+/** A session over one connection. */
+export interface OwnSession {
+  /** Gives the body the session, and a `SqlClient` over its connection; a transaction around it is not its own. */
+  readonly provide: <A, E, R>(body: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Releases what the session holds and puts back what was set; false if that cannot be known. */
+  readonly end: Effect.Effect<boolean>
+}
+
+/** How long the end of a session may take; then its connection is closed. */
+const endPatience = "1 second"
+
+const sessionIsOver = sqlError(new Error("the session that this statement belongs to is over"))
+
+/** Begins a session on this connection with these settings. */
+export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSession, SqlError> =>
+  Effect.gen(function* () {
+    const connection = cancelling(wire)
+    const before = yield* identityOf(connection)
+    yield* connection.executeRaw(StepStatements.setForSession(settings), [])
+    const mutex = Mutex.make()
+    let lock: bigint | undefined
+    let over = false
+
+    /** A fiber that the body left running must not write on a connection that is another's by then. */
+    const guarded = decorate(connection, (run) => Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : run)))
+    const inTurn = withWholeStreams(decorate(guarded, (run) => mutex.alone(run)))
+    const reserved = (own: Connection): Effect.Effect<Connection, SqlError, Scope.Scope> =>
+      Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : Effect.as(Effect.interruptible(mutex.scoped), own)))
+    const settle = Effect.asVoid(
+      connection.executeRaw(
+        // Outside a transaction it is a warning.
+        `ROLLBACK; SELECT set_config('search_path', ${literal(before.search_path)}, false), set_config('role', ${literal(before.role)}, false)`,
+        []
+      )
+    )
+    const session = PgSession.of({
+      reserve: reserved(guarded),
+      connection: guarded,
+      isOpen: () => Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I"),
+      mayHold: (key) => {
+        lock = key
+      },
+      settle
+    })
+    const client = yield* SqlClient.make({
+      // The scope of a statement may be that of a stream, which is open as long as its reader takes: the turn is the statement's.
+      acquirer: Effect.succeed(inTurn),
+      transactionAcquirer: reserved(withWholeStreams(guarded)),
+      compiler: PgClient.makeCompiler(),
+      spanAttributes: []
+    }).pipe(Effect.provide(Reactivity.layer))
+
+    const released = Effect.suspend(() =>
+      lock === undefined
+        ? Effect.succeed(true)
+        : Effect.map(
+            connection.executeUnprepared(`SELECT pg_advisory_unlock(${lock})::text AS done`, [], undefined),
+            ([row]) => Object(row).done === "true"
+          )
+    )
+    const end = Effect.gen(function* () {
+      over = true
+      yield* settle
+      yield* connection.executeRaw(StepStatements.resetForSession(settings), [])
+      return yield* released
+    })
+    return {
+      provide: (body) =>
+        outsideTransaction(body).pipe(
+          Effect.provideService(PgSession, session),
+          Effect.provideService(SqlClient.SqlClient, client)
+        ),
+      end: Effect.orElseSucceed(BoundedWait.within(end, endPatience), () => false)
+    }
+  })
+
+const Identity = Schema.Tuple(Schema.Struct({ search_path: Schema.String, role: Schema.String }))
+
+/** Search path and role of the session as it is. */
+const identityOf = (connection: Connection) =>
+  connection
+    .executeUnprepared(
+      "SELECT current_setting('search_path') AS search_path, current_setting('role') AS role",
+      [],
+      undefined
+    )
+    .pipe(
+      Effect.flatMap(Schema.decodeUnknown(Identity)),
+      Effect.map(([identity]) => identity),
+      Effect.catchTag("ParseError", (error) => Effect.fail(sqlError(error)))
+    )
+
+/** A transaction of the caller is on another connection. */
+const outsideTransaction = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(body, (context: Context.Context<R>) => {
+    const services = new Map(context.unsafeMap)
+    services.delete(SqlClient.TransactionConnection.key)
+    return Context.unsafeMake<R>(services)
+  })

@@ -1,0 +1,355 @@
+/**
+ * The connection of a step, between its first message and its last. Statements that need no answer of their own wait for the next message; those
+ * of the body take turns, cannot end the transaction, and are refused once the body has ended; a part of the body runs in a savepoint.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as BoundedWait from "../../operation/BoundedWait.js"
+import * as Mutex from "../../operation/Mutex.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { CommitRefused, TransactionControl } from "../../operation/OperationError.js"
+import { CurrentSavepoint } from "../../operation/Transactor.js"
+import type { AroundStatement } from "../client/DecoratedConnection.js"
+import { abandonable, decorate, toItsEnd, withWholeStreams } from "../client/DecoratedConnection.js"
+import * as DriverAccess from "../client/DriverAccess.js"
+import { databaseError, sqlError, sqlState } from "../client/PgError.js"
+import type { Results, SavepointOptions } from "../client/PgStep.js"
+import { PgStep } from "../client/PgStep.js"
+import { closesCursors, transactionControl } from "../client/SqlText.js"
+
+/** Goes around an effect, such as the turn of a statement. */
+type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** What a step tells its ports beside its connection. */
+export type StepParts = Pick<PgStep["Type"], "open" | "resetIdentity" | "createdTables">
+
+/** A text of several statements with a COMMIT or ROLLBACK among them. */
+export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"
+
+/**
+ * How long the cancellation of a statement is waited for: until then it may hit the next one (PostgreSQL manual, 54.2.8). In a pool of one
+ * there is no connection to cancel it by.
+ */
+const cancellationPatience = "250 millis"
+
+/** How long a statement behind an abandoned one, or around an interrupted part, may take; then nothing more of the step is sent. */
+const patience = "1 second"
+
+/** How long writes and queries that the body left running may take to end. */
+const settleTimeout = "30 seconds"
+
+/** The connection of one step. */
+export class StepConnection {
+  /** Statements that wait for the next message. */
+  private readonly waiting: Array<string>
+  private readonly mutex = Mutex.make()
+  /** The fibers of abandoned statements: the server may still be in one, until its cancellation has ended. */
+  private readonly abandoned = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  private savepoints = 0
+  private failures = 0
+  /** Whether nothing was sent so far. */
+  isUnsent = true
+  /** Whether the server has answered the first message. */
+  private isBegun = false
+  /** Whether the body has ended: nothing of it, and of what it left running, is sent any more. */
+  private isClosed = false
+  /** The body's attempt on the transaction, if there was one. */
+  violation = Option.none<TransactionControl>()
+  /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
+  lastFailure = Option.none<SqlError>()
+
+  /** A connection in which `first` waits. */
+  constructor(
+    private readonly wire: Connection,
+    first: string
+  ) {
+    this.waiting = [first]
+  }
+
+  /** Sends `text` together with what waits; gives the rows of each statement, those that waited first. */
+  send(text: string): Effect.Effect<Results, SqlError> {
+    return Effect.suspend(() => {
+      const all = [...this.waiting.splice(0), text].join("; ")
+      this.isUnsent = false
+      return Effect.map(this.wire.executeRaw(all, []), (answer) => {
+        this.isBegun = true
+        return resultsOf(answer)
+      })
+    })
+  }
+
+  /** Sends `text` in place of what waits, which it undoes. */
+  sendInstead(text: string): Effect.Effect<Results, SqlError> {
+    return Effect.suspend(() => {
+      this.waiting.length = 0
+      return this.send(text)
+    })
+  }
+
+  /** Runs the work of the step: what it asks of the database goes over this connection, past these checks. */
+  provide<A, E, R>(parts: StepParts, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const step = PgStep.of({
+      ...parts,
+      connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run))),
+      send: (text) => this.send(text),
+      savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
+    })
+    const inTurn: Around = (effect) => this.inTurn(effect)
+    return within(
+      this.forBody(inTurn, () => false),
+      step,
+      work
+    )
+  }
+
+  /** Ends the body, at once. */
+  close(): void {
+    this.isClosed = true
+  }
+
+  /** Ends the body when what it left running has ended, within bounds; what it did to the transaction is its failure. */
+  get sealed(): Effect.Effect<void, CommitRefused | TransactionControl> {
+    const seal = Effect.suspend(() => {
+      this.close()
+      return Option.match(this.violation, { onNone: () => Effect.void, onSome: (violation) => Effect.fail(violation) })
+    })
+    return Effect.suspend(() =>
+      this.mutex.isFree()
+        ? seal
+        : Effect.catchTag(
+            BoundedWait.within(this.mutex.alone(seal), settleTimeout),
+            "TimeoutException",
+            () => neverEnded
+          )
+    )
+  }
+
+  /** Waits until no abandoned statement can be in the way any more, but not for long: false if one still may be. */
+  get settled(): Effect.Effect<boolean> {
+    return Effect.suspend(() =>
+      this.abandoned.size === 0
+        ? Effect.succeed(true)
+        : BoundedWait.within(Fiber.awaitAll(this.abandoned), cancellationPatience).pipe(
+            Effect.as(true),
+            Effect.orElseSucceed(() => false)
+          )
+    )
+  }
+
+  /** Notes an attempt on the transaction; gives the first one. */
+  violated(statement: string): TransactionControl {
+    const first = Option.getOrElse(this.violation, () => new TransactionControl({ statement }))
+    this.violation = Option.some(first)
+    return first
+  }
+
+  /** Alone among the body's statements; a part of a savepoint has its turn already. */
+  private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.flatMap(Effect.serviceOption(CurrentSavepoint), (current) =>
+      Option.exists(current, ({ ended, step }) => step === this && !ended) ? effect : this.mutex.alone(effect)
+    )
+  }
+
+  /** What waits goes first, in a message of its own. */
+  private behindWaiting<A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.suspend(() =>
+      this.waiting.length === 0 ? run : Effect.zipRight(this.send(this.waiting.splice(0).join("; ")), run)
+    )
+  }
+
+  /** A connection for statements of the body; `turn` goes around each, and none is sent once it `hasEnded`. */
+  private forBody(turn: Around, hasEnded: () => boolean): Connection {
+    const checked: AroundStatement = (run, text, params) =>
+      turn(
+        Effect.suspend(() => {
+          if (hasEnded() || this.isClosed) return refused(new StepHasEnded())
+          const forbidden = this.forbidden(text, params)
+          if (Option.isSome(forbidden)) return refused(forbidden.value)
+          return this.behindAbandoned(this.noted(text, params, run))
+        })
+      )
+    return withWholeStreams(decorate(this.wire, checked))
+  }
+
+  private forbidden(text: string, params: ReadonlyArray<unknown>): Option.Option<TransactionControl> {
+    const statement = Option.orElse(transactionControl(text), () =>
+      params.length === 0 ? closesCursors(text) : Option.none()
+    )
+    return Option.isSome(statement) ? Option.some(this.violated(statement.value)) : this.violation
+  }
+
+  /** The statement, which can be abandoned; that it was, that it failed, and that it ended the transaction, is noted. */
+  private noted<A>(
+    text: string,
+    params: ReadonlyArray<unknown>,
+    run: Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> {
+    const noting = abandonable(this.behindWaiting(run), (fiber) => {
+      this.abandoned.add(fiber)
+      fiber.addObserver(() => this.abandoned.delete(fiber))
+      this.failures++
+      this.lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
+    }).pipe(Effect.tapError((error) => this.noteFailure(error)))
+    // Only a text of several statements can end the transaction: what a single one begins with was looked at.
+    return params.length > 0 || !text.includes(";")
+      ? noting
+      : Effect.ensuring(
+          noting,
+          Effect.sync(() => {
+            if (this.isBegun && Option.contains(DriverAccess.transactionStatus(this.wire), "I"))
+              this.violated(inLongerText)
+          })
+        )
+  }
+
+  private noteFailure(error: SqlError): Effect.Effect<unknown> {
+    const state = sqlState(error)
+    // Without a SQLSTATE the server did not answer: it never saw the statement, or the connection is gone.
+    if (Option.isNone(state) || !this.isBegun) return Effect.void
+    this.failures++
+    if (state.value !== "25P02") this.lastFailure = Option.some(error)
+    if (Option.isSome(DriverAccess.transactionStatus(this.wire))) return Effect.void
+    // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
+    return Effect.match(abandonable(this.wire.executeRaw("SELECT 1", [])), {
+      onSuccess: () => this.violated(inLongerText),
+      onFailure: () => error
+    })
+  }
+
+  /** What follows on an abandoned statement that does not end, such as the end of its savepoint, does not wait for it for ever. */
+  private behindAbandoned<A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    if (this.abandoned.size === 0) return run
+    return Effect.flatMap(this.settled, (over) =>
+      over
+        ? run
+        : Effect.catchTag(BoundedWait.within(run, patience), "TimeoutException", () => {
+            this.close()
+            return refused(new StepHasEnded())
+          })
+    )
+  }
+
+  /** A part of the body: undone when it fails, and nothing of what it left running is sent after its end. */
+  private inSavepoint<A, E, R>(
+    step: PgStep["Type"],
+    part: Effect.Effect<A, E, R>,
+    options: SavepointOptions = {}
+  ): Effect.Effect<A, E | DatabaseError, R> {
+    const name = `es_ops_${++this.savepoints}`
+    const current = { step: this, ended: false }
+    const nested: PgStep["Type"] = { ...step, savepoint: (inner, more) => this.inSavepoint(nested, inner, more) }
+    const connection = this.forBody(identity, () => current.ended)
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen(this, function* () {
+        yield* Effect.mapError(this.admit, writing)
+        const { failures } = this
+        // In one message with the release of the savepoint before it. A cancellation of it would hit the whole step.
+        yield* this.toItsEnd([`SAVEPOINT ${name}`, options.begin ?? []].flat().join("; "), (text) =>
+          this.send(text)
+        ).pipe(
+          Effect.flatten,
+          Effect.mapError((error) => this.abortedBy(error))
+        )
+        const exit = yield* Effect.exit(
+          Effect.provideService(within(connection, nested, restore(part)), CurrentSavepoint, current)
+        )
+        current.ended = true
+        yield* this.settled
+        // The step is over meanwhile, and is undone as a whole.
+        if (this.isClosed) return yield* exit
+        if (Exit.isSuccess(exit) && options.keep !== false) yield* this.release(name, failures === this.failures)
+        else {
+          const undo = `ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`
+          const undone = yield* this.toItsEnd(undo, (text) => this.sendInstead(text))
+          // A part that failed keeps its own error: one of the savepoint only repeats it.
+          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) return yield* savepointIsGone
+        }
+        return yield* exit
+      })
+    )
+  }
+
+  private get admit(): Effect.Effect<void, SqlError> {
+    return Effect.suspend(() =>
+      this.isClosed
+        ? refused(new StepHasEnded())
+        : Option.match(this.violation, { onNone: () => Effect.void, onSome: (first) => refused(first) })
+    )
+  }
+
+  /** Goes with the next text; but where a statement of the part failed, the transaction may take nothing any more: that is its own failure. */
+  private release(name: string, isSound: boolean): Effect.Effect<void, DatabaseError> {
+    const text = `RELEASE SAVEPOINT ${name}`
+    if (isSound) return Effect.sync(() => void this.waiting.push(text))
+    return this.send(text).pipe(
+      Effect.mapError((error) => this.abortedBy(error)),
+      Effect.tapError(() => Effect.ignore(this.sendInstead(`ROLLBACK TO SAVEPOINT ${name}`))),
+      Effect.asVoid
+    )
+  }
+
+  /** A text of ours around a part that is interrupted and does not end in time may be in the way of everything behind it. */
+  private toItsEnd(
+    text: string,
+    send: (text: string) => Effect.Effect<Results, SqlError>
+  ): Effect.Effect<Exit.Exit<Results, SqlError>> {
+    return Effect.tap(toItsEnd(send(text), patience), (exit) =>
+      Effect.sync(() => {
+        if (Exit.isInterrupted(exit)) this.close()
+      })
+    )
+  }
+
+  /** A statement of ours that failed because one of the body had: the body's is the reason. */
+  private abortedBy(error: SqlError): DatabaseError {
+    return Option.contains(sqlState(error), "25P02")
+      ? databaseError("going on after a statement that failed and was caught outside sql.withTransaction")(
+          Option.getOrElse(this.lastFailure, () => error)
+        )
+      : writing(error)
+  }
+}
+
+/** Statements of `effect` go over this connection, in this step. */
+const within = <A, E, R>(
+  connection: Connection,
+  step: PgStep["Type"],
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.provide(effect, Context.make(PgStep, step).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0])))
+
+const identity: Around = (effect) => effect
+
+const writing = databaseError("writing")
+
+const refused = (cause: Error): Effect.Effect<never, SqlError> => Effect.fail(sqlError(cause))
+
+const neverEnded = new CommitRefused({
+  code: Option.none(),
+  reason: `a write or query that the seed left running did not end within ${settleTimeout}`
+})
+
+const savepointIsGone = databaseError("ending a query")(
+  sqlError(new TransactionControl({ statement: "its savepoint is gone" }))
+)
+
+const resultsOf = (answer: unknown): Results =>
+  (Array.isArray(answer) ? answer : [answer]).map((result: unknown) => ({
+    command: Predicate.hasProperty(result, "command") ? result.command : undefined,
+    rows: Predicate.hasProperty(result, "rows") && Array.isArray(result.rows) ? result.rows : []
+  }))
+
+/** A statement came after the end of its step or write: from a fiber that was left running. */
+class StepHasEnded extends Schema.TaggedError<StepHasEnded>()("StepHasEnded", {}) {
+  override get message(): string {
+    return "the step or write that this statement belongs to is over"
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The statements that a step sends around its body: how its transaction is begun and guarded, and what is put back before it ends.
+ */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { randomUUID } from "node:crypto"
+import type { OperationConfig } from "../../operation/OperationConfig.js"
+import { literal, names, quote } from "../client/SqlText.js"
+
+/** Values by the names of settings. */
+export type Settings = Readonly<Record<string, string>>
+
+/** The server's timeouts are 32-bit milliseconds; a longer one is none. */
+const longestTimeout = 2_147_483_647
+
+/** The settings of a step of this name, run by this host. None of the role's timeouts is ours: only `seedTimeout` bounds a step. */
+export const settingsOf = ({ seedTimeout }: OperationConfig["Type"], host: string, name: string): Settings => {
+  const timeout = Option.match(seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
+  return {
+    application_name: applicationName(`${host} ${name}`),
+    statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
+    lock_timeout: "0",
+    idle_session_timeout: "0",
+    idle_in_transaction_session_timeout: "0",
+    transaction_timeout: "0",
+    // The server notices within this many milliseconds that a client was killed in the middle of a statement, and frees the lock.
+    client_connection_check_interval: "500"
+  }
+}
+
+/** BEGIN, and the settings until the transaction ends. Roles and databases may have another isolation level as their default. */
+export const begin = (settings: Settings): string =>
+  `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set(settings, true)}`
+
+/** The statement that sets these for the session. */
+export const setForSession = (settings: Settings): string => set(settings, false)
+
+/** The statement that puts back what the session began with: the role's, the database's and the connection's own. */
+export const resetForSession = (settings: Settings): string =>
+  `SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN (${Object.keys(settings).map(literal).join(", ")})`
+
+/** Where the system cannot tell a server that a connection was closed, the setting is refused (22023). */
+const noticesClosedConnections =
+  "version() ~* 'linux|emscripten' OR (current_setting('server_version_num')::integer >= 150000 AND version() !~* 'mingw|visual c|windows')"
+
+/** A setting that the server does not have is left out, which SET LOCAL would fail for (42704). */
+const set = (settings: Settings, local: boolean): string => {
+  const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
+  return `SELECT set_config(s.name, s.value, ${local}) FROM (VALUES ${values.join(", ")}) AS s (name, value)
+    WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${noticesClosedConnections})`
+}
+
+/** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
+const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
+
+/** The savepoint behind the claim, to which a failed body is undone. */
+export const savepoint = "es_ops_step"
+
+/** invalid_savepoint_specification: there is none of this name. */
+export const noSavepoint = "3B001"
+
+/** The cursor by which an end of the transaction that is not ours is found out. */
+export interface CommitGuard {
+  /** Declares it, behind the claim. */
+  readonly declare: string
+  /** Closes it: fails with `noCursor` where the body ended the transaction, or where it is closed already. */
+  readonly close: string
+}
+
+/** invalid_cursor_name: there is none of this name. */
+export const noCursor = "34000"
+
+/**
+ * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it. After
+ * a ROLLBACK that is not ours the cursor is gone (34000). Its name is one that the body cannot know, as a body that closed it could commit.
+ */
+export const commitGuard = (): CommitGuard => {
+  const name = `es_ops_guard_${randomUUID().replaceAll("-", "")}`
+  return {
+    declare: `DECLARE ${name} CURSOR WITH HOLD FOR SELECT 1/(random()*0)::int`,
+    close: `CLOSE ${name}`
+  }
+}
+
+/** Who the session is, and where it finds tables: both decide where the marker goes. */
+export interface SessionIdentity {
+  readonly search_path: string
+  readonly role: string
+}
+
+/** Columns by which that is read. */
+export const identityColumns = "current_setting('search_path') AS search_path, current_setting('role') AS role"
+
+/** Whether a row has these columns. */
+export const isIdentity = (row: unknown): row is SessionIdentity =>
+  Predicate.hasProperty(row, "search_path") &&
+  Predicate.isString(row.search_path) &&
+  Predicate.hasProperty(row, "role") &&
+  Predicate.isString(row.role)
+
+/** The text that puts it back, for the session as well, where a plain SET would outlive the transaction. */
+export const resetIdentity = ({ role, search_path }: SessionIdentity): string => {
+  const path = Option.match(names(search_path), {
+    onNone: () => `SELECT set_config('search_path', ${literal(search_path)}, false)`,
+    onSome: (all) => `SET search_path = ${all.map(quote).join(", ")}`
+  })
+  return `${path}; SET ROLE ${role === "none" ? "NONE" : quote(role)}`
+}

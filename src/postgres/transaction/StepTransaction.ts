@@ -1,0 +1,358 @@
+/**
+ * A step as one transaction, in the order in which it happens. Besides the statements of its body a step that is kept is two messages:
+ *
+ * 1. `open`: BEGIN, the settings; the lock, the marker (whose snapshot is taken after the lock); the guard cursor, the savepoint.
+ * 2. `commit`: search path and role put back, deferred constraints checked, the guard closed; the marker, the attempt; COMMIT.
+ *
+ * A step that is undone goes back to the savepoint and closes the guard, then commits its attempt, which releases the lock (`undo`). Where there
+ * is nothing to record it is a ROLLBACK.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import type { NewAttempt } from "../../operation/Attempt.js"
+import * as Attempt from "../../operation/Attempt.js"
+import * as BoundedWait from "../../operation/BoundedWait.js"
+import { describe } from "../../operation/ErrorDescription.js"
+import {
+  AlreadyApplied,
+  CommitLost,
+  CommitRefused,
+  DatabaseError,
+  SwallowedSqlError
+} from "../../operation/OperationError.js"
+import type { RefusedCommit, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
+import { toItsEnd } from "../client/DecoratedConnection.js"
+import * as DriverAccess from "../client/DriverAccess.js"
+import { databaseError, isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
+import type { Claim, Claimed } from "../client/PgStep.js"
+import { literal } from "../client/SqlText.js"
+import * as LogStatement from "../log/LogStatement.js"
+import type { PgSchema } from "../schema/PgSchema.js"
+import { inLongerText, StepConnection } from "./StepConnection.js"
+import type { CommitGuard, SessionIdentity, Settings } from "./StepStatements.js"
+import * as StepStatements from "./StepStatements.js"
+
+/** What became of a step, and the attempt that could not be recorded on its own connection. */
+export interface Ended<A, E> {
+  readonly result: StepResult<A, E>
+  readonly unrecorded: Option.Option<NewAttempt>
+}
+
+/** How long a COMMIT may take when its step is interrupted meanwhile: what goes before it in its message may wait for another session. */
+const commitPatience = "500 millis"
+
+/** How long a step that was interrupted may take to be undone and recorded; then its connection is closed, and the server rolls back. */
+const undoPatience = "1 second"
+
+/**
+ * Runs a step on this connection, from BEGIN to its end. It is not interrupted; the work makes interruptible what may be interrupted of it. BEGIN
+ * and the settings wait for the first message.
+ */
+export const run = Effect.fnUntraced(function* <A, E, R>(
+  connection: Connection,
+  work: Effect.Effect<StepEnding<A, E>, never, R>,
+  settings: Settings,
+  schema: PgSchema["Type"]
+) {
+  const transaction: Transaction = {
+    connection,
+    schema,
+    step: new StepConnection(connection, StepStatements.begin(settings)),
+    guard: StepStatements.commitGuard(),
+    identity: Option.none(),
+    isGuarded: false,
+    createdTables: false
+  }
+  const ending = yield* transaction.step.provide(partsOf(transaction), work)
+  if (ending._tag === "Undo") {
+    transaction.step.close()
+    return yield* undo(transaction, ending.cause, ending.attempt)
+  }
+  const sealed = yield* Effect.exit(Effect.interruptible(transaction.step.sealed))
+  return yield* Exit.isFailure(sealed)
+    ? undoKept(transaction, sealed.cause, ending.record)
+    : commit(transaction, ending.value, ending.record)
+})
+
+/** The transaction of one step, and what is known of it so far. */
+interface Transaction {
+  readonly connection: Connection
+  readonly step: StepConnection
+  readonly schema: PgSchema["Type"]
+  readonly guard: CommitGuard
+  /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
+  identity: Option.Option<SessionIdentity>
+  /** Whether the guard cursor is there. */
+  isGuarded: boolean
+  createdTables: boolean
+}
+
+/** What the ports ask of the transaction. */
+const partsOf = (transaction: Transaction) => ({
+  open: (claim: Claim) => open(transaction, claim),
+  resetIdentity: () =>
+    Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
+  createdTables: () => {
+    transaction.createdTables = true
+  }
+})
+
+/** The first message. The marker is asked for by a statement of its own: its snapshot sees what the last holder of the lock committed. */
+const open = (transaction: Transaction, { columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
+  Effect.flatMap(
+    transaction.step.send(
+      `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${StepStatements.savepoint}`
+    ),
+    (results) => {
+      const [first, second] = results.slice(-4)
+      const row = first?.rows[0]
+      // A driver that answers in another shape: without the session to go back to, nothing may be run.
+      if (!StepStatements.isIdentity(row) || second === undefined)
+        return Effect.fail(sqlError(new TypeError("no session")))
+      transaction.identity = Option.some(row)
+      transaction.isGuarded = true
+      return Effect.succeed({ row, rows: second.rows })
+    }
+  )
+
+/**
+ * The last message of a step that is kept. Deferred constraints are checked before the guard, so that a failure behind the guard is one of the
+ * marker or the attempt.
+ */
+const commit = <A>(
+  transaction: Transaction,
+  value: A,
+  record: Option.Option<StepRecord>
+): Effect.Effect<Ended<A, never>> =>
+  Effect.gen(function* () {
+    const { connection, guard, identity, schema, step } = transaction
+    if (step.isUnsent) return committed(value)
+    yield* step.settled
+    const before = Option.match(identity, {
+      onNone: () => [],
+      onSome: (session) => [StepStatements.resetIdentity(session), "SET CONSTRAINTS ALL IMMEDIATE", guard.close]
+    })
+    const recording = yield* Option.match(record, {
+      onNone: () => Effect.succeed([]),
+      onSome: (given) => recordText(transaction, given)
+    })
+    const exit = yield* toItsEnd(step.send([...before, ...recording, "COMMIT"].join("; ")), commitPatience)
+    if (Exit.isSuccess(exit)) {
+      if (exit.value.at(-1)?.command === "COMMIT") {
+        if (transaction.createdTables) schema.created()
+        return committed(value)
+      }
+      return yield* undoKept(transaction, Cause.fail(rolledBackAtCommit), record)
+    }
+    const failure = Cause.failureOption(exit.cause)
+    if (Option.isNone(failure)) return yield* undoKept(transaction, Cause.interrupt(FiberId.none), record, true)
+    if (isConnectionLost(failure.value)) {
+      const lost = new CommitLost({ reason: reasonOf(failure.value), cause: failure.value })
+      yield* DriverAccess.disconnect(connection)
+      return { result: { _tag: "Unanswered", value, lost }, unrecorded: Option.none() }
+    }
+    const refused = yield* refusedCommit(transaction, record, failure.value)
+    return yield* undoKept(transaction, Cause.fail(refused), record)
+  })
+
+const committed = <A>(value: A): Ended<A, never> => ({
+  result: { _tag: "Committed", value },
+  unrecorded: Option.none()
+})
+
+const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
+
+/** Marker and attempt as statements; without the attempt where its table is missing. */
+const recordText = (transaction: Transaction, { attempt, marker }: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(hasAttempts(transaction), (there) => [
+    LogStatement.markerInsert(transaction.schema.markers, marker),
+    ...(there ? [LogStatement.attemptInsert(transaction.schema.attempts, attempt)] : [])
+  ])
+
+/** Whether there is a table of attempts: it may be missing where the role may not create it. */
+const hasAttempts = ({ schema, step }: Transaction): Effect.Effect<boolean> =>
+  schema.has(schema.attempts)
+    ? Effect.succeed(true)
+    : Effect.match(step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.attempts)}) IS NOT NULL`), {
+        onFailure: () => false,
+        onSuccess: (results) => (results.at(-1)?.rows.length ?? 0) > 0
+      })
+
+/** Why the server did not commit. */
+const refusedCommit = (
+  transaction: Transaction,
+  record: Option.Option<StepRecord>,
+  error: SqlError
+): Effect.Effect<RefusedCommit> =>
+  Effect.gen(function* () {
+    const code = sqlState(error)
+    if (Option.contains(code, StepStatements.noCursor) || Option.contains(code, StepStatements.noSavepoint))
+      return transaction.step.violated(inLongerText)
+    const isPassed = Option.isSome(code) && (yield* Effect.orElseSucceed(backPastGuard(transaction), () => false))
+    if (isPassed && Option.isSome(record)) return yield* refusedRecord(transaction, record.value, error)
+    if (Option.contains(code, "25P02")) {
+      const swallowed = Option.getOrElse(transaction.step.lastFailure, () => error)
+      return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
+    }
+    return new CommitRefused({ code, reason: reasonOf(error) })
+  })
+
+/**
+ * Back to the savepoint, and the guard closed. True if it was closed before, hence if the message came as far as marker and attempt: that a
+ * cursor is closed is not undone with a savepoint (PostgreSQL manual, ROLLBACK TO SAVEPOINT).
+ */
+const backPastGuard = (transaction: Transaction): Effect.Effect<boolean, SqlError> => {
+  const { guard, isGuarded, step } = transaction
+  const back = `ROLLBACK TO SAVEPOINT ${StepStatements.savepoint}`
+  return step.sendInstead(isGuarded ? `${back}; ${guard.close}` : back).pipe(
+    Effect.as(false),
+    Effect.catchIf(
+      (error) => Option.contains(sqlState(error), StepStatements.noCursor),
+      () => Effect.as(step.sendInstead(back), true)
+    ),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        transaction.isGuarded = false
+      })
+    )
+  )
+}
+
+/** The marker cannot be written: now that the body is undone, it shows whether another wrote it without the lock, or the body itself. */
+const refusedRecord = (
+  { schema, step }: Transaction,
+  { marker }: StepRecord,
+  error: SqlError
+): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> => {
+  if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
+  const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
+  const look = Effect.flatMap(
+    step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.markers)}) IS NOT NULL`),
+    (results) => ((results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([]))
+  )
+  return Effect.match(look, {
+    onFailure: databaseError("writing the marker"),
+    onSuccess: (results) =>
+      (results.at(-1)?.rows.length ?? 0) > 0
+        ? new AlreadyApplied({ id: marker.id })
+        : new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
+  })
+}
+
+/** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
+const isBodysOwn = (error: SqlError): boolean =>
+  Option.exists(sqlState(error), (state) => state === "23505" || state === "25006" || state === "42P01")
+
+/** The end of a step that was to be kept: its attempt is recorded as what it came to. A marker that is there already is no attempt. */
+const undoKept = (
+  transaction: Transaction,
+  cause: Cause.Cause<RefusedCommit>,
+  record: Option.Option<StepRecord>,
+  isCommitting = false
+): Effect.Effect<Ended<never, never>> => {
+  const failure = Cause.failureOption(cause)
+  const attempt = Option.exists(failure, (refused) => refused._tag === "AlreadyApplied")
+    ? Option.none()
+    : Option.map(record, (given) =>
+        Cause.isInterrupted(cause)
+          ? Attempt.interrupted(given.attempt)
+          : Attempt.refused(given.attempt, Cause.squash(cause))
+      )
+  return undo<never>(transaction, cause, attempt, isCommitting)
+}
+
+/** The end of a step that is not kept. One that was interrupted is undone in time, or its connection is closed. */
+const undo = <E>(
+  transaction: Transaction,
+  cause: Cause.Cause<E | RefusedCommit>,
+  attempt: Option.Option<NewAttempt>,
+  isCommitting = false
+): Effect.Effect<Ended<never, E>> => {
+  if (transaction.step.isUnsent) return Effect.succeed(rolledBack(cause, Option.none()))
+  if (Cause.isInterrupted(cause)) {
+    const tooLate = rolledBack(cause, isCommitting ? Option.none() : attempt)
+    return Effect.catchTag(
+      BoundedWait.within(undoNow(transaction, cause, attempt, isCommitting), undoPatience),
+      "TimeoutException",
+      () => Effect.as(DriverAccess.disconnect(transaction.connection), tooLate)
+    )
+  }
+  // A body that tried to end the transaction fails for that reason, whatever it made of the refusal.
+  return Option.match(transaction.step.violation, {
+    onNone: () => undoNow(transaction, cause, attempt, isCommitting),
+    onSome: (violation) =>
+      undoNow<E>(
+        transaction,
+        Cause.fail(violation),
+        Option.map(attempt, (given) => Attempt.refused(given, violation)),
+        isCommitting
+      )
+  })
+}
+
+const rolledBack = <E>(
+  cause: Cause.Cause<E | RefusedCommit>,
+  unrecorded: Option.Option<NewAttempt>
+): Ended<never, E> => ({ result: { _tag: "RolledBack", cause }, unrecorded })
+
+/**
+ * Back to the savepoint, the attempt, COMMIT; or ROLLBACK. Where the savepoint is gone, as the transaction was ended by the body or by the
+ * server at COMMIT, the attempt stands alone; but not that of a step that was interrupted in its COMMIT, which may have gone through.
+ */
+const undoNow = <E>(
+  transaction: Transaction,
+  cause: Cause.Cause<E | RefusedCommit>,
+  attempt: Option.Option<NewAttempt>,
+  isCommitting: boolean
+): Effect.Effect<Ended<never, E>> =>
+  Effect.gen(function* () {
+    const { connection, identity, schema, step } = transaction
+    yield* step.settled
+    const keeps = Option.isSome(attempt) && Option.isSome(identity)
+    const back = yield* Effect.either(
+      Effect.asVoid(keeps ? backPastGuard(transaction) : Effect.asVoid(step.sendInstead("ROLLBACK")))
+    )
+    if (Either.isLeft(back) && isConnectionLost(back.left)) {
+      yield* DriverAccess.disconnect(connection)
+      return rolledBack(lostDuring(cause), isCommitting ? Option.none() : attempt)
+    }
+    const end = (text: string) => Effect.catchAll(step.sendInstead(text), () => DriverAccess.disconnect(connection))
+    if (Either.isLeft(back)) yield* end("ROLLBACK")
+    const within = keeps && Either.isRight(back)
+    if (Option.isNone(attempt) || (!within && isCommitting) || !(yield* hasAttempts(transaction))) {
+      if (within) yield* end("COMMIT")
+      return rolledBack(cause, Option.none())
+    }
+    const insert = LogStatement.attemptInsert(schema.attempts, attempt.value)
+    yield* step
+      .sendInstead(within ? `${insert}; COMMIT` : insert)
+      .pipe(
+        Effect.catchAll((error) =>
+          Effect.zipRight(
+            Effect.logWarning(`The attempt was not recorded: ${reasonOf(error)}`),
+            within ? end("ROLLBACK") : Effect.void
+          )
+        )
+      )
+    return rolledBack(cause, Option.none())
+  })
+
+const lostDuring = <E>(cause: Cause.Cause<E | RefusedCommit>): Cause.Cause<E | RefusedCommit> => {
+  if (Cause.isInterrupted(cause)) return cause
+  const reason = Cause.squash(cause)
+  if (reason instanceof DatabaseError && reason.connectionLost) return Cause.fail(reason)
+  const { code, message } = describe(reason)
+  return Cause.fail(
+    DatabaseError.because("running a step", message, {
+      code: Option.fromNullable(code),
+      connectionLost: true,
+      cause: reason
+    })
+  )
+}
