@@ -4,9 +4,8 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type { AppliedOperations } from "./AppliedOperations.js"
 import type { Attempt, NewAttempt } from "./Attempt.js"
-import type { Marker, NewMarker, OperationId } from "./Operation.js"
+import type { AppliedOperations, Marker, NewMarker, OperationId } from "./Operation.js"
 import type { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "./OperationError.js"
 
 /** The port of markers and attempts. */

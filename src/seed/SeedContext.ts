@@ -4,6 +4,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Tracer from "effect/Tracer"
 import type { Event } from "../event/Event.js"
 import { systemTenantId, systemUserId } from "../event/Event.js"
@@ -110,8 +111,10 @@ export const query = (
 export interface StepOptions {
   readonly operationId: string
   readonly correlationId: string
-  /** Called with the events of each write that stayed. */
-  readonly appended: (events: ReadonlyArray<Event>) => void
+  /** Counts the events of writes that stayed. */
+  readonly eventCount: Ref.Ref<number>
+  /** Keeps those events, for a run that shows them. */
+  readonly preview?: Ref.Ref<ReadonlyArray<Event>> | undefined
 }
 
 /** The context of one step: its members belong to the step's transaction, wherever they are run from. */
@@ -121,11 +124,19 @@ export const make = (options: StepOptions): Effect.Effect<Service, never, Transa
     const dispatcher = yield* WriteDispatcher
     const directory = yield* Directory
     const inStep = within(yield* Effect.context<never>())
-    const { appended, correlationId, operationId } = options
+    const { correlationId, eventCount, operationId, preview } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
       inStep(transactor.savepoint(writes)).pipe(
-        Effect.tap((written) => Effect.sync(() => written.forEach(({ events }) => appended(events)))),
+        Effect.tap((written) => {
+          const count = written.reduce((sum, { events }) => sum + events.length, 0)
+          return Ref.update(eventCount, (before) => before + count)
+        }),
+        Effect.tap((written) =>
+          preview === undefined
+            ? Effect.void
+            : Ref.update(preview, (before) => [...before, ...written.flatMap(({ events }) => events)])
+        ),
         Effect.map((written) => written.map(({ data }) => data))
       )
 

@@ -64,7 +64,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
   ): Effect.Effect<void, AlreadyTaken | DatabaseError> => {
     const [first] = given
     if (first === undefined) return Effect.void
-    const action = `adding a ${name(first).what}`
+    const action = `adding to ${addition.table}`
     const added = Effect.suspend(() => sql.unsafe(...insertOf(addition, given.map(columns)))).pipe(
       Effect.mapError((error) =>
         // unique_violation: an index that the table has beyond ours.
@@ -77,7 +77,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
         return taken === undefined ? Effect.void : new AlreadyTaken(name(taken))
       })
     )
-    return Effect.zipRight(refuseTaken([], given, name), added)
+    return given.length === 1 ? added : Effect.zipRight(refuseTaken([], given, name), added)
   }
 
   return Directory.of({

@@ -4,11 +4,10 @@
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { AppliedOperations, separator } from "../../operation/AppliedOperations.js"
 import type { Attempt } from "../../operation/Attempt.js"
 import { AttemptError, AttemptOutcome } from "../../operation/Attempt.js"
 import type { Marker } from "../../operation/Operation.js"
-import { OperationId } from "../../operation/Operation.js"
+import { AppliedOperations, OperationId, separator } from "../../operation/Operation.js"
 import { literal } from "../client/SqlText.js"
 
 const Epoch = Schema.NumberFromString

@@ -202,8 +202,19 @@ const kinds: { readonly [type in Column["type"]]: string } = {
   timestamptz: "D"
 }
 
+/** The tables that are among those found and cannot be used as they are, each by its name and with the reason. */
+export const misfits = (
+  tables: ReadonlyArray<PgTable>,
+  found: ReadonlyMap<string, ReadonlyArray<FoundColumn>>
+): ReadonlyArray<readonly [table: string, reason: string]> =>
+  tables.flatMap((table) => {
+    const columns = found.get(table.name)
+    const reasons = columns === undefined ? [] : misfitsOf(table, columns)
+    return reasons.length === 0 ? [] : [[table.name, reasons.join("; ")] as const]
+  })
+
 /** What keeps a table that exists from being used, one phrase for each column; none if it fits. */
-export const misfits = (table: PgTable, found: ReadonlyArray<FoundColumn>): ReadonlyArray<string> => {
+const misfitsOf = (table: PgTable, found: ReadonlyArray<FoundColumn>): ReadonlyArray<string> => {
   const byName = new Map(found.map((column) => [column.name, column]))
   const needed = table.columns.flatMap(({ name, type }) => {
     const column = byName.get(name)

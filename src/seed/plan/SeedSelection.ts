@@ -55,10 +55,11 @@ const isExactlyApplied = ({ applied, discovery }: Compared): boolean =>
   applied.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const { entries, problems } = discovery
+    const applied = new Map(found.applied)
     const open = Plan.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
@@ -77,8 +78,11 @@ const inspect = ({ applied, discovery }: Compared): Effect.Effect<Looked, LookEr
       skipped: (id) => skipped.has(id),
       late: config.late
     })
-    const tables = noTable ? [] : yield* TableCheck.problems
-    const all: SeedPlan = { ...plan, problems: [...problems, ...tables, ...checked.problems, ...plan.problems] }
+    const tables = noTable ? [] : yield* Effect.flatMap(DatabaseHealth, ({ mismatches }) => mismatches)
+    const all: SeedPlan = {
+      ...plan,
+      problems: [...problems, ...tables.map(TableCheck.problemOf), ...checked.problems, ...plan.problems]
+    }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
     return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
   })
@@ -118,7 +122,7 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   const found = yield* compare
   if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
   const { plan, ...looked } = yield* inspect(found)
-  yield* refuse(plan.problems)
+  if (plan.problems.length > 0) yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
   return looked

@@ -2,15 +2,20 @@
  * Tables whose shape is not the one that is needed.
  */
 import * as Effect from "effect/Effect"
+import type { TableMismatch } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { refuse, SeedProblem } from "../SeedProblem.js"
 
-/** What is wrong with the tables, as problems of no seed in particular. */
+/** A table that cannot be used, as a problem of no seed in particular. */
+export const problemOf = ({ _tag, message }: TableMismatch): SeedProblem =>
+  new SeedProblem({ _tag, id: null, path: null, message })
+
+/** What is wrong with the tables. */
 export const problems: Effect.Effect<ReadonlyArray<SeedProblem>, DatabaseError, DatabaseHealth> = Effect.map(
   Effect.flatMap(DatabaseHealth, ({ mismatches }) => mismatches),
-  (found) => found.map(({ _tag, message }) => new SeedProblem({ _tag, id: null, path: null, message }))
+  (found) => found.map(problemOf)
 )
 
 /** What reads the tables; where it fails because of the shape of a table, the failure is what is wrong with the table. */

@@ -110,13 +110,13 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     if (applied.has(id)) return SeedOutcome.Raced({ id })
     const transactor = yield* Transactor
     yield* observer.started(id, true)
-    const events: Array<Event> = []
-    const ran = yield* SeedBody.run(seed, (more) => events.push(...more))
+    const events = yield* Ref.make<ReadonlyArray<Event>>([])
+    const ran = yield* SeedBody.run(seed, events)
     yield* Effect.catchTag(
       transactor.checkDeferred,
       "DatabaseError",
       (error): Effect.Effect<never, DatabaseError | SeedBody.BodyFailed> =>
         error.connectionLost ? Effect.fail(error) : new SeedBody.BodyFailed({ cause: error })
     )
-    return SeedOutcome.Applied({ id, ...ran, preview: Option.some(events), atomic: true })
+    return SeedOutcome.Applied({ id, ...ran, preview: Option.some(yield* Ref.get(events)), atomic: true })
   })

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
 import type { Event } from "../../event/Event.js"
@@ -36,30 +37,28 @@ export interface Ran {
   readonly events: number
 }
 
-/** Runs the body; `appended` is told of the events of each write that stayed. */
+/** Runs the body; `preview` gets the events of the writes that stayed. */
 export const run = (
   { entry, seed }: LoadedSeed,
-  appended: (events: ReadonlyArray<Event>) => void = () => undefined
+  preview?: Ref.Ref<ReadonlyArray<Event>>
 ): Effect.Effect<Ran, BodyFailed, OperationConfig | Transactor | WriteDispatcher | Directory> =>
   Effect.useSpan("SeedBody.run", { attributes: { seed: entry.id }, captureStackTrace: false }, (span) =>
-    runWithin(span, entry.id, seed, appended)
+    runWithin(span, entry.id, seed, preview)
   ).pipe(Effect.catchAllCause((cause) => new BodyFailed({ cause: reasonOf(cause) })))
 
 const runWithin = Effect.fnUntraced(function* (
   span: Tracer.Span,
   id: string,
   seed: LoadedSeed["seed"],
-  appended: (events: ReadonlyArray<Event>) => void
+  preview: Ref.Ref<ReadonlyArray<Event>> | undefined
 ) {
   const { seedTimeout } = yield* OperationConfig
-  let events = 0
+  const eventCount = yield* Ref.make(0)
   const context = yield* SeedContext.make({
     operationId: id,
     correlationId: yield* yield* NewId,
-    appended: (more) => {
-      events += more.length
-      appended(more)
-    }
+    eventCount,
+    preview
   })
   const body = Effect.withParentSpan(seed.run(context), span)
   const bounded = Option.match(seedTimeout, {
@@ -76,7 +75,7 @@ const runWithin = Effect.fnUntraced(function* (
   const undone = unrun(given)
   if (Option.isSome(undone)) return yield* undone.value
   if (isFailure(given)) yield* Effect.logWarning(failureGiven)
-  return { durationMs: Math.round(Number(took) / 1_000_000), events }
+  return { durationMs: Math.round(Number(took) / 1_000_000), events: yield* Ref.get(eventCount) }
 })
 
 const failureGiven =

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
+import { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import * as LockWait from "../../operation/LockWait.js"
@@ -305,15 +305,23 @@ const unrunWarning = (id: string): string =>
 const refusedWarning = (id: string): string =>
   `"${id}" was interrupted half-way: seed:apply stops there, before what follows it, unless it is told --retry ${id}`
 
-/** Whether writes join the seeds' transactions; the transaction in which that is asked has no body that could fail on its own. */
+/**
+ * Whether writes join the seeds' transactions. A dispatcher that cannot tell is believed. The transaction in which that is asked has no body that
+ * could fail on its own.
+ */
 const checkWriter = (dryRun: boolean) =>
-  Effect.catchTags(WriterCheck.check({ dryRun }), {
-    AlreadyApplied: writerUnknown,
-    CommitLost: writerUnknown,
-    CommitRefused: writerUnknown,
-    SwallowedSqlError: writerUnknown,
-    TransactionControl: writerUnknown
-  })
+  Effect.catchTags(
+    Effect.flatMap(WriteDispatcher, ({ transactionId }) =>
+      transactionId === undefined ? Effect.succeed(true) : WriterCheck.check({ dryRun, transactionId })
+    ),
+    {
+      AlreadyApplied: writerUnknown,
+      CommitLost: writerUnknown,
+      CommitRefused: writerUnknown,
+      SwallowedSqlError: writerUnknown,
+      TransactionControl: writerUnknown
+    }
+  )
 
 const writerUnknown = (cause: Error): DatabaseError =>
   DatabaseError.because("looking at the dispatcher", cause.message, { cause })
