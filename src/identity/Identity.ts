@@ -16,6 +16,7 @@ import * as WriteHandler from "../event/WriteHandler.js"
 import { DatabaseError } from "../operation/OperationError.js"
 import type { AlreadyTaken, Membership } from "./Directory.js"
 import { Directory } from "./Directory.js"
+import { tables } from "./IdentityTables.js"
 
 /** A UUID as PostgreSQL gives it back: in lower case. */
 const Id = Schema.transform(Schema.UUID, Schema.UUID, {
@@ -191,38 +192,5 @@ export const feature = Feature.make({
   name: "identity",
   handlers: [createTenant, createUser, addMember, updateMemberRoles],
   projections: [tenants, users, memberships],
-  tables: [
-    {
-      name: "read_tenants",
-      columns: [
-        { name: "id", type: "uuid" },
-        { name: "name", type: "text" },
-        { name: "key", type: "text" },
-        { name: "inserted_at", type: "timestamptz", default: "now" }
-      ],
-      primaryKey: ["id"],
-      unique: [["key"]]
-    },
-    {
-      name: "read_users",
-      columns: [
-        { name: "id", type: "uuid" },
-        { name: "email", type: "text" },
-        { name: "tenant_id", type: "uuid" }
-      ],
-      primaryKey: ["id"],
-      unique: [["email"]]
-    },
-    {
-      name: "read_tenant_memberships",
-      columns: [
-        { name: "id", type: "uuid" },
-        { name: "user_id", type: "text" },
-        { name: "tenant_id", type: "uuid" },
-        { name: "roles", type: "text" }
-      ],
-      primaryKey: ["id"],
-      unique: [["user_id", "tenant_id"]]
-    }
-  ]
+  tables
 })

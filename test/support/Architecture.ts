@@ -79,7 +79,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   operation: [],
   "operation/memory": operation,
 
-  // Postgres -> a folder for each port -> transaction -> schema, client
+  // Postgres -> a folder for each port, the transaction -> schema -> client. What one port needs of another is a file with no port in it.
   postgres: [
     "postgres/directory",
     "postgres/events",
@@ -94,11 +94,11 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "operation"
   ],
   "postgres/embedded": ["postgres/client", ...operation],
-  "postgres/directory": ["postgres/transaction", "postgres/client", "identity", ...operation],
-  "postgres/events": ["postgres/transaction", "postgres/client", "event", ...operation],
-  "postgres/health": ["postgres/lock", "postgres/schema", "postgres/client", ...operation],
-  "postgres/lock": ["postgres/transaction", "postgres/schema", "postgres/client", ...operation],
-  "postgres/log": ["postgres/transaction", "postgres/schema", "postgres/client", ...operation],
+  "postgres/directory": ["postgres/client", "identity", ...operation],
+  "postgres/events": ["postgres/client", "event", ...operation],
+  "postgres/health": ["postgres/lock/HolderQuery.ts", "postgres/schema", "postgres/client", ...operation],
+  "postgres/lock": ["postgres/schema", "postgres/client", ...operation],
+  "postgres/log": ["postgres/schema", "postgres/client", ...operation],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/schema": ["postgres/client", "event", ...operation],
   "postgres/client": operation
