@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { LongestFirst } from "./support/LongestFirst.js"
+import { SlowestTests } from "./support/SlowestTests.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -12,6 +14,8 @@ export default defineConfig({
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    reporters: ["default", new SlowestTests()],
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
     poolOptions: { forks: { maxForks: 2 } }
   }

@@ -48,14 +48,12 @@ describe("SeedSyntax.namesOnly", () => {
     "`tenant:write:destroy`"
   )
 
-  it.effect.prop(
-    "is never sure of a source in which the parser finds another name",
-    [FastCheck.array(piece, { maxLength: 12 })],
-    ([pieces]) =>
-      Effect.gen(function* () {
+  it("is never sure of a source in which the parser finds another name", () =>
+    FastCheck.assert(
+      FastCheck.asyncProperty(FastCheck.array(piece, { maxLength: 12 }), async (pieces) => {
         const source = pieces.join(" ")
-        if (SeedSyntax.namesOnly(source, known)) assert.deepStrictEqual(yield* unknownIn(source), [])
+        if (SeedSyntax.namesOnly(source, known)) assert.deepStrictEqual(await Effect.runPromise(unknownIn(source)), [])
       }),
-    { fastCheck: { numRuns: 3_000 } }
-  )
+      { numRuns: 3_000 }
+    ))
 })
