@@ -3,11 +3,13 @@
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink } from "node:fs/promises"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import { env as environment, execPath } from "node:process"
-import { database } from "./support/Command.js"
+import { admin, database } from "./support/Command.js"
 import * as Pages from "./support/Pages.js"
 import type { Running } from "./support/Project.js"
 import { repository, watch } from "./support/Project.js"
@@ -49,11 +51,26 @@ const serving = async (
     await server.says("Listening on")
     await use(`http://127.0.0.1:${/Listening on http:\S+:(\d+)/.exec(said)?.[1]}`)
   } finally {
-    server.process.kill("SIGTERM")
-    const late = setTimeout(() => server.process.kill("SIGKILL"), 5_000)
-    await server.result
-    clearTimeout(late)
+    await ended(server)
   }
+}
+
+/** Ends a server in order, or at once where that does not end it. */
+const ended = async (server: Running): Promise<void> => {
+  server.process.kill("SIGTERM")
+  const late = setTimeout(() => server.process.kill("SIGKILL"), 5_000)
+  await server.result
+  clearTimeout(late)
+}
+
+/** A port that nobody listens on. */
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0)
+  await once(server, "listening")
+  const address = server.address()
+  server.close()
+  await once(server, "close")
+  return typeof address === "object" && address !== null ? address.port : 0
 }
 
 beforeAll(async () => {
@@ -120,6 +137,25 @@ describe.concurrent("the example of seeds at boot", () => {
     const command = join(repository, "dist", "bin.js")
     const status = await succeeded(start("boot", execPath, [command, "seed:status", "--check"], env))
     assert.include(status, "2 applied.")
+  })
+
+  it("opens no port before that", { timeout: 120_000 }, async () => {
+    const { env, url } = await database()
+    const port = await freePort()
+    await admin(async (client) => {
+      await client.query("SELECT pg_advisory_lock(1702063984)")
+      const server = node("boot", "dist/src/main.js", { ...env, PORT: `${port}` })
+      try {
+        await server.says("the operations lock is held")
+        const early = await fetch(`http://127.0.0.1:${port}`).catch((error: unknown) => error)
+        assert.instanceOf(early, TypeError)
+        await client.query("SELECT pg_advisory_unlock(1702063984)")
+        await server.says("Listening on")
+        assert.strictEqual(await (await fetch(`http://127.0.0.1:${port}`)).text(), "ready")
+      } finally {
+        await ended(server)
+      }
+    }, url)
   })
 })
 

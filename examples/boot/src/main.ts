@@ -9,17 +9,22 @@ import { orders } from "./orders.js"
 
 const routes = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("ready")))
 
-// It requires SeedsApplied, so no request is served before the seeds are applied.
-const HttpLive = Layer.unwrapEffect(Effect.as(SeedsApplied.SeedsApplied, HttpServer.serve(routes)))
+const ServerLive = NodeHttpServer.layerConfig(createServer, {
+  port: Config.integer("PORT").pipe(Config.withDefault(3000))
+})
+
+// The port is opened by a layer that is made from SeedsApplied, hence when the seeds are applied.
+const HttpLive = Layer.unwrapEffect(
+  Effect.as(
+    SeedsApplied.SeedsApplied,
+    HttpServer.serve(routes).pipe(HttpServer.withLogAddress, Layer.provide(ServerLive))
+  )
+)
 
 const Main = HttpLive.pipe(
-  HttpServer.withLogAddress,
   Layer.provide(SeedsApplied.layer),
   Layer.provide(EsOps.layer({ seeds: "./seeds", features: [catalog, orders] })),
-  Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") })),
-  Layer.provide(
-    NodeHttpServer.layerConfig(createServer, { port: Config.integer("PORT").pipe(Config.withDefault(3000)) })
-  )
+  Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
 )
 
 NodeRuntime.runMain(Layer.launch(Main))
