@@ -1,154 +1,114 @@
 /**
- * The README says what is true: its quotes are the files, its programs compile, its commands run.
+ * The README says what is true, in little: its programs are those of the examples, its commands run, and its words are explained.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { SeedDocument } from "effect-es-ops"
-import { execFile } from "node:child_process"
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { dirname, join } from "node:path"
-import { promisify } from "node:util"
-import { inject } from "vitest"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { database, project } from "./support/Command.js"
+import * as Pages from "./support/Pages.js"
+import { repository } from "./support/Project.js"
 import * as Projects from "./support/Project.js"
 
-const { repository } = Projects
-const run = promisify(execFile)
-const read = (path: string) => readFile(join(repository, path), "utf8")
+const readme = await Pages.page("README.md")
+const lines = Pages.linesOf(readme)
 
-interface Block {
-  readonly language: string
-  readonly name: string
-  readonly text: string
+type Manifest = { readonly peerDependencies?: Readonly<Record<string, string>> } & {
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
+  readonly scripts: Readonly<Record<string, string>>
 }
 
-const readme = await read("README.md")
+const manifest = (path: string): Manifest => JSON.parse(readFileSync(join(repository, path, "package.json"), "utf8"))
 
-const blocks: ReadonlyArray<Block> = [...readme.matchAll(/^```(\w*) ?(.*)\n([\s\S]*?)^```$/gm)].map(
-  ([, language = "", name = "", text = ""]) => ({ language, name, text })
-)
-
-const lines = blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().split("\n"))
+/** Every package that must be there beside this one: peers, and what they have as peers in turn. */
+const peers = (path = ".", found: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> => {
+  const { peerDependencies = {}, peerDependenciesMeta = {} } = manifest(path)
+  return Object.entries(peerDependencies)
+    .filter(([name]) => peerDependenciesMeta[name]?.optional !== true && !found.has(name))
+    .reduce((before, [name, range]) => {
+      return before.has(name) ? before : peers(`node_modules/${name}`, new Map([...before, [name, range]]))
+    }, found)
+}
 
 describe("the README", () => {
+  it("is short", () => {
+    assert.isAtMost(Buffer.byteLength(readme.text), 12_288)
+  })
+
   it("has no block that nobody looks at", () => {
-    assert.isAbove(blocks.length, 4)
-    for (const { language, name } of blocks) assert.match(`${language} ${name}`, /^(sh |ts \S+\.ts|yaml ci\.yml)$/)
+    assert.isAbove(readme.blocks.length, 4)
+    for (const { language, name } of readme.blocks) assert.match(`${language} ${name}`, /^(sh |ts examples\/\S+\.ts)$/)
   })
 
-  it("shows a pipeline of commands that there are", () => {
-    const [pipeline] = blocks.filter(({ name }) => name === "ci.yml")
-    const commands = [...(pipeline?.text.matchAll(/run: npx es-ops (.*)$/gm) ?? [])].map(([, words]) => words)
-    assert.deepStrictEqual(commands, ["seed:check", "seed:apply --json", "seed:status --check"])
-    for (const command of commands) assert.include(lines.join("\n"), `es-ops ${command?.split(" ")[0]}`)
+  it("quotes programs of the examples, which compile and run", async () => {
+    const quotes = readme.blocks.filter(({ language }) => language === "ts")
+    assert.isAbove(quotes.length, 4)
+    for (const { name, text } of quotes) assert.strictEqual(text, await Pages.read(name), name)
   })
 
-  it("names every option, variable, exit code and document", async () => {
-    const { run: command } = await Projects.make({})
-    const pages = await Promise.all(
-      [
-        "seed:new",
-        "seed:check",
-        "seed:status",
-        "seed:apply",
-        "seed:mark",
-        "seed:unmark",
-        "history",
-        "schema",
-        "doctor"
-      ].map((name) => command([name, "--help"]))
-    )
-    const said = pages.map(({ stdout }) => stdout).join("\n")
-    const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
-    assert.isAbove(options.size, 10)
-    const own = new Set(["--to", "--retry", "--dry-run", "--check", "--reason"])
-    for (const option of options) {
-      const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
-      assert.match(readme, row, option)
-    }
-    for (const variable of ["DATABASE_URL", "ES_OPS_APPLIED_BY"])
-      assert.match(readme, new RegExp(`^\\|.*\\| \`${variable}\``, "m"))
-    for (const [variable] of said.matchAll(/ES_OPS_[A-Z_]+/g)) assert.include(readme, variable)
-    for (const name of Object.keys(SeedDocument).filter((key) => key.endsWith("Document"))) {
-      assert.include(readme, `\`${name}\``)
-    }
-    for (const code of ["0", "1", "2", "3", "4", "5", "6"]) assert.match(readme, new RegExp(`^\\| ${code} +\\| `, "m"))
-  })
-
-  const quotes = blocks.filter(({ name }) => name.startsWith("seeds/"))
-  it("quotes the sample seeds", async () => {
-    assert.strictEqual(quotes.length, 2)
-    for (const { name, text } of quotes) assert.strictEqual(text, await read(name), name)
-  })
-
-  it("shows programs that compile", { timeout: 120_000 }, async () => {
-    const modules = join(repository, "node_modules")
-    const folder = await mkdtemp(join(repository, "test", "fixtures", "readme-"))
-    try {
-      for (const { name, text } of blocks.filter(({ language }) => language === "ts")) {
-        await mkdir(dirname(join(folder, name)), { recursive: true })
-        await writeFile(join(folder, name), text)
-      }
-      const paths = { "effect-es-ops": ["../../../dist/index.d.ts"] }
-      const compilerOptions = { noEmit: true, noUnusedLocals: true, paths }
-      const config = { extends: "../../../tsconfig.json", compilerOptions, include: ["."], exclude: [] }
-      await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }))
-      await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config))
-      const tsc = join(modules, "typescript", "bin", "tsc")
-      const { stdout } = await run(process.execPath, [tsc, "-p", folder]).catch((failed: unknown) => {
-        throw new Error(JSON.stringify(failed))
-      })
-      assert.strictEqual(stdout, "")
-    } finally {
-      await rm(folder, { recursive: true, force: true })
+  it("explains each word that a newcomer lacks where it first stands", () => {
+    const words = [
+      "seed",
+      "replica",
+      "event-sourced",
+      "marker",
+      "event",
+      "stream",
+      "tenant",
+      "write handler",
+      "projection"
+    ]
+    const prose = readme.text.replaceAll(/^```[\s\S]*?^```$|`[^`\n]*`|\]\([^)]*\)|effect-es-ops/gm, "")
+    for (const word of [...words, "feature", "advisory lock"]) {
+      const first = new RegExp(`\\*\\*${word}\\*\\*|\\b${word}s?\\b(?!-)`, "i").exec(prose)
+      if (word === "event") assert.match(prose, /\*\*event\*\* says/)
+      else assert.strictEqual(first?.[0].toLowerCase(), `**${word}**`, word)
     }
   })
 
-  it("gives commands that run, in the order in which they stand", { timeout: 120_000 }, async () => {
-    const { host, password, port, user } = inject("postgres")
-    const project = await Projects.make(Object.fromEntries(quotes.map(({ name, text }) => [name, text])))
-    const database = `readme_${process.pid}`
-    const url = `postgres://${user}:${password}@${host}:${port}`
-    const { Client } = await import("pg")
-    const admin = new Client({ connectionString: `${url}/postgres` })
-    await admin.connect()
-    await admin.query(`CREATE DATABASE ${database}`)
-    try {
-      const commands = lines.filter((line) => line.startsWith("es-ops "))
-      assert.isAbove(commands.length, 3)
-      for (const line of commands) {
-        const result = await project.run(line.split(" ").slice(1), { DATABASE_URL: `${url}/${database}` })
-        assert.strictEqual(result.code, 0, `${line}\n${result.stdout}${result.stderr}`)
-      }
-    } finally {
-      await admin.query(`DROP DATABASE ${database} WITH (FORCE)`)
-      await admin.end()
-      await project.remove()
-    }
+  it("names every command", async () => {
+    const { remove, run: command } = await Projects.make({})
+    const { stdout } = await command(["--help"])
+    await remove()
+    const names = [...stdout.matchAll(/^ {2}([a-z]+(?::[a-z]+)?)/gm)].map(([, name = ""]) => name)
+    assert.isAbove(names.length, 8)
+    for (const name of names) assert.match(readme.text, new RegExp(`^\\| \`${name}\\b`, "m"), name)
   })
 
   it("begins with the two commands that the pipeline runs and the package knows", async () => {
-    assert.deepStrictEqual(
-      lines.filter((line) => !line.startsWith("es-ops ")),
-      ["npm ci && npm start", "npm ci && npm test", "npm install effect-es-ops"]
-    )
-    const ci = await read(".ci/run")
+    assert.deepStrictEqual(lines.slice(0, 2), ["npm ci && npm start", "npm ci && npm test"])
+    const ci = await Pages.read(".ci/run")
     for (const part of ["npm ci", "npm test"]) assert.include(ci.split("\n"), part)
-    const scripts: Readonly<Record<string, string>> = JSON.parse(await read("package.json")).scripts
+    const { scripts } = manifest(".")
     assert.strictEqual(scripts["start"], "npm run --silent build && node dist/bin.js seed:apply --embedded")
     for (const part of ["build", "check", "lint", "vitest run"]) assert.include(scripts["test"], part)
   })
 
-  const [example] = blocks.filter(({ name }) => name === "seed.test.ts")
-  it("shows a test that passes", { timeout: 120_000 }, async () => {
-    assert.isDefined(example)
-    const folder = await mkdtemp(join(repository, "test", "fixtures", "readme-"))
-    try {
-      await writeFile(join(folder, "seed.test.ts"), example?.text.replace("./seeds/", "../../../seeds/") ?? "")
-      const vitest = join(repository, "node_modules", "vitest", "vitest.mjs")
-      const config = join(repository, "test", "fixtures", "vitest.config.js")
-      const { stdout } = await run(process.execPath, [vitest, "run", "--config", config, folder], { cwd: repository })
-      assert.include(stdout, "1 passed")
-    } finally {
-      await rm(folder, { recursive: true, force: true })
+  it("installs the versions that the package asks for, and all of them where nobody else brings them", () => {
+    const [npm = "", pnpm = "", yarn = ""] = lines.filter((line) => / effect-es-ops /.test(line))
+    const named = (line: string) => line.split(" ").slice(2)
+    assert.deepStrictEqual(
+      [npm, pnpm, yarn].map((line) => line.split(" ").slice(0, 3).join(" ")),
+      ["npm install effect-es-ops", "pnpm add effect-es-ops", "yarn add effect-es-ops"]
+    )
+    const wanted = [...peers()].map(([name, range]) =>
+      name === "effect" ? "effect@3" : `${name}@${range.replace(/^\^(0\.\d+)\..*$/, "$1")}`
+    )
+    assert.deepStrictEqual(named(pnpm).toSorted(), ["effect-es-ops", ...wanted].toSorted())
+    assert.deepStrictEqual(named(yarn), named(pnpm))
+    for (const one of named(npm)) assert.include(named(pnpm), one)
+  })
+
+  it("gives commands that run, in the order in which they stand, here on a server", { timeout: 120_000 }, async () => {
+    const [seed] = readme.blocks.filter(({ language }) => language === "ts")
+    const name = seed?.name.replace(/^.*(?=seeds\/)/, "") ?? ""
+    const { run } = await project({ [name]: seed?.text ?? "" })
+    const { env, query } = await database()
+    const commands = lines.filter((line) => line.startsWith("npx es-ops "))
+    assert.isAbove(commands.length, 3)
+    for (const line of commands) {
+      const result = await run(line.replace(" --embedded", "").split(" ").slice(2), env)
+      assert.strictEqual(result.code, 0, `${line}\n${result.stdout}${result.stderr}`)
     }
+    assert.strictEqual((await query("SELECT 1 FROM plans")).length, 2)
   })
 })

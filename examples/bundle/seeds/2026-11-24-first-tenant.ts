@@ -1,0 +1,7 @@
+import { Effect } from "effect"
+import { Seed, SeedContext } from "effect-es-ops"
+
+export default Seed.make({
+  description: "the first tenant",
+  run: Effect.asVoid(SeedContext.systemWriteAs("tenant:write:create", { key: "first", name: "The first" }))
+})
