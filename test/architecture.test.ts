@@ -19,14 +19,11 @@ const files = readdirSync(src, { recursive: true, encoding: "utf8" })
 
 const imports = files.flatMap((file) => importsOf(file, readFileSync(join(src, file), "utf8")))
 
-/** Arrows that point the wrong way and are to be turned. */
-const tolerated: ReadonlyArray<string> = ["postgres/embedded/Pglite.ts imports postgres/Postgres.ts"]
-
 describe("the arrows between the folders", () => {
   it("point one way, from every file", () => {
     assert.isAbove(imports.length, 200)
     assert.deepStrictEqual(
-      imports.map(violation).filter((found) => found !== undefined && !tolerated.includes(found)),
+      imports.map(violation).filter((found) => found !== undefined),
       []
     )
   })

@@ -1,6 +1,6 @@
 /**
- * One at a time, in the order in which they came; whoever waits can leave. A semaphore of Effect with one permit wakes everybody who waits for it
- * each time: 2,000 writes of one seed at once took 45 s, and whoever came last could wait for ever.
+ * A mutex lets one fiber in at a time, in the order in which they came; a fiber that waits can be interrupted. A semaphore of Effect with one
+ * permit wakes every waiting fiber each time, and the one that came last can wait for ever.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -43,7 +43,7 @@ export const make = (): Mutex => {
       return Effect.sync(() => waiting.delete(waiter))
     })
 
-  /** Waits by `restore`, for whoever gives the turn on with `next`. */
+  /** Waits by `restore`, until `next` gives the turn on. */
   const enter = (restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> => {
     if (free) {
       free = false

@@ -1,15 +1,10 @@
 /**
  * The ports on PostgreSQL, over the application's `SqlClient`.
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
-import type * as Redacted from "effect/Redacted"
+import type * as Layer from "effect/Layer"
 import { EventStore } from "../event/EventStore.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -18,8 +13,7 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { Transactor } from "../operation/Transactor.js"
-import type { DatabaseError } from "../operation/OperationError.js"
-import { databaseError } from "./client/PgError.js"
+import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
 import * as PgEventStore from "./events/PgEventStore.js"
@@ -30,40 +24,8 @@ import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSql from "./client/PgSql.js"
 import * as PgTransactor from "./transaction/PgTransactor.js"
 
-/** How long opening a connection may take. */
-const connectTimeout = "10 seconds"
-
-/**
- * A client of our own on a server, for a command: at most two connections. A server that cannot be reached is a `DatabaseError`. Whoever is
- * interrupted while it connects does not wait for that.
- */
-export const layerClient = (options: {
-  readonly url: Redacted.Redacted
-}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
-  PgClient.layer({ url: options.url, applicationName: "es-ops", maxConnections: 2, connectTimeout }).pipe(
-    Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
-    abandonable
-  )
-
-/**
- * The same layer, whose building can be left: a client connects uninterruptibly. What is left goes on in a fiber of its own, and is closed
- * when it is there.
- */
-export const abandonable = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
-  Layer.scopedContext(
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const outer = yield* Effect.scope
-        const held = yield* Scope.make()
-        const fiber = yield* Effect.forkDaemon(Layer.buildWithScope(layer, held))
-        const services = yield* Effect.onError(restore(Fiber.join(fiber)), () =>
-          Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(held, Exit.void)))
-        )
-        yield* Scope.addFinalizerExit(outer, (exit) => Scope.close(held, exit))
-        return services
-      })
-    )
-  )
+/** A client of our own on a server, for a command: at most two connections. */
+export const layerClient: typeof ClientLayer.server = ClientLayer.server
 
 /** A client of no database: whatever is asked of it fails. For what must be built, and is not to be used. */
 export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = PgSql.layerUnconnected

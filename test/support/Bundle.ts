@@ -3,7 +3,7 @@
  * some thousand small files. The code is that of the build; how the build itself is loaded is for the tests of its own processes.
  */
 import { build } from "esbuild"
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
@@ -25,6 +25,7 @@ export const make = async (): Promise<Bundle> => {
   await build({
     absWorkingDir: repository,
     entryPoints: {
+      bin: "dist/bin.js",
       "cli/process/Process": "dist/cli/process/Process.js",
       server: "test/support/CommandServer.mjs",
       index: "dist/index.js",
@@ -44,7 +45,6 @@ export const make = async (): Promise<Bundle> => {
     },
     logLevel: "error"
   })
-  for (const file of ["bin.js", "cli/process/Program.js"]) await cp(join(repository, "dist", file), join(folder, file))
   await symlink(join(repository, "dist", "whole"), join(folder, "whole"))
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }))
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) }

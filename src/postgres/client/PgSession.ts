@@ -14,7 +14,7 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
   {
     /** The connection, for one statement or one transaction at a time: until the scope is closed. */
     readonly reserve: Effect.Effect<Connection, SqlError, Scope.Scope>
-    /** The same, for whoever has it already: a statement inside a transaction of the body. */
+    /** The same, for a statement inside a transaction of the body, which has it already. */
     readonly connection: Connection
     /** Whether the body left a transaction of its own open. */
     readonly isOpen: () => boolean

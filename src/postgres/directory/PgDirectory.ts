@@ -174,7 +174,7 @@ const memberships: Addition = {
   same: ["user_id", "tenant_id"]
 }
 
-/** Text and parameters. A single row goes as it is, which takes 0.1 ms less to plan than a set. */
+/** The statement that adds rows, and its parameters. A single row goes as it is, which is planned faster than a set. */
 const insertOf = (
   { more = {}, same, table, types }: Addition,
   rows: ReadonlyArray<Readonly<Record<string, string>>>

@@ -15,7 +15,7 @@ import { databaseError } from "../client/PgError.js"
 import type { EmbeddedInUse } from "./EmbeddedLock.js"
 import * as EmbeddedLock from "./EmbeddedLock.js"
 import { PgliteStream } from "./PgliteStream.js"
-import { abandonable } from "../Postgres.js"
+import { abandonable } from "../client/ClientLayer.js"
 
 /**
  * Opens the database of `folder`, creating both (folder 0700, with a `.gitignore` of `*`). While another process has it open, waits as long

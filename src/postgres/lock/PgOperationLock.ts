@@ -4,6 +4,7 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -103,7 +104,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         if (!locked) return yield* over(step.connection)(held(id))
       })
 
-    /** The lock in its session form, of the same key: whoever holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
+    /** The lock in its session form, of the same key: a session that holds either form keeps the other one out (PostgreSQL manual, 9.28.10). */
     const claimFor = (session: PgSession["Type"], id: OperationId) =>
       Effect.gen(function* () {
         session.mayHold(config.lockKey)
@@ -167,29 +168,45 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     return OperationLock.of({
       probe: (id) =>
-        Effect.withSpan(
-          // Before the tables are there, only an attempt can tell.
-          Effect.suspend(() => (schema.has(schema.markers) ? probe(id) : Effect.void)),
+        inSpan(
           "OperationLock.probe",
-          { attributes: { operation: id }, captureStackTrace: false }
+          id,
+          // Before the tables are there, only an attempt can tell.
+          Effect.suspend(() => (schema.has(schema.markers) ? probe(id) : Effect.void))
         ),
       ready: (id) =>
         Effect.suspend(() =>
-          schema.has(schema.markers)
-            ? Effect.succeed(true)
-            : Effect.withSpan(ready(id), "OperationLock.ready", { attributes: { operation: id } })
+          schema.has(schema.markers) ? Effect.succeed(true) : inSpan("OperationLock.ready", id, ready(id))
         ),
       holder: HolderQuery.find(sql, config.lockKey),
       claim: (id) =>
-        Effect.gen(function* () {
-          const step = yield* Effect.serviceOption(PgStep)
-          if (Option.isSome(step)) return yield* claimIn(step.value, id)
-          const session = yield* Effect.serviceOption(PgSession)
-          return yield* Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
-        })
+        inSpan(
+          "OperationLock.claim",
+          id,
+          Effect.gen(function* () {
+            const step = yield* Effect.serviceOption(PgStep)
+            if (Option.isSome(step)) return yield* claimIn(step.value, id)
+            const session = yield* Effect.serviceOption(PgSession)
+            return yield* Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
+          })
+        )
     })
   }
 )
+
+/** A span with the outcome as an attribute: that another holds the lock, or has applied the operation, is no failure of it. */
+const inSpan = <A, E extends { readonly _tag: string }>(
+  name: string,
+  id: OperationId,
+  effect: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.matchEffect(effect, {
+    onFailure: (error) =>
+      error._tag === "LockHeld" || error._tag === "AlreadyApplied"
+        ? Effect.as(Effect.annotateCurrentSpan("outcome", error._tag), Either.left(error))
+        : Effect.fail(error),
+    onSuccess: (value) => Effect.as(Effect.annotateCurrentSpan("outcome", "free"), Either.right(value))
+  }).pipe(Effect.withSpan(name, { attributes: { operation: id }, captureStackTrace: false }), Effect.flatten)
 
 /** `OperationLock` on PostgreSQL. */
 export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | OperationConfig> = Layer.effect(

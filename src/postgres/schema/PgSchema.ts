@@ -33,7 +33,7 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
     /** The tables that the search path does not find. Which are there is noted. */
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
-    /** The statement that looks for them, for whoever sends it together with others. */
+    /** The statement that looks for them, to be sent together with others. */
     readonly look: string
     /** What its rows say. */
     readonly seen: (rows: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
@@ -54,7 +54,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     const config = yield* OperationConfig
     const sql = yield* PgSql
     const tables = tablesOf(config, options)
-    /** Read by every step: as plain values they take 30 µs less than in a `Ref`. */
+    /** What is known of the tables so far. */
     let complete = false
     let without: ReadonlyArray<PgTable> = []
     const [{ name: markers }, { name: attempts }] = tables
@@ -80,7 +80,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
         return Tables.misfits(tables, found).map(([table, reason]) => new TableMismatch({ table, reason }))
       }),
       create: (missing) =>
-        // In one message, as 18 round trips fewer are 13 ms of a first start; where that fails, one by one says which and why.
+        // All in one message; where that fails, one by one shows which and why.
         Effect.orElse(createAll(sql, missing), () =>
           Effect.forEach(
             missing,

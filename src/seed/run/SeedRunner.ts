@@ -143,7 +143,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
         ? Effect.uninterruptible(
             Effect.flatMap(transactor.step(SeedSteps.inTransaction(step), id), (result) => concluded(run, result))
           )
-        : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => told(run, outcome))
+        : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => observed(run, outcome))
     )
     return yield* whileHeld(step, attempt).pipe(Effect.catchTag("AlreadyApplied", () => raced(id, run)))
   }).pipe(
@@ -151,28 +151,28 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: loaded.entry.id }, captureStackTrace: false })
   )
 
-/** What a step came to: an outcome, which is told in the same breath as it is known, or the failure. */
+/** The outcome of a step, which the observer gets before anything can interrupt the run, or its failure. */
 const concluded = (
   run: SeedRun,
   result: StepResult<SeedSteps.Done, SeedSteps.WorkError>
 ): Effect.Effect<SeedOutcome, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
   switch (result._tag) {
     case "Committed":
-      return Effect.zipRight(observeWait(result.value), told(run, result.value.outcome))
+      return Effect.zipRight(observeWait(result.value), observed(run, result.value.outcome))
     case "RolledBack":
       return Effect.failCause(result.cause)
     case "Unanswered":
       return Effect.flatMap(Effect.interruptible(LostCommit.settle(result.value, result.lost)), (outcome) =>
-        told(run, outcome)
+        observed(run, outcome)
       )
   }
 }
 
-const told = ({ observer }: SeedRun, outcome: SeedOutcome): Effect.Effect<SeedOutcome> =>
-  Effect.as(Effect.zipRight(observe(outcome), observer.outcome(outcome)), outcome)
+const observed = ({ observer }: SeedRun, outcome: SeedOutcome): Effect.Effect<SeedOutcome> =>
+  Effect.as(Effect.zipRight(counted(outcome), observer.outcome(outcome)), outcome)
 
 /** Counts what became of one seed. */
-const observe = (outcome: SeedOutcome): Effect.Effect<void> => {
+const counted = (outcome: SeedOutcome): Effect.Effect<void> => {
   const through = Metric.modify(SeedMetrics.pending, -1)
   switch (outcome._tag) {
     case "Applied":
@@ -213,7 +213,7 @@ const skip = (loaded: LoadedSeed, run: SeedRun) =>
     const record = Effect.flatMap(SeedSteps.attempt(step, undefined, "skipped", { durationMs: 0 }), log.recordOnce)
     if (!run.halfDone.has(id))
       yield* Effect.catchAll(record, ({ message }) => Effect.logWarning(`The skip was not recorded: ${message}`))
-    return yield* told(run, SeedOutcome.Skipped({ id, flag: loaded.flag.name }))
+    return yield* observed(run, SeedOutcome.Skipped({ id, flag: loaded.flag.name }))
   })
 
 /** What else was applied meanwhile is read once for all that the other replicas did: it spares attempts at the lock, and is no reason to fail. */
@@ -228,7 +228,7 @@ const raced = (id: string, run: SeedRun) =>
         )
       )
     yield* Ref.set(run.lostRace, true)
-    return yield* told(run, SeedOutcome.Raced({ id }))
+    return yield* observed(run, SeedOutcome.Raced({ id }))
   })
 
 /**

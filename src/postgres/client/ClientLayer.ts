@@ -1,0 +1,48 @@
+/**
+ * A client of our own on a server, and layers of clients that can be abandoned while they connect.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { databaseError } from "./PgError.js"
+
+/** How long opening a connection may take. */
+const connectTimeout = "10 seconds"
+
+/**
+ * A client on the server of this URL, with at most two connections. A server that cannot be reached is a `DatabaseError`. Building it can be
+ * interrupted.
+ */
+export const server = (options: {
+  readonly url: Redacted.Redacted
+}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
+  PgClient.layer({ url: options.url, applicationName: "es-ops", maxConnections: 2, connectTimeout }).pipe(
+    Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
+    abandonable
+  )
+
+/**
+ * The same layer, whose building can be interrupted: a client connects uninterruptibly. The connection goes on in a fiber of its own, and is
+ * closed when it is there.
+ */
+export const abandonable = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
+  Layer.scopedContext(
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const outer = yield* Effect.scope
+        const held = yield* Scope.make()
+        const fiber = yield* Effect.forkDaemon(Layer.buildWithScope(layer, held))
+        const services = yield* Effect.onError(restore(Fiber.join(fiber)), () =>
+          Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(held, Exit.void)))
+        )
+        yield* Scope.addFinalizerExit(outer, (exit) => Scope.close(held, exit))
+        return services
+      })
+    )
+  )
