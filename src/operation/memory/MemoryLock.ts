@@ -29,10 +29,10 @@ export const layer: Layer.Layer<OperationLock, never, MemoryDatabase.MemoryDatab
     return OperationLock.of({
       ready: () => Effect.succeed(true),
       holder: Ref.get(database.lock),
-      probe: Effect.fn("OperationLock.probe")(function* (id) {
+      probe: Effect.fnUntraced(function* (id) {
         yield* refuse(id, yield* Ref.get(database.lock))
       }),
-      claim: Effect.fn("OperationLock.claim")(function* (id) {
+      claim: Effect.fnUntraced(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
         if (Option.isNone(step)) return yield* outsideStep("claiming the lock")
         const holder = yield* Ref.getAndUpdate(
