@@ -141,7 +141,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
         if (forgotten.length === 0) return false
         yield* record(attempt)
         return true
-      }),
+      }).pipe(recording("unmark", attempt)),
     begin: (attempt) =>
       Effect.zipRight(
         Effect.mapError(
@@ -152,7 +152,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
           rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
           Effect.map(([recorded]) => recorded?.id ?? 0)
         )
-      ),
+      ).pipe(recording("begin", attempt)),
     finish: (id, attempt, marker) =>
       Effect.gen(function* () {
         const session = yield* Effect.serviceOption(PgSession)
@@ -170,11 +170,18 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
             ? new AlreadyApplied({ id: attempt.operationId })
             : databaseError("writing the marker")(failed)
         )
-      }),
-    record,
-    recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt)))
+      }).pipe(recording("finish", attempt)),
+    record: (attempt) => record(attempt).pipe(recording("record", attempt)),
+    recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt))).pipe(recording("recordOnce", attempt))
   })
 })
+
+/** The span of a member that records an attempt. */
+const recording = (member: string, { operationId, outcome }: NewAttempt) =>
+  Effect.withSpan(`OperationLog.${member}`, {
+    attributes: { operation: operationId, outcome },
+    captureStackTrace: false
+  })
 
 /** `OperationLog` on PostgreSQL. */
 export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(OperationLog, make)

@@ -74,7 +74,7 @@ export class StepConnection {
     this.waiting = [first]
   }
 
-  /** Sends `text` together with what waits; gives the rows of each statement, those that waited first. */
+  /** Sends `text` together with what waits, and waits for the rows of each statement, those that waited first. */
   send(text: string): Effect.Effect<Results, SqlError> {
     return Effect.suspend(() => {
       const all = [...this.waiting.splice(0), text].join("; ")
@@ -101,7 +101,7 @@ export class StepConnection {
     const step = PgStep.of({
       ...parts,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run))),
-      send: (text) => this.send(text),
+      send: (text) => abandonable(this.send(text)),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
     return within(withWholeStreams(decorate(this.wire, checked)), step, work)

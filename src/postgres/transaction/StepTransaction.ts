@@ -27,7 +27,7 @@ import {
   SwallowedSqlError
 } from "../../operation/OperationError.js"
 import type { RefusedCommit, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import { toItsEnd } from "../client/DecoratedConnection.js"
+import { abandonable, toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
@@ -105,8 +105,10 @@ interface Transaction {
 /** The first message. The marker is asked for by a statement of its own: its snapshot sees what the last holder of the lock committed. */
 const open = (transaction: Transaction, { columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
   Effect.flatMap(
-    transaction.step.send(
-      `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${StepStatements.savepoint}`
+    abandonable(
+      transaction.step.send(
+        `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${StepStatements.savepoint}`
+      )
     ),
     (results) => {
       const [first, second] = results.slice(-4)
@@ -149,7 +151,10 @@ const commit = <A>(
       return yield* undoKept(transaction, Cause.fail(rolledBackAtCommit), record)
     }
     const failure = Cause.failureOption(exit.cause)
-    if (Option.isNone(failure)) return yield* undoKept(transaction, Cause.interrupt(FiberId.none), record, true)
+    if (Option.isNone(failure)) {
+      const cause = Option.getOrElse(Cause.keepDefects(exit.cause), () => Cause.interrupt(FiberId.none))
+      return yield* undoKept(transaction, cause, record, true)
+    }
     if (isConnectionLost(failure.value)) {
       const lost = new CommitLost({ reason: reasonOf(failure.value), cause: failure.value })
       yield* DriverAccess.disconnect(connection)
