@@ -1,11 +1,12 @@
 /**
- * Other versions of Node than the one that runs the tests, from the registry's package `node`: fetched once, and kept beside the packages.
+ * Other versions of Node than the one that runs the tests, from the registry's package `node`: fetched once, and kept in the cache folder of the user.
  */
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises"
+import { homedir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { env } from "node:process"
 import { promisify } from "node:util"
 
 /** The major versions that are supported beside 20. */
@@ -13,7 +14,8 @@ export const majors = ["22", "24", "26"] as const
 
 const run = promisify(execFile)
 
-const cache = fileURLToPath(new URL("../../node_modules/.cache/es-ops-nodes", import.meta.url))
+/** Outside the repository, as `npm ci` removes what is kept in it. */
+const cache = join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "es-ops-nodes")
 
 /** What npm sets for the scripts that it runs would tell this npm where to install. */
 const environment = (): NodeJS.ProcessEnv =>

@@ -11,16 +11,18 @@ const longest: ReadonlyArray<string> = [
   "test/package.test.ts",
   "nodes/nodes.test.ts",
   "faults/faults.test.ts",
+  "process/SeedProcesses.test.ts",
   "cli/SeedCommands.test.ts",
   "cli/process/CommandProcess.test.ts",
   "faults/crowds.test.ts",
   "reference/faults.test.ts",
-  "run/OutsideTransaction.test.ts",
+  "run/OutsideTransaction.postgres.test.ts",
   "faults/surroundings.test.ts",
   "cli/Terminal.test.ts",
   "test/readme.test.ts",
   "reference/fleet.test.ts",
   "reference/database.test.ts",
+  "cli/RefusedCommands.test.ts",
   "cli/DoctorCommand.test.ts"
 ]
 
