@@ -76,7 +76,8 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
      */
     readonly step: <A, E, R>(
       step: Effect.Effect<StepEnding<A, E>, never, R>,
-      name: string
+      name: string,
+      restore?: <A2, E2, R2>(wait: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
     ) => Effect.Effect<StepResult<A, E>, never, R>
     /**
      * Runs `body` outside any transaction, on one connection that it has for itself: nothing of it is undone. Its `SqlClient` uses that
@@ -109,13 +110,14 @@ export const run = <A, E, R>(
   name: string,
   record: Option.Option<StepRecord> = Option.none()
 ): Effect.Effect<A, E | TransactionError, R> =>
-  Effect.flatMap(
+  Effect.uninterruptibleMask((restore) => Effect.flatMap(
     transactor.step(
       Effect.map(
-        Effect.exit(Effect.interruptible(body)),
+        Effect.exit(restore(body)),
         Exit.match({ onFailure: (cause): StepEnding<A, E> => undo(cause), onSuccess: (value) => keep(value, record) })
       ),
-      name
+      name,
+      restore
     ),
     (result): Effect.Effect<A, E | TransactionError> => {
       switch (result._tag) {
@@ -127,7 +129,7 @@ export const run = <A, E, R>(
           return Effect.fail(result.lost)
       }
     }
-  )
+  ))
 
 /** The savepoint that the current fiber is in: a part of that part belongs to it, and takes no other. */
 export class CurrentSavepoint extends Context.Tag("effect-es-ops/CurrentSavepoint")<

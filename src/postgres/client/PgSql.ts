@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as BoundedWait from "../../operation/BoundedWait.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
@@ -58,11 +59,9 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const joined = Fiber.join(reserving)
       const close = Scope.close(scope, Exit.void)
       return {
-        connection: Effect.interruptible(
-          Option.isSome(session)
-            ? joined
-            : Effect.timeoutFail(joined, { duration: reserveTimeout, onTimeout: () => neverFree })
-        ),
+        connection: Option.isSome(session)
+          ? joined
+          : Effect.catchTag(BoundedWait.within(joined, reserveTimeout), "TimeoutException", () => Effect.fail(neverFree)),
         giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
           Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
         )
@@ -73,11 +72,11 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */
 export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {
   const lend = lendOf(yield* SqlClient.SqlClient)
-  const lent = Effect.uninterruptible(
+  const lent = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(lend, ({ connection, giveBack }) =>
       Effect.zipRight(
         Effect.addFinalizer(() => giveBack),
-        connection
+        restore(connection)
       )
     )
   )

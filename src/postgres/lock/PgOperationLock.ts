@@ -218,7 +218,7 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
 const leavable = <A>(sql: PgSql["Type"], ask: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
-      Effect.flatMap(connection, (own) => {
+      Effect.flatMap(restore(connection), (own) => {
         return Effect.onInterrupt(restore(over(cancelling(own))(ask)), () => DriverAccess.disconnect(own))
       }).pipe(Effect.ensuring(giveBack))
     )

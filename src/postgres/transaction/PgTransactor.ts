@@ -13,7 +13,6 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError, outsideStep } from "../../operation/OperationError.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { Replica } from "../../operation/Replica.js"
-import type { StepEnding } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -44,15 +43,15 @@ export const make: Effect.Effect<
   const config = yield* OperationConfig
   const { host } = yield* Replica
 
-  const step = <A, E, R>(work: Effect.Effect<StepEnding<A, E>, never, R>, name: string) =>
+  const step: Transactor["Type"]["step"] = (work, name, restore = Effect.interruptible) =>
     Effect.withSpan(
       Effect.uninterruptible(
         Effect.gen(function* () {
           const loan = yield* sql.lend
-          const { result, unrecorded } = yield* Effect.matchCauseEffect(connectionOf(loan), {
+          const { result, unrecorded } = yield* Effect.matchCauseEffect(restore(connectionOf(loan)), {
             onFailure: (cause) => Effect.succeed(neverBegun(cause)),
             onSuccess: (connection) =>
-              StepTransaction.run(connection, work, StepStatements.opening(config, host, name), schema)
+              StepTransaction.run(connection, work, StepStatements.opening(config, host, name), schema, restore)
           }).pipe(Effect.ensuring(loan.giveBack))
           yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
           yield* Effect.annotateCurrentSpan("outcome", result._tag)
@@ -67,7 +66,7 @@ export const make: Effect.Effect<
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(sql.lend, (loan) =>
         Effect.gen(function* () {
-          const connection = yield* connectionOf(loan)
+          const connection = yield* restore(connectionOf(loan))
           const own = yield* Effect.mapError(
             OwnSession.make(connection, StepStatements.settingsOf(config, host, name)),
             databaseError("beginning a session")

@@ -192,7 +192,7 @@ export class StepConnection {
       fiber.addObserver(() => this.abandoned.delete(fiber))
       this.failures++
       this.lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
-    }).pipe(Effect.tapError((error) => this.noteFailure(error)))
+    }).pipe(Effect.tapError((error) => this.noteFailure(error, params.length === 0 && text.includes(";"))))
     // Only a text of several statements can end the transaction: what a single one begins with was looked at.
     return params.length > 0 || !text.includes(";")
       ? noting
@@ -205,13 +205,13 @@ export class StepConnection {
         )
   }
 
-  private noteFailure(error: SqlError): Effect.Effect<unknown> {
+  private noteFailure(error: SqlError, mayHaveEnded: boolean): Effect.Effect<unknown> {
     const state = sqlState(error)
     // Without a SQLSTATE the server did not answer: it never saw the statement, or the connection is gone.
     if (Option.isNone(state) || !this.isBegun) return Effect.void
     this.failures++
     if (state.value !== "25P02") this.lastFailure = Option.some(error)
-    if (Option.isSome(DriverAccess.transactionStatus(this.wire))) return Effect.void
+    if (!mayHaveEnded) return Effect.void
     // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
     return Effect.match(abandonable(this.wire.executeRaw("SELECT 1", [])), {
       onSuccess: () => this.violated(inLongerText),

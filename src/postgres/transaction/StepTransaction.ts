@@ -59,7 +59,8 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
   { begin, guard }: Opening,
-  schema: PgSchema["Type"]
+  schema: PgSchema["Type"],
+  restore: <A2, E2, R2>(wait: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
 ) {
   const transaction: Transaction = {
     connection,
@@ -71,7 +72,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     createdTables: false
   }
   const parts: StepParts = {
-    open: (claim) => open(transaction, claim),
+    open: (claim) => abandonable(open(transaction, claim)),
     resetIdentity: () =>
       Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
     createdTables: () => {
@@ -83,7 +84,8 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     transaction.step.close()
     return yield* undo(transaction, ending.cause, ending.attempt)
   }
-  const sealed = yield* Effect.exit(Effect.interruptible(transaction.step.sealed))
+  const sealed = yield* Effect.exit(restore(transaction.step.sealed))
+  transaction.step.close()
   return yield* Exit.isFailure(sealed)
     ? undoKept(transaction, sealed.cause, ending.record)
     : commit(transaction, ending.value, ending.record)
@@ -197,7 +199,7 @@ const refusedCommit = (
     const code = sqlState(error)
     if (Option.contains(code, StepStatements.noCursor) || Option.contains(code, StepStatements.noSavepoint))
       return transaction.step.violated(inLongerText)
-    const isPassed = Option.isSome(code) && (yield* Effect.orElseSucceed(backPastGuard(transaction), () => false))
+    const isPassed = Option.isSome(code) && (yield* Effect.orElseSucceed(backPastGuard(transaction, true), () => false))
     if (isPassed && Option.isSome(record)) return yield* refusedRecord(transaction, record.value, error)
     if (Option.contains(code, "25P02")) {
       const swallowed = Option.getOrElse(transaction.step.lastFailure, () => error)
@@ -210,13 +212,13 @@ const refusedCommit = (
  * Back to the savepoint, and the guard closed. True if it was closed before, hence if the message came as far as marker and attempt: that a
  * cursor is closed is not undone with a savepoint (PostgreSQL manual, ROLLBACK TO SAVEPOINT).
  */
-const backPastGuard = (transaction: Transaction): Effect.Effect<boolean, SqlError> => {
+const backPastGuard = (transaction: Transaction, wasSent: boolean): Effect.Effect<boolean, SqlError> => {
   const { guard, isGuarded, step } = transaction
   const back = `ROLLBACK TO SAVEPOINT ${StepStatements.savepoint}`
   return step.sendInstead(isGuarded ? `${back}; ${guard.close}` : back).pipe(
     Effect.as(false),
     Effect.catchIf(
-      (error) => Option.contains(sqlState(error), StepStatements.noCursor),
+      (error) => wasSent && Option.contains(sqlState(error), StepStatements.noCursor),
       () => Effect.as(step.sendInstead(back), true)
     ),
     Effect.tap(() =>
@@ -319,7 +321,7 @@ const undoNow = <E>(
     yield* step.settled
     const keeps = Option.isSome(attempt) && Option.isSome(identity)
     const back = yield* Effect.either(
-      Effect.asVoid(keeps ? backPastGuard(transaction) : Effect.asVoid(step.sendInstead("ROLLBACK")))
+      Effect.asVoid(keeps ? backPastGuard(transaction, isCommitting) : Effect.asVoid(step.sendInstead("ROLLBACK")))
     )
     if (Either.isLeft(back) && isConnectionLost(back.left)) {
       yield* DriverAccess.disconnect(connection)
