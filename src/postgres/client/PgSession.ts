@@ -17,7 +17,7 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     /** The same, for a statement inside a transaction of the body, which has it already. */
     readonly connection: Connection
     /** Whether the body left a transaction of its own open. */
-    readonly isOpen: () => boolean
+    readonly isOpen: Effect.Effect<boolean>
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */
     readonly mayHold: (key: bigint | undefined) => void
     /** Ends what the body left open, and puts search path and role back: where the marker goes is not the body's to decide. */

@@ -156,7 +156,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     finish: (id, attempt, marker) =>
       Effect.gen(function* () {
         const session = yield* Effect.serviceOption(PgSession)
-        if (Option.isSome(marker) && Option.exists(session, ({ isOpen }) => isOpen()))
+        if (Option.isSome(marker) && Option.isSome(session) && (yield* session.value.isOpen))
           return yield* new TransactionLeftOpen()
         const update = attemptUpdate(schema.attempts, id, attempt)
         // One statement: all of it, or a failure that says why.

@@ -61,6 +61,8 @@ export class StepConnection {
   private isBegun = false
   /** Whether the body has ended: nothing of it, and of what it left running, is sent any more. */
   private isClosed = false
+  /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
+  private isBroken = false
   /** The body's attempt on the transaction, if there was one. */
   violation = Option.none<TransactionControl>()
   /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
@@ -118,6 +120,7 @@ export class StepConnection {
       if (!this.mutex.isFree()) return this.sealedInTurn
       this.close()
       if (Option.isSome(this.violation)) return this.violation.value
+      if (this.isBroken) return neverEnded
       return this.abandoned.size === 0 ? Effect.void : this.settled
     })
   }
@@ -226,6 +229,7 @@ export class StepConnection {
       over
         ? run
         : Effect.catchTag(BoundedWait.within(run, patience), "TimeoutException", () => {
+            this.isBroken = true
             this.close()
             return refused(new StepHasEnded())
           })
@@ -303,7 +307,9 @@ export class StepConnection {
   ): Effect.Effect<Exit.Exit<Results, SqlError>> {
     return Effect.tap(toItsEnd(send(text), patience), (exit) =>
       Effect.sync(() => {
-        if (Exit.isInterrupted(exit)) this.close()
+        if (!Exit.isInterrupted(exit)) return
+        this.isBroken = true
+        this.close()
       })
     )
   }
