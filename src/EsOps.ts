@@ -1,12 +1,15 @@
 /**
  * The front door: all layers for an application, or for a test without a database.
  */
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
@@ -19,16 +22,18 @@ import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
+import type { DatabaseError } from "./operation/OperationError.js"
 import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import * as Replica from "./operation/Replica.js"
-import type * as EmbeddedLock from "./postgres/embedded/EmbeddedLock.js"
+import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
 import type * as Seed from "./seed/Seed.js"
 import type { Requirements } from "./seed/run/SeedRunner.js"
+import * as SeedListing from "./seed/source/SeedListing.js"
 import * as SeedSource from "./seed/source/SeedSource.js"
 
 /** The settings; all but `seeds` are optional. */
@@ -53,7 +58,7 @@ export type Services = Requirements | EventStore
 export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
 
 /** What features, seeds and an own dispatcher require. */
-type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
+export type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
 
 /**
  * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
@@ -98,21 +103,28 @@ export const layerConfig = <
   SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>
 > => Layer.unwrapEffect(Effect.map(settings, (read) => layer(read)))
 
-/** A client of one's own on a server, for programs that bring none: at most two connections. */
-export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
-
-/** A client of no database, for what must be built but is not to be used: whatever is asked of it fails. */
-export const layerUnconnected: typeof Postgres.layerUnconnected = Postgres.layerUnconnected
+/**
+ * Provides a client on a server, for programs that bring none: at most two connections. A server that cannot be reached is a
+ * `DatabaseError`.
+ */
+export const layerClient: (options: {
+  readonly url: Redacted.Redacted
+}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> = Postgres.layerClient
 
 /** The statements that create every table that the settings need, in order, for an administrator to run. */
 export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
   Effect.map(OperationConfig.make(settings), (config) => Postgres.ddl(config, tablesOf(settings)))
 
-/** A client on an embedded database in a folder, for development: no server, no fsync, one process at a time. */
-export const layerEmbedded: typeof Pglite.layer = Pglite.layer
+/**
+ * Provides a client on an embedded database in a folder, for development: no server, no fsync, one process at a time. The folder is created
+ * if it is missing. While another process has it open, it waits as long as `lockTimeout`, then fails with `EmbeddedInUse`.
+ */
+export const layerEmbedded: (options: {
+  readonly folder: string
+  readonly lockTimeout: Duration.DurationInput
+}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, EmbeddedInUse | DatabaseError> = Pglite.layer
 
-/** Another process has the embedded database open. */
-export type EmbeddedInUse = EmbeddedLock.EmbeddedInUse
+export { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 
 /** What the command's file `es-ops.config.ts` may say; all optional. Options and the environment win. */
 export interface CommandSettings<
@@ -179,7 +191,7 @@ const sourceOf = <S extends SeedSource.Recorded>({
 }: {
   readonly seeds: string | Readonly<Record<string, S>>
 }): Effect.Effect<SeedSource.SeedSource["Type"], never, Seed.Services<S>> =>
-  typeof seeds === "string" ? SeedSource.makeDirectory(seeds) : SeedSource.makeRecord(seeds)
+  typeof seeds === "string" ? SeedListing.ofDirectory(seeds) : SeedListing.ofRecord(seeds)
 
 /** Where seeds come from, and where their writes go, if that is to handlers of features. */
 const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(

@@ -32,12 +32,9 @@ export const make = <F extends Feature.Feature>(
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { HandlerDispatcher, Identity, MemoryDatabase, MemoryDirectory, MemoryEventStore } from "effect-es-ops"
+ * import { EsOps, HandlerDispatcher, Identity } from "effect-es-ops"
  *
- * export const Writes = HandlerDispatcher.layer([Identity.feature]).pipe(
- *   Layer.provide([MemoryEventStore.layer, MemoryDirectory.layer]),
- *   Layer.provide(MemoryDatabase.layer)
- * )
+ * export const Writes = HandlerDispatcher.layer([Identity.feature]).pipe(Layer.provide(EsOps.layerMemory({ seeds: {} })))
  * ```
  */
 export const layer = <F extends Feature.Feature>(

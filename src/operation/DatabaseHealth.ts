@@ -3,7 +3,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "./OperationError.js"
 
@@ -29,17 +29,6 @@ export interface Finding {
   /** What to do about it, where there is something to do. */
   readonly fix: Option.Option<string>
 }
-
-/** A finding that needs nothing done. */
-export const fine = (name: string, detail: string): Finding => ({ name, fault: "none", detail, fix: Option.none() })
-
-/** A finding that a person should act on. */
-export const wrong = (name: string, fault: "state" | "database", detail: string, fix: string): Finding => ({
-  name,
-  fault,
-  detail,
-  fix: Option.some(fix)
-})
 
 /** The port of what can be found in a database. */
 export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<

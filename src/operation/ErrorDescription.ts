@@ -3,14 +3,7 @@
  */
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
-
-/** What is kept of an error: no stack, and no row values (PostgreSQL's `detail` and `where` are left out). */
-export class AttemptError extends Schema.Class<AttemptError>("effect-es-ops/AttemptError")({
-  _tag: Schema.String,
-  code: Schema.NullOr(Schema.String),
-  message: Schema.String
-}) {}
+import { AttemptError } from "./Attempt.js"
 
 /** What an operation threw or failed with, as data: whatever it is, reading it never fails. */
 export const describe = (cause: unknown): AttemptError => {

@@ -91,10 +91,6 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
   }
 }
 
-/** What belongs to a transaction of ours was asked for outside of one. */
-export const outsideStep = (action: string): DatabaseError =>
-  DatabaseError.because(action, "it belongs to a step: do it inside Transactor.step")
-
 /** The connection was lost while the server was asked to commit; whether it did is not known here. */
 export class CommitLost extends Schema.TaggedError<CommitLost>()("CommitLost", {
   reason: Schema.String,

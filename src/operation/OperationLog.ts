@@ -5,8 +5,11 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
-import type { AppliedOperations, Marker, NewMarker, OperationId } from "./Operation.js"
+import type { Marker, NewMarker, OperationId } from "./Operation.js"
+import type { AppliedOperations } from "./AppliedOperations.js"
 import type { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "./OperationError.js"
+
+export type { AppliedOperations } from "./AppliedOperations.js"
 
 /** The port of markers and attempts. */
 export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<

@@ -100,11 +100,9 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   }
 >() {}
 
-type Service = Context.Tag.Service<typeof Transactor>
-
 /** Runs `body` in one transaction: committed when it succeeds, together with `record`, and rolled back without a trace when it does not. */
 export const run = <A, E, R>(
-  transactor: Pick<Service, "step">,
+  transactor: Pick<Transactor["Type"], "step">,
   body: Effect.Effect<A, E, R>,
   name: string,
   record: Option.Option<StepRecord> = Option.none()
@@ -128,12 +126,3 @@ export const run = <A, E, R>(
       }
     }
   )
-
-/** The savepoint that the current fiber is in: a part of that part belongs to it, and takes no other. */
-export class CurrentSavepoint extends Context.Tag("effect-es-ops/CurrentSavepoint")<
-  CurrentSavepoint,
-  { readonly step: object; readonly ended: boolean }
->() {}
-
-export { QueryFailed, QueryUnavailable, ReadOnlyViolation } from "./QueryError.js"
-export type { QueryError, Row } from "./QueryError.js"

@@ -65,9 +65,6 @@ export const abandonable = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =
     )
   )
 
-/** A client of no database: whatever is asked of it fails. For what must be built, and is not to be used. */
-export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = PgSql.layerUnconnected
-
 /** All of them. `eventStore`: whether our own event tables are used, hence created. `tables`: those that features own. */
 export const make = (
   options: TableOptions

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { PromiseContext } from "./PromiseSeed.js"
-import * as PromiseSeed from "./PromiseSeed.js"
+import * as PromiseBody from "./PromiseBody.js"
 import { SeedContext } from "./SeedContext.js"
 
 /** What makes a value a seed, whichever copy of this package made it. */
@@ -83,7 +83,7 @@ export const fromPromise = (options: Plain): Seed<unknown> => {
     transaction: "one",
     idempotent: false,
     declared: (context: PromiseContext) => run(context),
-    run: (context) => PromiseSeed.run(run, context)
+    run: (context) => PromiseBody.run(run, context)
   }
 }
 

@@ -14,7 +14,7 @@ import type { Actor, WriteHandler } from "../event/WriteHandler.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { Directory } from "../identity/Directory.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import type { QueryError, Row } from "../operation/Transactor.js"
+import type { QueryError, Row } from "../operation/QueryError.js"
 import { Transactor } from "../operation/Transactor.js"
 
 /** The tenant and the roles that a write is made with. */

@@ -93,16 +93,6 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 /** Statements over the application's `SqlClient`. */
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
-/** A client of no database: whatever is asked of it fails. */
-export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = Layer.effect(
-  SqlClient.SqlClient,
-  SqlClient.make({
-    acquirer: new SqlError({ message: "No database", cause: new Error("there is no database here to ask") }),
-    compiler: PgClient.makeCompiler(),
-    spanAttributes: []
-  })
-).pipe(Layer.provide(Reactivity.layer))
-
 /** Runs `effect` with `connection` for its statements. */
 export const over =
   (connection: Connection) =>

@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
-import * as Attempt from "../../operation/Attempt.js"
+import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import {
@@ -259,8 +259,8 @@ const undoKept = (
     ? Option.none()
     : Option.map(record, (given) =>
         Cause.isInterrupted(cause)
-          ? Attempt.interrupted(given.attempt)
-          : Attempt.refused(given.attempt, Cause.squash(cause))
+          ? AttemptRecord.interrupted(given.attempt)
+          : AttemptRecord.refused(given.attempt, Cause.squash(cause))
       )
   return undo<never>(transaction, cause, attempt, isCommitting)
 }
@@ -288,7 +288,7 @@ const undo = <E>(
       undoNow<E>(
         transaction,
         Cause.fail(violation),
-        Option.map(attempt, (given) => Attempt.refused(given, violation)),
+        Option.map(attempt, (given) => AttemptRecord.refused(given, violation)),
         isCommitting
       )
   })

@@ -12,7 +12,7 @@ import type { Directory } from "../../identity/Directory.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { AppliedBy } from "../../operation/Operation.js"
-import { order } from "../../operation/Operation.js"
+import { order } from "../../operation/AppliedOperations.js"
 import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
 import type { CommitUnknown, LockHeld, LockTimeout } from "../../operation/OperationError.js"
 import { AlreadyApplied, DatabaseError } from "../../operation/OperationError.js"
@@ -25,6 +25,7 @@ import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
 import { logging } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
+import type { Planned } from "../plan/SeedPlan.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import * as WriterCheck from "../plan/WriterCheck.js"
@@ -76,11 +77,8 @@ export interface ApplyOptions {
 }
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<
-  SeedSelection.Planned,
-  SeedsInconsistent | DatabaseError | SettingError,
-  Requirements
-> = Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
+export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | SettingError, Requirements> =
+  Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
 /** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>

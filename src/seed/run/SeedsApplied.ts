@@ -45,7 +45,8 @@ export const layer: Layer.Layer<SeedsApplied, ApplyError, Requirements> = Layer.
   Effect.as(SeedRunner.apply({ appliedBy: "boot" }), SeedsApplied.of({ by: "applied" }))
 )
 
-type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
+/** How a look at whether the seeds are applied can fail. */
+export type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
 
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
