@@ -62,6 +62,21 @@ export type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
 
 /**
  * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Effect, Layer } from "effect"
+ * import { EsOps, SeedsApplied } from "effect-es-ops"
+ *
+ * const PgLive = PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
+ *
+ * const OpsLive = EsOps.layer({ seeds: "./seeds" }).pipe(Layer.provide(PgLive))
+ *
+ * const program = Effect.zipRight(SeedsApplied.SeedsApplied, Effect.log("every seed is applied"))
+ *
+ * export const main = program.pipe(Effect.provide(SeedsApplied.layer), Effect.provide(OpsLive))
+ * ```
  */
 export const layer = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: Settings<F, S, E, R>
@@ -139,7 +154,20 @@ export interface CommandSettings<
   readonly layer?: Layer.Layer<Needs<F, S, R>, unknown, SqlClient.SqlClient> | undefined
 }
 
-/** The settings of the command, for the default export of its file. */
+/**
+ * The settings of the command, for the default export of its file.
+ *
+ * @example
+ * ```ts
+ * import { EsOps, Identity } from "effect-es-ops"
+ *
+ * export default EsOps.config({
+ *   seeds: "./seeds",
+ *   features: [Identity.feature],
+ *   lockTimeout: "30 seconds"
+ * })
+ * ```
+ */
 export const config = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: CommandSettings<F, S, E, R>
 ): CommandSettings<F, S, E, R> => settings
@@ -155,7 +183,25 @@ export interface MemorySettings<
   readonly database?: MemoryDatabase.MemoryDatabase["Type"] | undefined
 }
 
-/** Everything in memory: the whole runner without a database, rollback included. */
+/**
+ * Everything in memory: the whole runner without a database, rollback included.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
+ *
+ * const tenants = Seed.make({
+ *   description: "the first tenant",
+ *   run: SeedContext.systemWriteAs("tenant:write:create", { key: "acme", name: "Acme" })
+ * })
+ *
+ * export const test = SeedRunner.apply({ appliedBy: "boot" }).pipe(
+ *   Effect.map(({ outcomes }) => outcomes.map(({ id }) => id)),
+ *   Effect.provide(EsOps.layerMemory({ seeds: { "20260101-tenants": tenants } }))
+ * )
+ * ```
+ */
 export const layerMemory = <
   F extends Feature.Feature = never,
   S extends SeedSource.Recorded = never,

@@ -6,7 +6,7 @@ import type { DatabaseError } from "./OperationError.js"
 
 /** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
 export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {
@@ -16,7 +16,7 @@ export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("
 
 /** The server refused a query: a table that is not there, a type that does not fit. */
 export class QueryFailed extends Schema.TaggedError<QueryFailed>()("QueryFailed", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {

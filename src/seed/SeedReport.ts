@@ -48,7 +48,7 @@ const progress = {
 export class SeedFailed extends Schema.TaggedError<SeedFailed>()("SeedFailed", {
   id: Schema.String,
   /** What the seed threw or failed with. */
-  cause: Schema.Unknown,
+  cause: Schema.Defect,
   ...progress
 }) {
   override get message(): string {

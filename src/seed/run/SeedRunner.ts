@@ -80,7 +80,22 @@ export interface ApplyOptions {
 export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | SettingError, Requirements> =
   Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
-/** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
+/**
+ * Applies the pending seeds in order, each exactly once, and stops at the first that fails.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SeedRunner } from "effect-es-ops"
+ *
+ * export const seeded = SeedRunner.apply({ appliedBy: "ci-pipeline", to: "20260101-tenants" }).pipe(
+ *   Effect.tap(({ notAttempted, outcomes }) =>
+ *     Effect.log(`${outcomes.length} seeds done, ${notAttempted.length} left`)
+ *   ),
+ *   Effect.catchTag("SeedFailed", ({ applied, id }) => Effect.logError(`${id} failed after ${applied.length} others`))
+ * )
+ * ```
+ */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
