@@ -1,5 +1,5 @@
 /**
- * The front door: all layers for an application, or for a test without a database.
+ * The front door has all layers for an application, or for a test without a database, and the settings of the command.
  */
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
@@ -36,7 +36,7 @@ import type { Requirements } from "./seed/run/SeedRunner.js"
 import * as SeedListing from "./seed/source/SeedListing.js"
 import * as SeedSource from "./seed/source/SeedSource.js"
 
-/** The settings; all but `seeds` are optional. */
+/** The settings of an application; all but `seeds` are optional. */
 export interface Settings<
   out F extends Feature.Feature = Feature.Feature,
   out S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -45,23 +45,24 @@ export interface Settings<
 > extends OperationSettings {
   /** A folder of seeds, resolved against the working directory; or seeds by their ids. */
   readonly seeds: string | Readonly<Record<string, S>>
-  /** Whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
+  /** The features whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
   readonly features?: ReadonlyArray<F> | undefined
   /** An application's own dispatcher, in place of features; no event tables are created then. */
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/** What the layers give: everything that running seeds requires, and the event store beneath. */
+/** The services that the layers provide: everything that running seeds requires, and the event store beneath. */
 export type Services = Requirements | EventStore
 
-/** What features and seeds find here, and need not bring. */
+/** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
 
-/** What features, seeds and an own dispatcher require. */
+/** The services that features, seeds and an own dispatcher require. */
 export type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
 
 /**
- * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
+ * Provides everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the
+ * context. A setting that cannot be used is a `SettingError`.
  *
  * @example
  * ```ts
@@ -92,7 +93,7 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
 }
 
 /**
- * The same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
+ * Provides the same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
  * `ConfigError`, a value that cannot be used a `SettingError` that names its key.
  *
  * @example
@@ -141,7 +142,7 @@ export const layerEmbedded: (options: {
 
 export { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 
-/** What the command's file `es-ops.config.ts` may say; all optional. Options and the environment win. */
+/** The settings in the command's file `es-ops.config.ts`, all optional. Options and the environment win. */
 export interface CommandSettings<
   F extends Feature.Feature = Feature.Feature,
   S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -155,7 +156,7 @@ export interface CommandSettings<
 }
 
 /**
- * The settings of the command, for the default export of its file.
+ * Gives the settings of the command, for the default export of its file, with their types checked.
  *
  * @example
  * ```ts
@@ -172,7 +173,7 @@ export const config = <F extends Feature.Feature = never, S extends SeedSource.R
   settings: CommandSettings<F, S, E, R>
 ): CommandSettings<F, S, E, R> => settings
 
-/** The settings of the memory layers. */
+/** The settings of the memory layers: those of an application, and the database. */
 export interface MemorySettings<
   out F extends Feature.Feature = Feature.Feature,
   out S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -184,7 +185,7 @@ export interface MemorySettings<
 }
 
 /**
- * Everything in memory: the whole runner without a database, rollback included.
+ * Provides everything in memory: the whole runner without a database, rollback included.
  *
  * @example
  * ```ts
@@ -231,7 +232,7 @@ export const layerMemory = <
   return Layer.provideMerge(layerEntrance(settings), base)
 }
 
-/** Where seeds come from. */
+/** The source that the settings name. */
 const sourceOf = <S extends SeedSource.Recorded>({
   seeds
 }: {
@@ -239,7 +240,7 @@ const sourceOf = <S extends SeedSource.Recorded>({
 }): Effect.Effect<SeedSource.SeedSource["Type"], never, Seed.Services<S>> =>
   typeof seeds === "string" ? SeedListing.ofDirectory(seeds) : SeedListing.ofRecord(seeds)
 
-/** Where seeds come from, and where their writes go, if that is to handlers of features. */
+/** The source of seeds, and the dispatcher of their writes to handlers of features. */
 const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
 ): Effect.Effect<
@@ -260,7 +261,7 @@ const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded,
     ? Layer.effectContext(entrance(settings))
     : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), settings.dispatcher)
 
-/** Our own event tables are used unless writes go to a dispatcher of the application's. */
+/** The tables that the settings need: the event tables are used unless writes go to a dispatcher of the application's. */
 const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Partial<Settings<F, S, E, R>>
 ) => ({
@@ -268,7 +269,7 @@ const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
   tables: featuresOf(settings).flatMap(({ tables }) => tables)
 })
 
-/** The bundled feature is active unless the settings name others, or writes go to a dispatcher that knows nothing of it. */
+/** The features of the settings. The bundled one is active unless the settings name others, or writes go to an own dispatcher. */
 const featuresOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>({
   dispatcher,
   features

@@ -185,7 +185,7 @@ const inStep =
   <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
     Effect.flatMap(Effect.context<never>(), (step) => effect.pipe(Effect.provide(step), Effect.provide(context)))
 
-/** One for all events of a request. */
+/** The metadata of a request's events, one for all of them. */
 const metadataOf = (request: WriteRequest): EventMetadata => ({
   userId: request.actor.id,
   correlationId: request.correlationId,

@@ -1,12 +1,12 @@
 /**
- * One try at one operation, as it is kept in `es_ops_attempts`: when, by whom, with what outcome, and why it failed.
+ * An attempt is one try at one operation, as `es_ops_attempts` keeps it: when, by which process, with what outcome, and why it failed.
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "./Operation.js"
 
-/** How a try ended. `running` is the one that has not ended yet. */
+/** The outcome of a try. `running` is the one that has not ended yet. */
 export const AttemptOutcome = Schema.Literal(
   "running",
   "applied",
@@ -18,7 +18,7 @@ export const AttemptOutcome = Schema.Literal(
 )
 export type AttemptOutcome = typeof AttemptOutcome.Type
 
-/** What is kept of an error: no stack, and no row values (PostgreSQL's `detail` and `where` are left out). */
+/** An error as it is kept: no stack, and no row values (PostgreSQL's `detail` and `where` are left out). */
 export class AttemptError extends Schema.Class<AttemptError>("effect-es-ops/AttemptError")({
   _tag: Schema.String,
   code: Schema.NullOr(Schema.String),

@@ -1,5 +1,5 @@
 /**
- * The records of attempts that end otherwise than they were about to, and the reading of one that never ended.
+ * The record of an attempt that ends otherwise than it was about to, and the mark of one that was begun outside any transaction.
  */
 import * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"

@@ -1,5 +1,5 @@
 /**
- * What can be found wrong with a database before anything is written to it: tables of another shape, and all that a doctor looks at.
+ * The health of a database tells before anything is written whether it can be used: tables of another shape, and all that the doctor looks at.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -18,7 +18,7 @@ export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMis
   }
 }
 
-/** One thing that was looked at. */
+/** A finding: one thing that was looked at. */
 export interface Finding {
   /** What was looked at: `connection`, `lock`, … */
   readonly name: string
@@ -30,7 +30,7 @@ export interface Finding {
   readonly fix: Option.Option<string>
 }
 
-/** The port of what can be found in a database. */
+/** The port of a database's health. */
 export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
   DatabaseHealth,
   {

@@ -1,12 +1,12 @@
 /**
- * Durations as people write them, in settings and on the command line.
+ * The text of a duration, as settings and the command line have it.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
 const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
 
-/** A duration as people write it, `30s`, `500ms`, `5m`, or as Effect does, `"30 seconds"`; none if it is neither, or negative. */
+/** Reads a duration as people write it, `30s`, `500ms`, `5m`, or as Effect does, `"30 seconds"`; none if it is neither, or negative. */
 export const parseDuration = (value: unknown): Option.Option<Duration.Duration> => {
   // Effect makes nothing of what is negative.
   if (typeof value === "number" && !(value >= 0)) return Option.none()

@@ -1,5 +1,5 @@
 /**
- * Findings of a look at a database or its seeds, as those that look make them.
+ * Makes findings, for whatever looks at a database or at seeds.
  */
 import * as Option from "effect/Option"
 import type { Finding } from "./DatabaseHealth.js"

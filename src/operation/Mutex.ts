@@ -1,27 +1,27 @@
 /**
- * One at a time, in the order in which they came; whoever waits can leave. A semaphore of Effect with one permit wakes everybody who waits for it
- * each time: 2,000 writes of one seed at once took 45 s, and whoever came last could wait for ever.
+ * A mutex lets one effect at a time run, in the order in which they asked; a wait for it can be interrupted. A semaphore of Effect with one
+ * permit wakes every waiting fiber each time: the work grows with the square of their number, and the last can wait for ever.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** A mutex. */
+/** A mutex: what runs through it runs alone. */
 export interface Mutex {
   /** Runs an effect alone. */
   readonly alone: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Alone until the scope is closed. */
+  /** Holds the mutex until the scope is closed. */
   readonly scoped: Effect.Effect<void, never, Scope.Scope>
-  /** Whether nobody is alone, hence nobody waits. */
+  /** Whether no effect runs alone, hence none waits. */
   readonly isFree: () => boolean
 }
 
 interface Waiter {
-  /** Whether it is its turn, which it has to give on, also if it leaves at this very moment. */
+  /** Whether it is its turn: it has to call the next one then, even if it is interrupted at this very moment. */
   called: boolean
   call: () => void
 }
 
-/** A mutex that is free. */
+/** Makes a mutex that is free. */
 export const make = (): Mutex => {
   let free = true
   const waiting = new Set<Waiter>()
@@ -43,7 +43,7 @@ export const make = (): Mutex => {
       return Effect.sync(() => waiting.delete(waiter))
     })
 
-  /** Waits by `restore`, for whoever gives the turn on with `next`. */
+  /** Waits for its turn, which `next` gives; `restore` makes the wait interruptible. */
   const enter = (restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> => {
     if (free) {
       free = false

@@ -1,5 +1,5 @@
 /**
- * What every kind of operation shares: its id, its type, who applied it, and the marker that says it was applied.
+ * An operation is work that is done once to a database. Every kind has an id, a type, and a marker that says who applied it and when.
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Option from "effect/Option"
@@ -12,7 +12,7 @@ export type OperationId = typeof OperationId.Type
 /** The `operation_type` of a seed migration, in the marker table and in the attempts. */
 export const seedMigration = "seed-migration"
 
-/** Who applies operations: an application at its start, a person at the command line, or a pipeline. */
+/** The kinds of programs that apply operations: an application at its start, a person at the command line, or a pipeline. */
 export const AppliedBy = Schema.Literal("boot", "cli", "ci-pipeline")
 export type AppliedBy = typeof AppliedBy.Type
 
@@ -24,7 +24,7 @@ export interface Marker {
   readonly id: OperationId
   readonly operationType: string
   readonly appliedAt: DateTime.Utc
-  /** Whole milliseconds that the body took. */
+  /** The duration of the body, in whole milliseconds. */
   readonly durationMs: number
   readonly appliedBy: string
   readonly notes: Option.Option<string>

@@ -1,5 +1,5 @@
 /**
- * How operations are run: names of the tables, the lock's key, how long to wait, what to do with a late seed.
+ * The settings of operations: names of the tables, the lock's key, how long to wait, what to do with a late seed.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -23,7 +23,7 @@ export class SettingError extends Schema.TaggedError<SettingError>()("SettingErr
   }
 }
 
-/** The settings, all optional. */
+/** The settings as an application gives them, all optional. */
 export interface OperationSettings {
   /** How long to wait for the operations lock; 0 is one attempt. Default: 5 minutes. */
   readonly lockTimeout?: Duration.DurationInput | undefined

@@ -1,10 +1,10 @@
 /**
- * What can go wrong around an operation, one class for each decision that a caller can take.
+ * The errors around an operation, one class for each decision that a caller can take.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-/** The session that holds the operations lock, as far as the server lets us see it. */
+/** The session that holds the operations lock, as far as the role may see it. */
 export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHolder")({
   pid: Schema.Number,
   applicationName: Schema.String,

@@ -1,5 +1,5 @@
 /**
- * What was applied to this database, and every attempt at it: the markers and the attempts.
+ * The log of operations keeps what was applied to a database, and every attempt: the markers and the attempts.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -1,5 +1,5 @@
 /**
- * Queries of a seed: the rows that they give, and how they can fail.
+ * A query of a seed gives rows, or fails with one of these errors.
  */
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "./OperationError.js"
@@ -31,7 +31,7 @@ export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("Qu
   }
 }
 
-/** How a query can fail. */
+/** The failures of a query. */
 export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
 
 /** A row as the driver gives it, columns by their names. */

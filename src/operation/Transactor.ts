@@ -1,5 +1,5 @@
 /**
- * One step of an operation as one transaction: all of it, or nothing but the record of the attempt.
+ * The transactor runs one step of an operation as one transaction: all of it is kept, or nothing but the record of the attempt.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -24,7 +24,7 @@ export interface StepRecord {
   readonly attempt: NewAttempt
 }
 
-/** How the work of a step ended, and what is to be written with it. */
+/** The ending of a step's work, and what is to be written with it. */
 export type StepEnding<A, E> =
   | {
       /** Everything is kept: `record` goes with the COMMIT. */
@@ -40,27 +40,27 @@ export type StepEnding<A, E> =
       readonly attempt: Option.Option<NewAttempt>
     }
 
-/** How the transaction itself can fail: its body ended it, the server did not keep it, or its marker is there already. */
+/** The failures of the transaction itself: its body ended it, the server did not keep it, or its marker is there already. */
 export type RefusedCommit = TransactionControl | SwallowedSqlError | CommitRefused | AlreadyApplied | DatabaseError
 
-/** What became of a step. */
+/** The result of a step. */
 export type StepResult<A, E> =
   | { readonly _tag: "Committed"; readonly value: A }
   | { readonly _tag: "RolledBack"; readonly cause: Cause.Cause<E | RefusedCommit> }
   /** COMMIT was sent and not answered: the server may have committed. */
   | { readonly _tag: "Unanswered"; readonly value: A; readonly lost: CommitLost }
 
-/** How a transaction that has no record can fail. */
+/** The failures of a transaction that is run by itself. */
 export type TransactionError = RefusedCommit | CommitLost
 
-/** The ending of work that is kept. */
+/** Ends work that is kept. */
 export const keep = <A>(value: A, record: Option.Option<StepRecord> = Option.none()): StepEnding<A, never> => ({
   _tag: "Keep",
   value,
   record
 })
 
-/** The ending of work that is undone. */
+/** Ends work that is undone. */
 export const undo = <E>(
   cause: Cause.Cause<E>,
   attempt: Option.Option<NewAttempt> = Option.none()
