@@ -1,12 +1,15 @@
 /**
- * The front door: all layers for an application, or for a test without a database.
+ * The front door has all layers for an application, or for a test without a database, and the settings of the command.
  */
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import { pid } from "node:process"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
@@ -19,19 +22,21 @@ import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
+import type { DatabaseError } from "./operation/OperationError.js"
 import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import * as Replica from "./operation/Replica.js"
-import type * as EmbeddedLock from "./postgres/embedded/EmbeddedLock.js"
+import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
 import type * as Seed from "./seed/Seed.js"
 import type { Requirements } from "./seed/run/SeedRunner.js"
+import * as SeedListing from "./seed/source/SeedListing.js"
 import * as SeedSource from "./seed/source/SeedSource.js"
 
-/** The settings; all but `seeds` are optional. */
+/** The settings of an application; all but `seeds` are optional. */
 export interface Settings<
   out F extends Feature.Feature = Feature.Feature,
   out S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -40,23 +45,39 @@ export interface Settings<
 > extends OperationSettings {
   /** A folder of seeds, resolved against the working directory; or seeds by their ids. */
   readonly seeds: string | Readonly<Record<string, S>>
-  /** Whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
+  /** The features whose handlers seeds write through, and whose projections run with them. Default: `Identity.feature`. */
   readonly features?: ReadonlyArray<F> | undefined
   /** An application's own dispatcher, in place of features; no event tables are created then. */
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/** What the layers give: everything that running seeds requires, and the event store beneath. */
+/** The services that the layers provide: everything that running seeds requires, and the event store beneath. */
 export type Services = Requirements | EventStore
 
-/** What features and seeds find here, and need not bring. */
+/** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
 
-/** What features, seeds and an own dispatcher require. */
-type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
+/** The services that features, seeds and an own dispatcher require. */
+export type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
 
 /**
- * Everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the context.
+ * Provides everything on PostgreSQL, over the application's own `SqlClient`. Services that seeds or features require are taken from the
+ * context. A setting that cannot be used is a `SettingError`.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Effect, Layer } from "effect"
+ * import { EsOps, SeedsApplied } from "effect-es-ops"
+ *
+ * const PgLive = PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") })
+ *
+ * const OpsLive = EsOps.layer({ seeds: "./seeds" }).pipe(Layer.provide(PgLive))
+ *
+ * const program = Effect.zipRight(SeedsApplied.SeedsApplied, Effect.log("every seed is applied"))
+ *
+ * export const main = program.pipe(Effect.provide(SeedsApplied.layer), Effect.provide(OpsLive))
+ * ```
  */
 export const layer = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: Settings<F, S, E, R>
@@ -72,7 +93,7 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
 }
 
 /**
- * The same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
+ * Provides the same, with settings that come from the application's configuration. A variable that is missing or cannot be read is Effect's
  * `ConfigError`, a value that cannot be used a `SettingError` that names its key.
  *
  * @example
@@ -98,23 +119,30 @@ export const layerConfig = <
   SqlClient.SqlClient | Exclude<Needs<F, S, R>, Base>
 > => Layer.unwrapEffect(Effect.map(settings, (read) => layer(read)))
 
-/** A client of one's own on a server, for programs that bring none: at most two connections. */
-export const layerClient: typeof Postgres.layerClient = Postgres.layerClient
-
-/** A client of no database, for what must be built but is not to be used: whatever is asked of it fails. */
-export const layerUnconnected: typeof Postgres.layerUnconnected = Postgres.layerUnconnected
+/**
+ * Provides a client on a server, for programs that bring none: at most two connections. A server that cannot be reached is a
+ * `DatabaseError`.
+ */
+export const layerClient: (options: {
+  readonly url: Redacted.Redacted
+}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> = Postgres.layerClient
 
 /** The statements that create every table that the settings need, in order, for an administrator to run. */
 export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
   Effect.map(OperationConfig.make(settings), (config) => Postgres.ddl(config, tablesOf(settings)))
 
-/** A client on an embedded database in a folder, for development: no server, no fsync, one process at a time. */
-export const layerEmbedded: typeof Pglite.layer = Pglite.layer
+/**
+ * Provides a client on an embedded database in a folder, for development: no server, no fsync, one process at a time. The folder is created
+ * if it is missing. While another process has it open, it waits as long as `lockTimeout`, then fails with `EmbeddedInUse`.
+ */
+export const layerEmbedded: (options: {
+  readonly folder: string
+  readonly lockTimeout: Duration.DurationInput
+}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, EmbeddedInUse | DatabaseError> = Pglite.layer
 
-/** Another process has the embedded database open. */
-export type EmbeddedInUse = EmbeddedLock.EmbeddedInUse
+export { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 
-/** What the command's file `es-ops.config.ts` may say; all optional. Options and the environment win. */
+/** The settings in the command's file `es-ops.config.ts`, all optional. Options and the environment win. */
 export interface CommandSettings<
   F extends Feature.Feature = Feature.Feature,
   S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -127,12 +155,25 @@ export interface CommandSettings<
   readonly layer?: Layer.Layer<Needs<F, S, R>, unknown, SqlClient.SqlClient> | undefined
 }
 
-/** The settings of the command, for the default export of its file. */
+/**
+ * Gives the settings of the command, for the default export of its file, with their types checked.
+ *
+ * @example
+ * ```ts
+ * import { EsOps, Identity } from "effect-es-ops"
+ *
+ * export default EsOps.config({
+ *   seeds: "./seeds",
+ *   features: [Identity.feature],
+ *   lockTimeout: "30 seconds"
+ * })
+ * ```
+ */
 export const config = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
   settings: CommandSettings<F, S, E, R>
 ): CommandSettings<F, S, E, R> => settings
 
-/** The settings of the memory layers. */
+/** The settings of the memory layers: those of an application, and the database. */
 export interface MemorySettings<
   out F extends Feature.Feature = Feature.Feature,
   out S extends SeedSource.Recorded = SeedSource.Recorded,
@@ -143,7 +184,25 @@ export interface MemorySettings<
   readonly database?: MemoryDatabase.MemoryDatabase["Type"] | undefined
 }
 
-/** Everything in memory: the whole runner without a database, rollback included. */
+/**
+ * Provides everything in memory: the whole runner without a database, rollback included.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EsOps, Seed, SeedContext, SeedRunner } from "effect-es-ops"
+ *
+ * const tenants = Seed.make({
+ *   description: "the first tenant",
+ *   run: SeedContext.systemWriteAs("tenant:write:create", { key: "acme", name: "Acme" })
+ * })
+ *
+ * export const test = SeedRunner.apply({ appliedBy: "boot" }).pipe(
+ *   Effect.map(({ outcomes }) => outcomes.map(({ id }) => id)),
+ *   Effect.provide(EsOps.layerMemory({ seeds: { "20260101-tenants": tenants } }))
+ * )
+ * ```
+ */
 export const layerMemory = <
   F extends Feature.Feature = never,
   S extends SeedSource.Recorded = never,
@@ -173,15 +232,15 @@ export const layerMemory = <
   return Layer.provideMerge(layerEntrance(settings), base)
 }
 
-/** Where seeds come from. */
+/** The source that the settings name. */
 const sourceOf = <S extends SeedSource.Recorded>({
   seeds
 }: {
   readonly seeds: string | Readonly<Record<string, S>>
 }): Effect.Effect<SeedSource.SeedSource["Type"], never, Seed.Services<S>> =>
-  typeof seeds === "string" ? SeedSource.makeDirectory(seeds) : SeedSource.makeRecord(seeds)
+  typeof seeds === "string" ? SeedListing.ofDirectory(seeds) : SeedListing.ofRecord(seeds)
 
-/** Where seeds come from, and where their writes go, if that is to handlers of features. */
+/** The source of seeds, and the dispatcher of their writes to handlers of features. */
 const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
 ): Effect.Effect<
@@ -202,7 +261,7 @@ const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded,
     ? Layer.effectContext(entrance(settings))
     : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), settings.dispatcher)
 
-/** Our own event tables are used unless writes go to a dispatcher of the application's. */
+/** The tables that the settings need: the event tables are used unless writes go to a dispatcher of the application's. */
 const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Partial<Settings<F, S, E, R>>
 ) => ({
@@ -210,7 +269,7 @@ const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
   tables: featuresOf(settings).flatMap(({ tables }) => tables)
 })
 
-/** The bundled feature is active unless the settings name others, or writes go to a dispatcher that knows nothing of it. */
+/** The features of the settings. The bundled one is active unless the settings name others, or writes go to an own dispatcher. */
 const featuresOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>({
   dispatcher,
   features

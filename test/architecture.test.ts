@@ -71,6 +71,8 @@ describe("the arrows between the folders", () => {
     ["EsOps.ts", "cli/process/Program.ts"],
     ["EsOps.ts", "index.ts"],
     ["index.ts", "cli/input/Settings.ts"],
+    ["index.ts", "event/memory/MemoryEventStore.ts"],
+    ["index.ts", "identity/memory/MemoryDirectory.ts"],
     ["index.ts", "postgres/Postgres.ts"],
     ["bin.ts", "cli/commands/ApplyCommand.ts"],
     ["bin.ts", "cli/Version.ts"],

@@ -11,7 +11,8 @@ import type { Page } from "./support/Pages.js"
 import * as Pages from "./support/Pages.js"
 import { repository } from "./support/Project.js"
 
-const docs = await Pages.pagesIn("docs")
+/** Without the reference, which is made from the comments of src where somebody asks for it. */
+const docs = (await Pages.pagesIn("docs")).filter(({ path }) => !path.startsWith("docs/api/"))
 const others = [...(await Pages.pagesIn("examples")), ...(await Pages.pagesIn("findings"))]
 const pages = [
   ...docs,

@@ -13,7 +13,7 @@ export const systemUserId = "00000000-0000-0000-0000-000000000000"
 /** The tenant that operations act on unless a write names another. */
 export const systemTenantId = "00000000-0000-4000-8000-000000000000"
 
-/** The metadata of an event: who caused it, and what it belongs to. */
+/** The metadata of an event: the user who caused it, and what it belongs to. */
 export const EventMetadata = Schema.Struct({
   userId: Schema.String,
   requestId: Schema.optional(Schema.String),

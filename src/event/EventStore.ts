@@ -44,7 +44,7 @@ export class IdempotencyConflict extends Schema.TaggedError<IdempotencyConflict>
   }
 }
 
-/** How an append can fail: nothing of it is stored then. */
+/** The failures of an append: nothing of it is stored then. */
 export type AppendError = VersionConflict | StreamArchived | IdempotencyConflict | DatabaseError
 
 /** The port of streams. */

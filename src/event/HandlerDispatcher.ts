@@ -32,12 +32,9 @@ export const make = <F extends Feature.Feature>(
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { HandlerDispatcher, Identity, MemoryDatabase, MemoryDirectory, MemoryEventStore } from "effect-es-ops"
+ * import { EsOps, HandlerDispatcher, Identity } from "effect-es-ops"
  *
- * export const Writes = HandlerDispatcher.layer([Identity.feature]).pipe(
- *   Layer.provide([MemoryEventStore.layer, MemoryDirectory.layer]),
- *   Layer.provide(MemoryDatabase.layer)
- * )
+ * export const Writes = HandlerDispatcher.layer([Identity.feature]).pipe(Layer.provide(EsOps.layerMemory({ seeds: {} })))
  * ```
  */
 export const layer = <F extends Feature.Feature>(
@@ -188,7 +185,7 @@ const inStep =
   <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
     Effect.flatMap(Effect.context<never>(), (step) => effect.pipe(Effect.provide(step), Effect.provide(context)))
 
-/** One for all events of a request. */
+/** The metadata of a request's events, one for all of them. */
 const metadataOf = (request: WriteRequest): EventMetadata => ({
   userId: request.actor.id,
   correlationId: request.correlationId,

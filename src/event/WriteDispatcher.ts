@@ -32,17 +32,17 @@ export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed"
   }
 }
 
-/** How a write can fail. */
+/** The failures of a write. */
 export type WriteError = WriteRejected | WriteFailed | DatabaseError
 
-/** Who writes, for which handler, and as a part of which operation. */
+/** A write: the user who writes, for which handler, and as a part of which operation. */
 export interface WriteRequest {
   /** The handler's name, `<feature>:write:<handler>`. */
   readonly handler: string
   readonly actor: Actor
-  /** Which operation writes; every event carries it as `headers.operationId`. */
+  /** The operation that writes; every event carries it as `headers.operationId`. */
   readonly operationId: string
-  /** One for all events of the operation's step. */
+  /** The id that all events of the operation's step share. */
   readonly correlationId: string
 }
 

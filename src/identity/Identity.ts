@@ -1,5 +1,5 @@
 /**
- * The bundled feature: tenants, users and their memberships. What the finders read, and an example of a feature.
+ * The bundled feature keeps tenants, users and their memberships, which the finders of seeds read. It is an example of a feature, too.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"

@@ -3,7 +3,7 @@
  */
 import type { Table } from "../event/Feature.js"
 
-/** Tenants, users and memberships. */
+/** The tables of tenants, users and memberships. */
 export const tables: ReadonlyArray<Table> = [
   {
     name: "read_tenants",

@@ -1,14 +1,12 @@
 /**
- * One try at one operation, as it is kept in `es_ops_attempts`: when, by whom, with what outcome, and why it failed.
+ * An attempt is one try at one operation, as `es_ops_attempts` keeps it: when, by which process, with what outcome, and why it failed.
  */
 import type * as DateTime from "effect/DateTime"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { AttemptError } from "./ErrorDescription.js"
-import { describe } from "./ErrorDescription.js"
 import type { OperationId } from "./Operation.js"
 
-/** How a try ended. `running` is the one that has not ended yet. */
+/** The outcome of a try. `running` is the one that has not ended yet. */
 export const AttemptOutcome = Schema.Literal(
   "running",
   "applied",
@@ -19,6 +17,13 @@ export const AttemptOutcome = Schema.Literal(
   "unmarked"
 )
 export type AttemptOutcome = typeof AttemptOutcome.Type
+
+/** An error as it is kept: no stack, and no row values (PostgreSQL's `detail` and `where` are left out). */
+export class AttemptError extends Schema.Class<AttemptError>("effect-es-ops/AttemptError")({
+  _tag: Schema.String,
+  code: Schema.NullOr(Schema.String),
+  message: Schema.String
+}) {}
 
 /** A row of the attempts table. */
 export interface Attempt {
@@ -45,25 +50,5 @@ export interface Attempt {
   readonly error: Option.Option<AttemptError>
 }
 
-/** The reason that an attempt outside any transaction carries: what was interrupted then is half done, and not run again by itself. */
-export const outsideTransaction = 'transaction: "none"'
-
-/** Whether an attempt was begun outside any transaction and did not end. */
-export const isHalfDone = ({ outcome, reason }: Pick<Attempt, "outcome" | "reason">): boolean =>
-  outcome === "running" || (outcome === "interrupted" && Option.contains(reason, outsideTransaction))
-
 /** An attempt to be recorded; the log gives it its id and its number. */
 export type NewAttempt = Omit<Attempt, "id" | "attempt">
-
-/** The record of an attempt that was about to succeed, when the transaction that would have kept it was refused. */
-export const refused = (attempt: NewAttempt, reason: unknown): NewAttempt => ({
-  ...attempt,
-  outcome: "failed",
-  error: Option.some(describe(reason))
-})
-
-/** The record of an attempt that was interrupted before it was kept. */
-export const interrupted = (attempt: NewAttempt): NewAttempt =>
-  attempt.outcome === "interrupted" ? attempt : { ...attempt, outcome: "interrupted", error: Option.none() }
-
-export { AttemptError, describe } from "./ErrorDescription.js"

@@ -1,6 +1,6 @@
 /**
- * A bounded wait works wherever it stands, in an uninterruptible region as well: what has not ended in time goes on by itself, and nobody
- * waits for it any more.
+ * A bounded wait ends in time wherever it stands, in an uninterruptible region as well: what has not ended by then goes on by itself, in the
+ * background.
  */
 import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"

@@ -1,9 +1,9 @@
 /**
- * What can be found wrong with a database before anything is written to it: tables of another shape, and all that a doctor looks at.
+ * The health of a database tells before anything is written whether it can be used: tables of another shape, and all that the doctor looks at.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "./OperationError.js"
 
@@ -18,7 +18,7 @@ export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMis
   }
 }
 
-/** One thing that was looked at. */
+/** A finding: one thing that was looked at. */
 export interface Finding {
   /** What was looked at: `connection`, `lock`, … */
   readonly name: string
@@ -30,18 +30,7 @@ export interface Finding {
   readonly fix: Option.Option<string>
 }
 
-/** A finding that needs nothing done. */
-export const fine = (name: string, detail: string): Finding => ({ name, fault: "none", detail, fix: Option.none() })
-
-/** A finding that a person should act on. */
-export const wrong = (name: string, fault: "state" | "database", detail: string, fix: string): Finding => ({
-  name,
-  fault,
-  detail,
-  fix: Option.some(fix)
-})
-
-/** The port of what can be found in a database. */
+/** The port of a database's health. */
 export class DatabaseHealth extends Context.Tag("effect-es-ops/DatabaseHealth")<
   DatabaseHealth,
   {

@@ -3,16 +3,9 @@
  */
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
+import { AttemptError } from "./Attempt.js"
 
-/** What is kept of an error: no stack, and no row values (PostgreSQL's `detail` and `where` are left out). */
-export class AttemptError extends Schema.Class<AttemptError>("effect-es-ops/AttemptError")({
-  _tag: Schema.String,
-  code: Schema.NullOr(Schema.String),
-  message: Schema.String
-}) {}
-
-/** What an operation threw or failed with, as data: whatever it is, reading it never fails. */
+/** Describes what an operation threw or failed with. */
 export const describe = (cause: unknown): AttemptError => {
   const root = rootCause(cause)
   return new AttemptError({
@@ -51,7 +44,7 @@ const codeOf = (cause: unknown): Option.Option<string> => {
   return Option.filter(Option.isOption(code) ? code : Option.some(code), Predicate.isString)
 }
 
-/** With the messages of the errors that it names as its cause, or is made of, as what went wrong is most often said by the last of them. */
+/** The message of an error with those of its causes, or of the errors that it is made of: the last most often says what went wrong. */
 const messageOf = (cause: unknown, before: ReadonlyArray<string> = []): string => {
   const message = read(cause, "message")
   if (Predicate.isString(message) && message !== "") {

@@ -1,5 +1,5 @@
 /**
- * The wait for the operations lock: the whole attempt is made again by a schedule, so that nothing is held while waiting.
+ * The wait for the operations lock makes the whole attempt again by a schedule, so that nothing is held meanwhile.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import { OperationConfig } from "./OperationConfig.js"
 import { LockHeld, LockTimeout } from "./OperationError.js"
 
-/** A replica that may wait for less than this asks soon at first, whatever is expected. */
+/** A `lockTimeout` of no more than this asks soon at first, whatever is expected. */
 const patient = Duration.seconds(5)
 
 /** A replica that waits asks at least this often. */
@@ -19,35 +19,35 @@ export const longest: Duration.Duration = Duration.millis(500)
 /** When to ask first where nothing is known of the replica that is at work. */
 export const soonest: Duration.Duration = Duration.millis(50)
 
-/** At that pace; jittered, so that replicas do not march in step. */
+/** Asks at that pace; jittered, so that replicas do not ask all at once. */
 export const steadily: Schedule.Schedule<unknown> = Schedule.jitteredWith(Schedule.spaced(longest), {
   min: 0.8,
   max: 1
 })
 
 /**
- * After `first` or a little later, as what is expected then is not there before; then twice as long each time, and
- * steadily in the end; in whole milliseconds. Each attempt of a replica that waits takes something from the one that is at work.
+ * Asks after `first` or a little later, as what is expected then is not there before; then after twice as long each time, and steadily in the
+ * end. Each attempt of a replica that waits costs the one that is at work something. Delays are whole milliseconds.
  */
 const polling = (first: Duration.Duration): Schedule.Schedule<unknown> =>
   Schedule.union(Schedule.jitteredWith(Schedule.exponential(first, 2), { min: 1, max: 1.2 }), steadily).pipe(
     Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
   )
 
-/** As long as that and no longer: the last delay is what is left. */
+/** Bounds a schedule: its last delay is what is left of `bound`. */
 export const within = (schedule: Schedule.Schedule<unknown>, bound: Duration.Duration): Schedule.Schedule<unknown> =>
   Schedule.intersect(schedule, Schedule.elapsed).pipe(
     Schedule.whileOutput(([, elapsed]) => Duration.lessThan(elapsed, bound)),
     Schedule.modifyDelay(([, elapsed], delay) => Duration.min(delay, Duration.subtract(bound, elapsed)))
   )
 
-/** A wait is mentioned at once, then this often. */
+/** A wait is logged at once, then this often. */
 export const mentionEvery = Duration.seconds(10)
 
 /** Whether another holds the lock. */
 export const isLockHeld = (error: unknown): error is LockHeld => error instanceof LockHeld
 
-/** How to wait. */
+/** The options of a wait. */
 interface WaitOptions<A, E, R> {
   /** The attempts after the first; the same if absent. */
   readonly later?: Effect.Effect<A, E, R> | undefined
@@ -62,7 +62,7 @@ export const whileHeld = <A, E, R>(
 ): Effect.Effect<A, Exclude<E | LockHeld, LockHeld> | LockTimeout, R | OperationConfig> =>
   Effect.catchIf(attempt, isLockHeld, (held) => afterHeld(id, held, later, onHeld))
 
-/** The same after a first attempt that found the lock taken; `attempt` are those after it. */
+/** Does the same after a first attempt that found the lock taken; `attempt` are those after it. */
 export const afterHeld = <A, E, R>(
   id: string,
   first: LockHeld,

@@ -5,23 +5,23 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** A mutex. */
+/** A mutex: what runs through it runs alone. */
 export interface Mutex {
   /** Runs an effect alone. */
   readonly alone: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Alone until the scope is closed. */
+  /** Holds the mutex until the scope is closed. */
   readonly scoped: Effect.Effect<void, never, Scope.Scope>
-  /** Whether nobody is alone, hence nobody waits. */
+  /** Whether no effect runs alone, hence none waits. */
   readonly isFree: () => boolean
 }
 
 interface Waiter {
-  /** Whether it is its turn, which it has to give on, also if it leaves at this very moment. */
+  /** Whether it is its turn: it has to call the next one then, even if it is interrupted at this very moment. */
   called: boolean
   call: () => void
 }
 
-/** A mutex that is free. */
+/** Makes a mutex that is free. */
 export const make = (): Mutex => {
   let free = true
   const waiting = new Set<Waiter>()

@@ -1,5 +1,5 @@
 /**
- * What every kind of operation shares: its id, its type, who applied it, and the marker that says it was applied.
+ * An operation is work that is done once to a database. Every kind has an id, a type, and a marker that says who applied it and when.
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Option from "effect/Option"
@@ -12,7 +12,7 @@ export type OperationId = typeof OperationId.Type
 /** The `operation_type` of a seed migration, in the marker table and in the attempts. */
 export const seedMigration = "seed-migration"
 
-/** Who applies operations: an application at its start, a person at the command line, or a pipeline. */
+/** The kinds of programs that apply operations: an application at its start, a person at the command line, or a pipeline. */
 export const AppliedBy = Schema.Literal("boot", "cli", "ci-pipeline")
 export type AppliedBy = typeof AppliedBy.Type
 
@@ -24,7 +24,7 @@ export interface Marker {
   readonly id: OperationId
   readonly operationType: string
   readonly appliedAt: DateTime.Utc
-  /** Whole milliseconds that the body took. */
+  /** The duration of the body, in whole milliseconds. */
   readonly durationMs: number
   readonly appliedBy: string
   readonly notes: Option.Option<string>
@@ -32,104 +32,3 @@ export interface Marker {
 
 /** A marker to be written; the database says when. */
 export type NewMarker = Omit<Marker, "appliedAt">
-
-/** Byte order of ids as PostgreSQL's "C" collation has it, which UTF-16 order differs from above U+FFFF. */
-export const order = (a: string, b: string): -1 | 0 | 1 => {
-  if (a === b) return 0
-  const shared = Math.min(a.length, b.length)
-  let at = 0
-  while (at < shared && a.charCodeAt(at) === b.charCodeAt(at)) at++
-  if (at === shared) return a.length < b.length ? -1 : 1
-  return rank(a.charCodeAt(at)) < rank(b.charCodeAt(at)) ? -1 : 1
-}
-
-/** Whether ids rise in that order. As strings compare where none has anything above U+D7FF, which takes a quarter of going through them. */
-export const areRising = (ids: ReadonlyArray<string>): boolean =>
-  ids.every((id, at) => !fromSurrogates.test(id) && (at === 0 || (ids[at - 1] ?? "") < id)) ||
-  ids.every((id, at) => at === 0 || order(ids[at - 1] ?? "", id) < 0)
-
-const fromSurrogates = /[\ud800-\uffff]/
-
-/** Surrogates, which stand for what is above U+FFFF, come after U+E000 to U+FFFF. */
-const rank = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)
-
-/** The separator of ids in one text: U+001F, the unit separator. */
-export const separator = "\u001f"
-
-/**
- * Ids with their types of operation. Made of rows, or of one text that is taken apart only when a single id is asked for: most often the
- * question is whether exactly what is listed is applied.
- */
-export class AppliedOperations implements ReadonlyMap<string, string> {
-  private found: ReadonlyMap<string, string> | undefined
-
-  private constructor(
-    private readonly type: string,
-    private readonly joined: string,
-    private readonly count: number,
-    private readonly others: Iterable<readonly [id: string, type: string]>
-  ) {}
-
-  /** Of ids with their types. */
-  static fromEntries(entries: Iterable<readonly [id: string, type: string]>): AppliedOperations {
-    return new AppliedOperations("", "", -1, entries)
-  }
-
-  /** Of so many ids of one type, joined by `separator`, none of which has it in it, and of those of other types. */
-  static fromText(
-    type: string,
-    joined: string,
-    count: number,
-    others: Iterable<readonly [id: string, type: string]>
-  ): AppliedOperations {
-    return new AppliedOperations(type, joined, count, others)
-  }
-
-  /** Whether exactly these ids are applied as operations of this type. One that is listed twice is not exactly that. */
-  isExactly(type: string, ids: ReadonlyArray<string>): boolean {
-    if (type === this.type && ids.length !== this.count) return false
-    if (type === this.type && (areRising(ids) ? ids : ids.toSorted(order)).join(separator) === this.joined) return true
-    const applied = [...this].filter(([, other]) => other === type)
-    const listed = new Set(ids)
-    return ids.length === applied.length && listed.size === ids.length && applied.every(([id]) => listed.has(id))
-  }
-
-  private get map(): ReadonlyMap<string, string> {
-    return (this.found ??= new Map<string, string>([
-      ...(this.count > 0 ? this.joined.split(separator) : []).map((id): [string, string] => [id, this.type]),
-      ...[...this.others].map(([id, type]): [string, string] => [id, type])
-    ]))
-  }
-
-  get size(): number {
-    return this.map.size
-  }
-
-  get(id: string): string | undefined {
-    return this.map.get(id)
-  }
-
-  has(id: string): boolean {
-    return this.map.has(id)
-  }
-
-  forEach(use: (type: string, id: string, all: ReadonlyMap<string, string>) => void): void {
-    this.map.forEach(use)
-  }
-
-  entries(): MapIterator<[string, string]> {
-    return this.map.entries()
-  }
-
-  keys(): MapIterator<string> {
-    return this.map.keys()
-  }
-
-  values(): MapIterator<string> {
-    return this.map.values()
-  }
-
-  [Symbol.iterator](): MapIterator<[string, string]> {
-    return this.map.entries()
-  }
-}

@@ -1,12 +1,13 @@
 /**
- * How operations are run: names of the tables, the lock's key, how long to wait, what to do with a late seed.
+ * The settings of operations: names of the tables, the lock's key, how long to wait, what to do with a late seed.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { parseDuration } from "./DurationText.js"
 
 /** A name that may stand in SQL: letters, digits and underscores, 63 at most, not a digit first. */
 export const SqlName = Schema.String.pipe(Schema.pattern(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/))
@@ -22,7 +23,7 @@ export class SettingError extends Schema.TaggedError<SettingError>()("SettingErr
   }
 }
 
-/** The settings, all optional. */
+/** The settings as an application gives them, all optional. */
 export interface OperationSettings {
   /** How long to wait for the operations lock; 0 is one attempt. Default: 5 minutes. */
   readonly lockTimeout?: Duration.DurationInput | undefined
@@ -70,20 +71,6 @@ const name = (key: string, value: string): Effect.Effect<string, SettingError> =
         key,
         reason: `"${value}" is not a name of letters, digits and underscores, 63 at most, that does not begin with a digit`
       })
-
-const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours" } as const
-
-/** A duration as people write it, `30s`, `500ms`, `5m`, or as Effect does, `"30 seconds"`; none if it is neither, or negative. */
-export const parseDuration = (value: unknown): Option.Option<Duration.Duration> => {
-  // Effect makes nothing of what is negative.
-  if (typeof value === "number" && !(value >= 0)) return Option.none()
-  if (typeof value !== "string") return Duration.decodeUnknown(value)
-  const text = value.trim()
-  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text) ?? []
-  const known = Object.entries(units).find(([short]) => short === unit)?.[1]
-  if (text.startsWith("-")) return Option.none()
-  return Duration.decodeUnknown(known === undefined ? text : `${amount} ${known}`)
-}
 
 const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Duration.Duration, SettingError> =>
   Option.match(parseDuration(value), {

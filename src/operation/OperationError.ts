@@ -1,15 +1,15 @@
 /**
- * What can go wrong around an operation, one class for each decision that a caller can take.
+ * The errors around an operation, one class for each decision that a caller can take.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-/** The session that holds the operations lock, as far as the server lets us see it. */
+/** The session that holds the operations lock, as far as the role may see it. */
 export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHolder")({
   pid: Schema.Number,
   applicationName: Schema.String,
   /** Start of the holder's transaction, ISO 8601; roles without `pg_read_all_stats` do not see it. */
-  since: Schema.OptionFromSelf(Schema.String)
+  since: Schema.Option(Schema.String)
 }) {
   override toString(): string {
     const since = Option.match(this.since, { onNone: () => "", onSome: (at) => ` since ${at}` })
@@ -20,7 +20,7 @@ export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHold
 /** One attempt at the lock found it taken. The runner retries it by its schedule. */
 export class LockHeld extends Schema.TaggedError<LockHeld>()("LockHeld", {
   id: Schema.String,
-  holder: Schema.OptionFromSelf(LockHolder)
+  holder: Schema.Option(LockHolder)
 }) {
   override get message(): string {
     return `the operations lock is held by ${describeHolder(this.holder)}`
@@ -37,7 +37,7 @@ export class AlreadyApplied extends Schema.TaggedError<AlreadyApplied>()("Alread
 /** The lock stayed taken for longer than `lockTimeout`. */
 export class LockTimeout extends Schema.TaggedError<LockTimeout>()("LockTimeout", {
   id: Schema.String,
-  holder: Schema.OptionFromSelf(LockHolder),
+  holder: Schema.Option(LockHolder),
   waitedMs: Schema.Number
 }) {
   override get message(): string {
@@ -58,9 +58,9 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
   /** What we were doing, as a phrase: "reading the markers". */
   action: Schema.String,
   /** The operation that was under way, where there was one. */
-  id: Schema.OptionFromSelf(Schema.String),
+  id: Schema.Option(Schema.String),
   /** The SQLSTATE, or the operating system's code (`ECONNREFUSED`). */
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String,
   /** The connection is gone: whether it was lost or never there. */
   connectionLost: Schema.Boolean,
@@ -90,10 +90,6 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
     return new DatabaseError({ ...this, cause: this.cause, id: Option.some(id) })
   }
 }
-
-/** What belongs to a transaction of ours was asked for outside of one. */
-export const outsideStep = (action: string): DatabaseError =>
-  DatabaseError.because(action, "it belongs to a step: do it inside Transactor.step")
 
 /** The connection was lost while the server was asked to commit; whether it did is not known here. */
 export class CommitLost extends Schema.TaggedError<CommitLost>()("CommitLost", {
@@ -133,7 +129,7 @@ export class TransactionLeftOpen extends Schema.TaggedError<TransactionLeftOpen>
 
 /** A statement of the body failed, the body went on, and the server keeps nothing of such a transaction (25P02). */
 export class SwallowedSqlError extends Schema.TaggedError<SwallowedSqlError>()("SwallowedSqlError", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {
@@ -143,7 +139,7 @@ export class SwallowedSqlError extends Schema.TaggedError<SwallowedSqlError>()("
 
 /** The server refused what the body left behind: a deferred constraint, a conflict found at COMMIT. */
 export class CommitRefused extends Schema.TaggedError<CommitRefused>()("CommitRefused", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {

@@ -21,7 +21,7 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
      * a transaction.
      */
     readonly probe: (id: OperationId) => Effect.Effect<void, LockHeld | AlreadyApplied | DatabaseError>
-    /** Who holds the lock at the moment. */
+    /** The session that holds the lock at the moment. */
     readonly holder: Effect.Effect<Option.Option<LockHolder>, DatabaseError>
     /**
      * Whether everything is there that a step needs. What is missing is created by the next `claim` that gets the lock; while another has it,

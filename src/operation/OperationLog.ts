@@ -1,12 +1,15 @@
 /**
- * What was applied to this database, and every attempt at it: the markers and the attempts.
+ * The log of operations keeps what was applied to a database, and every attempt: the markers and the attempts.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
-import type { AppliedOperations, Marker, NewMarker, OperationId } from "./Operation.js"
+import type { Marker, NewMarker, OperationId } from "./Operation.js"
+import type { AppliedOperations } from "./AppliedOperations.js"
 import type { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "./OperationError.js"
+
+export type { AppliedOperations } from "./AppliedOperations.js"
 
 /** The port of markers and attempts. */
 export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<

@@ -1,12 +1,12 @@
 /**
- * Queries of a seed: the rows that they give, and how they can fail.
+ * A query of a seed gives rows, or fails with one of these errors.
  */
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "./OperationError.js"
 
 /** A query that is not one reading statement, or that the server found to write. Nothing of it remains. */
 export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("ReadOnlyViolation", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {
@@ -16,7 +16,7 @@ export class ReadOnlyViolation extends Schema.TaggedError<ReadOnlyViolation>()("
 
 /** The server refused a query: a table that is not there, a type that does not fit. */
 export class QueryFailed extends Schema.TaggedError<QueryFailed>()("QueryFailed", {
-  code: Schema.OptionFromSelf(Schema.String),
+  code: Schema.Option(Schema.String),
   reason: Schema.String
 }) {
   override get message(): string {
@@ -31,7 +31,7 @@ export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()("Qu
   }
 }
 
-/** How a query can fail. */
+/** The failures of a query. */
 export type QueryError = ReadOnlyViolation | QueryFailed | QueryUnavailable | DatabaseError
 
 /** A row as the driver gives it, columns by their names. */

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import { hostname } from "node:os"
 import { pid } from "node:process"
 
-/** Who applies. */
+/** The replica that applies. */
 export class Replica extends Context.Tag("effect-es-ops/Replica")<
   Replica,
   {
@@ -20,9 +20,9 @@ export class Replica extends Context.Tag("effect-es-ops/Replica")<
 /** This process on this host. */
 export const current = (): Replica["Type"] => ({ host: hostname(), pid })
 
-/** This process on this host. */
+/** Provides this process on this host. */
 export const layer: Layer.Layer<Replica> = Layer.sync(Replica, current)
 
-/** A made-up process, for tests. */
+/** Provides a made-up process, for tests. */
 export const layerMemory = (replica: { readonly host: string; readonly pid: number }): Layer.Layer<Replica> =>
   Layer.succeed(Replica, replica)

@@ -1,5 +1,5 @@
 /**
- * One step of an operation as one transaction: all of it, or nothing but the record of the attempt.
+ * The transactor runs one step of an operation as one transaction: all of it is kept, or nothing but the record of the attempt.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -24,7 +24,7 @@ export interface StepRecord {
   readonly attempt: NewAttempt
 }
 
-/** How the work of a step ended, and what is to be written with it. */
+/** The ending of a step's work, and what is to be written with it. */
 export type StepEnding<A, E> =
   | {
       /** Everything is kept: `record` goes with the COMMIT. */
@@ -40,44 +40,48 @@ export type StepEnding<A, E> =
       readonly attempt: Option.Option<NewAttempt>
     }
 
-/** How the transaction itself can fail: its body ended it, the server did not keep it, or its marker is there already. */
+/** The failures of the transaction itself: its body ended it, the server did not keep it, or its marker is there already. */
 export type RefusedCommit = TransactionControl | SwallowedSqlError | CommitRefused | AlreadyApplied | DatabaseError
 
-/** What became of a step. */
+/** The result of a step. */
 export type StepResult<A, E> =
   | { readonly _tag: "Committed"; readonly value: A }
   | { readonly _tag: "RolledBack"; readonly cause: Cause.Cause<E | RefusedCommit> }
   /** COMMIT was sent and not answered: the server may have committed. */
   | { readonly _tag: "Unanswered"; readonly value: A; readonly lost: CommitLost }
 
-/** How a transaction that has no record can fail. */
+/** The failures of a transaction that is run by itself. */
 export type TransactionError = RefusedCommit | CommitLost
 
-/** The ending of work that is kept. */
+/** Ends work that is kept. */
 export const keep = <A>(value: A, record: Option.Option<StepRecord> = Option.none()): StepEnding<A, never> => ({
   _tag: "Keep",
   value,
   record
 })
 
-/** The ending of work that is undone. */
+/** Ends work that is undone. */
 export const undo = <E>(
   cause: Cause.Cause<E>,
   attempt: Option.Option<NewAttempt> = Option.none()
 ): StepEnding<never, E> => ({ _tag: "Undo", cause, attempt })
+
+/** Makes an effect as interruptible as it was outside of an uninterruptible region. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** The port of transactions. */
 export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   Transactor,
   {
     /**
-     * Runs `step` in one transaction, without interrupting it, and ends the transaction as its ending says. The step makes those of its parts
-     * interruptible that may be: the claim and the body. An ending that cannot be kept is recorded as a failed attempt.
+     * Runs `step` in one transaction, without interrupting it, and ends the transaction as its ending says. `restore`, that of an
+     * `uninterruptibleMask`, makes the waits around it interruptible; the step uses it for its claim and its body. An ending that cannot be kept
+     * is recorded as a failed attempt.
      */
     readonly step: <A, E, R>(
       step: Effect.Effect<StepEnding<A, E>, never, R>,
       name: string,
-      restore?: <A2, E2, R2>(wait: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
+      restore: Restore
     ) => Effect.Effect<StepResult<A, E>, never, R>
     /**
      * Runs `body` outside any transaction, on one connection that it has for itself: nothing of it is undone. Its `SqlClient` uses that
@@ -101,41 +105,32 @@ export class Transactor extends Context.Tag("effect-es-ops/Transactor")<
   }
 >() {}
 
-type Service = Context.Tag.Service<typeof Transactor>
-
 /** Runs `body` in one transaction: committed when it succeeds, together with `record`, and rolled back without a trace when it does not. */
 export const run = <A, E, R>(
-  transactor: Pick<Service, "step">,
+  transactor: Pick<Transactor["Type"], "step">,
   body: Effect.Effect<A, E, R>,
   name: string,
   record: Option.Option<StepRecord> = Option.none()
 ): Effect.Effect<A, E | TransactionError, R> =>
-  Effect.uninterruptibleMask((restore) => Effect.flatMap(
-    transactor.step(
-      Effect.map(
-        Effect.exit(restore(body)),
-        Exit.match({ onFailure: (cause): StepEnding<A, E> => undo(cause), onSuccess: (value) => keep(value, record) })
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      transactor.step(
+        Effect.map(
+          Effect.exit(restore(body)),
+          Exit.match({ onFailure: (cause): StepEnding<A, E> => undo(cause), onSuccess: (value) => keep(value, record) })
+        ),
+        name,
+        restore
       ),
-      name,
-      restore
-    ),
-    (result): Effect.Effect<A, E | TransactionError> => {
-      switch (result._tag) {
-        case "Committed":
-          return Effect.succeed(result.value)
-        case "RolledBack":
-          return Effect.failCause(result.cause)
-        case "Unanswered":
-          return Effect.fail(result.lost)
+      (result): Effect.Effect<A, E | TransactionError> => {
+        switch (result._tag) {
+          case "Committed":
+            return Effect.succeed(result.value)
+          case "RolledBack":
+            return Effect.failCause(result.cause)
+          case "Unanswered":
+            return Effect.fail(result.lost)
+        }
       }
-    }
-  ))
-
-/** The savepoint that the current fiber is in: a part of that part belongs to it, and takes no other. */
-export class CurrentSavepoint extends Context.Tag("effect-es-ops/CurrentSavepoint")<
-  CurrentSavepoint,
-  { readonly step: object; readonly ended: boolean }
->() {}
-
-export { QueryFailed, QueryUnavailable, ReadOnlyViolation } from "./QueryError.js"
-export type { QueryError, Row } from "./QueryError.js"
+    )
+  )

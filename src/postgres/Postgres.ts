@@ -4,7 +4,6 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
 import { EventStore } from "../event/EventStore.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -26,9 +25,6 @@ import * as PgTransactor from "./transaction/PgTransactor.js"
 
 /** A client of our own on a server, for a command: at most two connections. */
 export const layerClient: typeof ClientLayer.server = ClientLayer.server
-
-/** A client of no database: whatever is asked of it fails. For what must be built, and is not to be used. */
-export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = PgSql.layerUnconnected
 
 /** All of them. `eventStore`: whether our own event tables are used, hence created. `tables`: those that features own. */
 export const make = (

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { PromiseContext } from "./PromiseSeed.js"
-import * as PromiseSeed from "./PromiseSeed.js"
+import * as PromiseBody from "./PromiseBody.js"
 import { SeedContext } from "./SeedContext.js"
 
 /** What makes a value a seed, whichever copy of this package made it. */
@@ -38,6 +38,22 @@ export type Services<S> = S extends Seed<infer _E, infer R> ? R : never
  * With `transaction: "none"` it runs outside any transaction, under the lock, on one connection that its `SqlClient` goes over: for
  * `CREATE INDEX CONCURRENTLY` and the like. Nothing of it is undone then. When its process dies half-way, it is not run again unless it is
  * `idempotent`, or somebody says so (`seed:apply --retry <id>`).
+ *
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ * import { Seed } from "effect-es-ops"
+ *
+ * export default Seed.make({
+ *   description: "every order has a currency",
+ *   skippable: true,
+ *   run: Effect.gen(function* () {
+ *     const sql = yield* SqlClient.SqlClient
+ *     yield* sql`UPDATE orders SET currency = 'EUR' WHERE currency IS NULL`
+ *   })
+ * })
+ * ```
  */
 export const make = <E = never, R = never>(options: {
   readonly description: string
@@ -73,6 +89,18 @@ export interface Plain {
 /**
  * Makes a seed of an async function; its promises are settled before the marker is written. A file may as well export the options
  * themselves, as a plain object.
+ *
+ * @example
+ * ```ts
+ * import { Seed } from "effect-es-ops"
+ *
+ * export default Seed.fromPromise({
+ *   description: "the first tenant",
+ *   run: async (context) => {
+ *     await context.systemWriteAs("tenant:write:create", { key: "acme", name: "Acme" })
+ *   }
+ * })
+ * ```
  */
 export const fromPromise = (options: Plain): Seed<unknown> => {
   const { run } = options
@@ -83,7 +111,7 @@ export const fromPromise = (options: Plain): Seed<unknown> => {
     transaction: "one",
     idempotent: false,
     declared: (context: PromiseContext) => run(context),
-    run: (context) => PromiseSeed.run(run, context)
+    run: (context) => PromiseBody.run(run, context)
   }
 }
 

@@ -14,7 +14,7 @@ import type { Actor, WriteHandler } from "../event/WriteHandler.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { Directory } from "../identity/Directory.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import type { QueryError, Row } from "../operation/Transactor.js"
+import type { QueryError, Row } from "../operation/QueryError.js"
 import { Transactor } from "../operation/Transactor.js"
 
 /** The tenant and the roles that a write is made with. */
@@ -63,7 +63,30 @@ type Service = Context.Tag.Service<typeof SeedContext>
 const use = <A, E>(f: (context: Service) => Effect.Effect<A, E>): Effect.Effect<A, E, SeedContext> =>
   Effect.flatMap(SeedContext, f)
 
-/** Writes through the handler of this name; answers with the write's data: `{ id, … }`. */
+/**
+ * Writes through the handler of this name; answers with the write's data: `{ id, … }`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { Seed, SeedContext } from "effect-es-ops"
+ *
+ * export default Seed.make({
+ *   description: "the administrator is a member of every tenant",
+ *   run: Effect.gen(function* () {
+ *     const admin = yield* SeedContext.findUserByEmail("admin@example.com")
+ *     if (Option.isNone(admin)) return
+ *     for (const { id } of yield* SeedContext.findTenants) {
+ *       yield* SeedContext.systemWriteAs(
+ *         "tenant:write:add-member",
+ *         { userId: admin.value.id, tenantId: id, roles: ["TenantAdmin"] },
+ *         { tenantId: id, extraRoles: ["SystemAdmin"] }
+ *       )
+ *     }
+ *   })
+ * })
+ * ```
+ */
 export const systemWriteAs = (
   handler: string,
   payload: unknown,

@@ -1,8 +1,6 @@
 /**
  * What is wrong with a seed before anything is written; all problems of all files are one `SeedsInconsistent`.
  */
-import * as Arr from "effect/Array"
-import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** The kinds of problems. */
@@ -44,11 +42,3 @@ export class SeedsInconsistent extends Schema.TaggedError<SeedsInconsistent>()("
     return `the seeds have ${count}; nothing was applied\n${list.join("\n")}`
   }
 }
-
-/** Fails with all of these problems, where there are any. */
-export const refuse = (problems: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
-  Arr.isNonEmptyReadonlyArray(problems) ? new SeedsInconsistent({ problems }) : Effect.void
-
-/** Fails where the source as a whole cannot be read: which seeds there are is not known then. */
-export const refuseUnreadable = (problems: ReadonlyArray<SeedProblem>): Effect.Effect<void, SeedsInconsistent> =>
-  refuse(problems.filter(({ _tag }) => _tag === "SeedSourceError"))

@@ -5,7 +5,9 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Event } from "../event/Event.js"
-import { AttemptError, describe } from "../operation/Attempt.js"
+import { AttemptError } from "../operation/Attempt.js"
+import { describe } from "../operation/ErrorDescription.js"
+import { afterInterruption } from "./HalfDoneSeed.js"
 
 /** The outcome of one seed. */
 export type SeedOutcome = Data.TaggedEnum<{
@@ -34,10 +36,6 @@ export interface SeedReport {
   readonly dryRun: boolean
 }
 
-/** The ids of the outcomes of one kind. */
-export const idsOf = (outcomes: ReadonlyArray<SeedOutcome>, tag: SeedOutcome["_tag"]): ReadonlyArray<string> =>
-  outcomes.filter((outcome) => outcome._tag === tag).map(({ id }) => id)
-
 /** What was done before a run ended early. */
 const progress = {
   applied: Schema.Array(Schema.String),
@@ -50,7 +48,7 @@ const progress = {
 export class SeedFailed extends Schema.TaggedError<SeedFailed>()("SeedFailed", {
   id: Schema.String,
   /** What the seed threw or failed with. */
-  cause: Schema.Unknown,
+  cause: Schema.Defect,
   ...progress
 }) {
   override get message(): string {
@@ -84,10 +82,6 @@ export class SeedInterrupted extends Schema.TaggedError<SeedInterrupted>()("Seed
     return `seed "${this.id}" began on ${this.host} (process ${this.pid}) at ${this.at} and did not end: nothing of it was undone. Look at what it left behind; then ${afterInterruption(this.id)}`
   }
 }
-
-/** The commands for a seed that was interrupted half-way, once somebody has looked at what it left behind. */
-export const afterInterruption = (id: string): string =>
-  `es-ops seed:apply --retry ${id} runs it again, and es-ops seed:mark ${id} --reason <text> records it without running it`
 
 /** There is no marker of a seed of this id. */
 export class NotApplied extends Schema.TaggedError<NotApplied>()("NotApplied", { id: Schema.String }) {

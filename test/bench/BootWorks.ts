@@ -3,10 +3,11 @@
  */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Effect } from "effect"
-import { Operation, Seed, SeedPlan, SeedRunner, SeedSource } from "effect-es-ops"
+import { Operation, Seed, SeedRunner, SeedSource } from "effect-es-ops"
 import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as SeedStates from "../../src/seed/plan/SeedStates.js"
 import type { Side, Work } from "./Rounds.js"
 import { measured } from "./Rounds.js"
 import { createTables } from "./SeedWorks.js"
@@ -74,7 +75,7 @@ const plan = async () => {
   const planned = Effect.gen(function* () {
     const source = yield* SeedSource.SeedSource
     const { entries } = yield* source.discover
-    const { seeds } = SeedPlan.make({
+    const { seeds } = SeedStates.make({
       seeds: entries,
       applied,
       lastAttempts: new Map(),

@@ -8,12 +8,12 @@ import {
   Feature,
   HandlerDispatcher,
   MemoryDatabase,
-  MemoryEventStore,
   OperationError,
   Projection,
   WriteDispatcher,
   WriteHandler
 } from "effect-es-ops"
+import * as MemoryEventStore from "../../src/event/memory/MemoryEventStore.js"
 
 class Place extends Context.Tag("test/Place")<Place, string>() {}
 

@@ -304,7 +304,7 @@ layer(postgres, { excludeTestServices: true })("the spans of a write", (it) => {
           Effect.withTracer(context.systemWriteAs("tenant:write:create", { key, name: key }), tracer)
         yield* Effect.withSpan(tenant("in-a-span"), "own")
         yield* Effect.promise(() => Effect.runPromise(tenant("outside")))
-        assert.deepStrictEqual(parents, ["own", "SeedRunner.applyOne"])
+        assert.deepStrictEqual(parents, ["own", "Transactor.step"])
       })
     )
   )

@@ -56,15 +56,16 @@ const step = <A, E, R>(id: Operation.OperationId, body: Effect.Effect<A, E, R>) 
     const lock = yield* OperationLock.OperationLock
     const transactor = yield* Transactor.Transactor
     const record = { marker: marker(id), attempt: attempt(id, "applied") }
-    const work: Effect.Effect<Transactor.StepEnding<A, E | ClaimError>, never, R> = Effect.gen(function* () {
-      const claimed = yield* Effect.exit(Effect.interruptible(lock.claim(id)))
-      if (Exit.isFailure(claimed)) return Transactor.undo(claimed.cause)
-      const exit = yield* Effect.exit(Effect.interruptible(body))
-      if (Exit.isSuccess(exit)) return Transactor.keep(exit.value, Option.some(record))
-      const outcome = Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "failed"
-      return Transactor.undo(exit.cause, Option.some(attempt(id, outcome)))
-    })
-    const result = yield* transactor.step(work, id)
+    const work = (restore: Transactor.Restore): Effect.Effect<Transactor.StepEnding<A, E | ClaimError>, never, R> =>
+      Effect.gen(function* () {
+        const claimed = yield* Effect.exit(restore(lock.claim(id)))
+        if (Exit.isFailure(claimed)) return Transactor.undo(claimed.cause)
+        const exit = yield* Effect.exit(restore(body))
+        if (Exit.isSuccess(exit)) return Transactor.keep(exit.value, Option.some(record))
+        const outcome = Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "failed"
+        return Transactor.undo(exit.cause, Option.some(attempt(id, outcome)))
+      })
+    const result = yield* Effect.uninterruptibleMask((restore) => transactor.step(work(restore), id, restore))
     if (result._tag === "Unanswered") return yield* result.lost
     return result._tag === "Committed" ? result.value : yield* Effect.failCause(result.cause)
   })

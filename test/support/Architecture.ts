@@ -34,9 +34,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "operation",
     "operation/memory",
     "event",
-    "event/memory",
     "identity",
-    "identity/memory",
     "seed",
     "seed/source",
     "seed/plan",
@@ -61,7 +59,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   cli: commandsKnow,
   "cli/output": commandsKnow,
   "cli/input": commandsKnow,
-  "cli/commands": ["cli/input", "cli/output", ...commandsKnow],
+  "cli/commands": ["cli/input", "cli/output", "postgres/client/UnconnectedClient.ts", ...commandsKnow],
   "cli/process": ["cli/commands", "cli/input", "cli/output", ...commandsKnow],
 
   // record -> run -> plan -> source -> the words, which are directly in seed

@@ -9,11 +9,12 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as EsOps from "../../EsOps.js"
 import * as WriteDispatcher from "../../event/WriteDispatcher.js"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import { SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { Resolved, Source } from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
+import * as UnconnectedClient from "../../postgres/client/UnconnectedClient.js"
 
 /** Runs `work` with everything that it needs, on the database of `settings` and no other. */
 export const withDatabase = <A, E>(
@@ -42,7 +43,7 @@ export const withoutDatabase = <A, E>(
   Effect.gen(function* () {
     const { err } = yield* Terminal
     // No seed is run: only a dispatcher of the application's needs the services, and only so that its names can be read.
-    const services = (file.layer ?? Layer.empty).pipe(Layer.provideMerge(EsOps.layerUnconnected))
+    const services = (file.layer ?? Layer.empty).pipe(Layer.provideMerge(UnconnectedClient.layer))
     const nameless = (error: unknown) =>
       Layer.effectDiscard(
         err(`handler names are not checked: the dispatcher cannot be built: ${describe(error).message}`)

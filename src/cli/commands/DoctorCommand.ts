@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as EsOps from "../../EsOps.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
-import { wrong } from "../../operation/DatabaseHealth.js"
+import { wrong } from "../../operation/HealthFinding.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import * as SeedDoctor from "../../seed/record/SeedDoctor.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
@@ -18,6 +18,7 @@ import { exitCode } from "../output/ExitCode.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase, withoutDatabase } from "./CommandSession.js"
+import * as SeedFindings from "../../seed/record/SeedFindings.js"
 
 export const options = databaseOptions
 
@@ -29,7 +30,7 @@ export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
       const without = (error: DatabaseError | EsOps.EmbeddedInUse) =>
-        Effect.map(withoutDatabase(settings, SeedDoctor.examineSource), (seeds) => [unreachable(error), ...seeds])
+        Effect.map(withoutDatabase(settings, SeedFindings.examineSource), (seeds) => [unreachable(error), ...seeds])
       const found = yield* withDatabase(settings, SeedDoctor.examine).pipe(
         Effect.catchTags({ DatabaseError: without, EmbeddedInUse: without })
       )

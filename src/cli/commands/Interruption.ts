@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
 import type { CommandFailure } from "../output/CommandFailure.js"
 

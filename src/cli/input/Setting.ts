@@ -5,7 +5,7 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as OperationConfig from "../../operation/OperationConfig.js"
+import { parseDuration } from "../../operation/DurationText.js"
 import { SettingError } from "../../operation/OperationConfig.js"
 import { UsageError } from "../UsageError.js"
 
@@ -64,7 +64,7 @@ export const oneOf = <const A extends string>(
 
 /** Reads a duration: `30s`, `500ms`, `5m`, or Effect's `"30 seconds"`. */
 export const duration = ({ invalid, value }: Setting): Effect.Effect<Duration.Duration, UsageError | SettingError> =>
-  Option.match(OperationConfig.parseDuration(value), {
+  Option.match(parseDuration(value), {
     onNone: () => Effect.fail(invalid(`"${value}" is not a duration such as 30s, 500ms, 5m or "30 seconds"`)),
     onSome: Effect.succeed
   })

@@ -4,7 +4,7 @@
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import type { SeedProblem } from "../../seed/SeedProblem.js"
 import { UsageError } from "../UsageError.js"
 

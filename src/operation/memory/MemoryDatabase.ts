@@ -1,6 +1,6 @@
 /**
- * A database without a server: one value in one `Ref`, of which every `layerMemory` is a view. What `Transactor.layerMemory` restores
- * after a failure is that value, so a rollback undoes every view at once.
+ * A database in memory is one value in one `Ref`, of which every port's memory layer is a view. A step that fails has that value put back, so a
+ * rollback undoes every view at once.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ export class MemoryDatabase extends Context.Tag("effect-es-ops/MemoryDatabase")<
   {
     /** Everything that is stored, by the tag of its view. */
     readonly state: Ref.Ref<Context.Context<never>>
-    /** Who holds the operations lock; not part of the state, as a lock is not undone by a rollback. */
+    /** The holder of the operations lock; not part of the state, as a lock is not undone by a rollback. */
     readonly lock: Ref.Ref<Option.Option<LockHolder>>
   }
 >() {}
@@ -35,7 +35,7 @@ export const view = <I, A>(database: MemoryDatabase["Type"], tag: Context.Tag<I,
   }
 }
 
-/** An empty database. Layers that are to see each other's writes share one. */
+/** Provides an empty database. Layers that are to see each other's writes share one. */
 export const layer: Layer.Layer<MemoryDatabase> = Layer.effect(
   MemoryDatabase,
   Effect.all({

@@ -3,7 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { DatabaseHealth, fine } from "../DatabaseHealth.js"
+import { DatabaseHealth } from "../DatabaseHealth.js"
+import { fine } from "../HealthFinding.js"
 
 /** A database in memory has what it needs. */
 export const layer: Layer.Layer<DatabaseHealth> = Layer.succeed(DatabaseHealth, {

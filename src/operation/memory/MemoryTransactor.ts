@@ -8,12 +8,14 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Attempt from "../Attempt.js"
+import type { NewAttempt } from "../Attempt.js"
 import * as Mutex from "../Mutex.js"
-import { DatabaseError, outsideStep } from "../OperationError.js"
+import { DatabaseError } from "../OperationError.js"
+import { outsideStep } from "../OutsideStep.js"
 import { QueryUnavailable } from "../QueryError.js"
 import type { StepEnding, StepResult } from "../Transactor.js"
-import { CurrentSavepoint, Transactor } from "../Transactor.js"
+import { Transactor } from "../Transactor.js"
+import { CurrentSavepoint } from "../CurrentSavepoint.js"
 import * as MemoryDatabase from "./MemoryDatabase.js"
 import * as MemoryLog from "./MemoryLog.js"
 import { MemoryStep } from "./MemoryStep.js"
@@ -72,7 +74,7 @@ const conclude = <A, E>(
   log: MemoryLog.LogView
 ): Effect.Effect<StepResult<A, E>> =>
   Effect.gen(function* () {
-    const undone = (cause: StepResultCause<E>, attempt: Option.Option<Attempt.NewAttempt>) =>
+    const undone = (cause: StepResultCause<E>, attempt: Option.Option<NewAttempt>) =>
       Effect.as(
         Effect.zipRight(memory.undo, Option.match(attempt, { onNone: () => Effect.void, onSome: log.record })),
         { _tag: "RolledBack", cause } as const

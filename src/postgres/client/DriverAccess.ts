@@ -16,7 +16,10 @@ export type TransactionStatus = "I" | "T" | "E"
 const driverOf = (connection: Connection): unknown =>
   Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
 
-/** What the server last said of the transaction, where the driver tells. */
+/**
+ * What the server last said of the transaction, where the driver tells. A statement that failed may be answered before the server has said what
+ * it left: ask behind another statement then.
+ */
 export const transactionStatus = (connection: Connection): Option.Option<TransactionStatus> => {
   const driver = driverOf(connection)
   if (!Predicate.hasProperty(driver, "getTransactionStatus") || !Predicate.isFunction(driver.getTransactionStatus))

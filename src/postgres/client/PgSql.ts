@@ -61,7 +61,9 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       return {
         connection: Option.isSome(session)
           ? joined
-          : Effect.catchTag(BoundedWait.within(joined, reserveTimeout), "TimeoutException", () => Effect.fail(neverFree)),
+          : Effect.catchTag(BoundedWait.within(joined, reserveTimeout), "TimeoutException", () =>
+              Effect.fail(neverFree)
+            ),
         giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
           Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
         )
@@ -91,16 +93,6 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 
 /** Statements over the application's `SqlClient`. */
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
-
-/** A client of no database: whatever is asked of it fails. */
-export const layerUnconnected: Layer.Layer<SqlClient.SqlClient> = Layer.effect(
-  SqlClient.SqlClient,
-  SqlClient.make({
-    acquirer: new SqlError({ message: "No database", cause: new Error("there is no database here to ask") }),
-    compiler: PgClient.makeCompiler(),
-    spanAttributes: []
-  })
-).pipe(Layer.provide(Reactivity.layer))
 
 /** Runs `effect` with `connection` for its statements. */
 export const over =

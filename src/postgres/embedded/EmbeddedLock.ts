@@ -18,7 +18,7 @@ import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { kill, pid } from "node:process"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 
 /** Who holds the folder. */

@@ -7,7 +7,8 @@ import * as Schema from "effect/Schema"
 import type { Attempt } from "../../operation/Attempt.js"
 import { AttemptError, AttemptOutcome } from "../../operation/Attempt.js"
 import type { Marker } from "../../operation/Operation.js"
-import { AppliedOperations, OperationId, separator } from "../../operation/Operation.js"
+import { OperationId } from "../../operation/Operation.js"
+import { AppliedOperations, separator } from "../../operation/AppliedOperations.js"
 import { literal } from "../client/SqlText.js"
 
 const Epoch = Schema.NumberFromString

@@ -60,9 +60,9 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     const session = PgSession.of({
       reserve: reserved(guarded),
       connection: guarded,
-      // The driver tells of a failure before the server has told the state that it left: the state before this statement is known.
-      isOpen: Effect.as(Effect.ignore(connection.executeRaw("SELECT 1", [])), 0).pipe(
-        Effect.map(() => Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I"))
+      // The driver gives a failure before the server has told the state that it left: another statement is answered behind that.
+      isOpen: Effect.map(Effect.ignore(connection.executeRaw("SELECT 1", [])), () =>
+        Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I")
       ),
       mayHold: (key) => {
         lock = key

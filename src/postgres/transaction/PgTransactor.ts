@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import { DatabaseError, outsideStep } from "../../operation/OperationError.js"
+import { DatabaseError } from "../../operation/OperationError.js"
+import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { Replica } from "../../operation/Replica.js"
 import * as Transactors from "../../operation/Transactor.js"
@@ -43,7 +44,7 @@ export const make: Effect.Effect<
   const config = yield* OperationConfig
   const { host } = yield* Replica
 
-  const step: Transactor["Type"]["step"] = (work, name, restore = Effect.interruptible) =>
+  const step: Transactor["Type"]["step"] = (work, name, restore) =>
     Effect.withSpan(
       Effect.uninterruptible(
         Effect.gen(function* () {

@@ -16,7 +16,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused, TransactionControl } from "../../operation/OperationError.js"
-import { CurrentSavepoint } from "../../operation/Transactor.js"
+import { CurrentSavepoint } from "../../operation/CurrentSavepoint.js"
 import type { AroundStatement } from "../client/DecoratedConnection.js"
 import { abandonable, decorate, toItsEnd, withWholeStreams } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -120,7 +120,7 @@ export class StepConnection {
       if (!this.mutex.isFree()) return this.sealedInTurn
       this.close()
       if (Option.isSome(this.violation)) return this.violation.value
-      if (this.isBroken) return neverEnded
+      if (this.isBroken) return notUndone
       return this.abandoned.size === 0 ? Effect.void : this.settled
     })
   }
@@ -341,6 +341,11 @@ const refused = (cause: Error): Effect.Effect<never, SqlError> => Effect.fail(sq
 const neverEnded = new CommitRefused({
   code: Option.none(),
   reason: `a write or query that the seed left running did not end within ${settleTimeout}`
+})
+
+const notUndone = new CommitRefused({
+  code: Option.none(),
+  reason: "an interrupted write or query did not end in time, so that what it did cannot be undone by itself"
 })
 
 const savepointIsGone = databaseError("ending a query")(

@@ -34,12 +34,15 @@ export interface Opening {
   /** BEGIN, and the settings until the transaction ends. Roles and databases may have another isolation level as their default. */
   readonly begin: string
   readonly guard: CommitGuard
+  /** The name of the savepoint behind the claim, which the body cannot know either. */
+  readonly savepoint: string
 }
 
 /** The opening of a step of this name, run by this host. */
 export const opening = (config: OperationConfig["Type"], host: string, name: string): Opening => ({
   begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set(settingsOf(config, host, name), true)}`,
-  guard: commitGuard()
+  guard: commitGuard(),
+  savepoint: `es_ops_step_${randomUUID().replaceAll("-", "")}`
 })
 
 /** The statement that sets these for the session. */
@@ -62,9 +65,6 @@ const set = (settings: Settings, local: boolean): string => {
 
 /** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
 const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
-
-/** The savepoint behind the claim, to which a failed body is undone. */
-export const savepoint = "es_ops_step"
 
 /** invalid_savepoint_specification: there is none of this name. */
 export const noSavepoint = "3B001"

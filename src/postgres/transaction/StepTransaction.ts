@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
-import * as Attempt from "../../operation/Attempt.js"
+import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import {
@@ -26,7 +26,7 @@ import {
   DatabaseError,
   SwallowedSqlError
 } from "../../operation/OperationError.js"
-import type { RefusedCommit, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
+import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
 import { abandonable, toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
@@ -58,28 +58,30 @@ const undoPatience = "1 second"
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
-  { begin, guard }: Opening,
+  { begin, guard, savepoint }: Opening,
   schema: PgSchema["Type"],
-  restore: <A2, E2, R2>(wait: Effect.Effect<A2, E2, R2>) => Effect.Effect<A2, E2, R2>
+  restore: Restore
 ) {
   const transaction: Transaction = {
     connection,
     schema,
     step: new StepConnection(connection, begin),
     guard,
+    savepoint,
     identity: Option.none(),
     isGuarded: false,
     createdTables: false
   }
   const parts: StepParts = {
-    open: (claim) => abandonable(open(transaction, claim)),
+    open: (claim) => open(transaction, claim),
     resetIdentity: () =>
       Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
     createdTables: () => {
       transaction.createdTables = true
     }
   }
-  const ending = yield* transaction.step.provide(parts, work)
+  // Work does not fail; where it dies, nothing is known of the transaction.
+  const ending = yield* Effect.onError(transaction.step.provide(parts, work), () => DriverAccess.disconnect(connection))
   if (ending._tag === "Undo") {
     transaction.step.close()
     return yield* undo(transaction, ending.cause, ending.attempt)
@@ -97,6 +99,8 @@ interface Transaction {
   readonly step: StepConnection
   readonly schema: PgSchema["Type"]
   readonly guard: CommitGuard
+  /** The savepoint behind the claim, to which a failed body is undone. */
+  readonly savepoint: string
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
   identity: Option.Option<SessionIdentity>
   /** Whether the guard cursor is there. */
@@ -109,7 +113,7 @@ const open = (transaction: Transaction, { columns, statement }: Claim): Effect.E
   Effect.flatMap(
     abandonable(
       transaction.step.send(
-        `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${StepStatements.savepoint}`
+        `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${transaction.savepoint}`
       )
     ),
     (results) => {
@@ -209,12 +213,13 @@ const refusedCommit = (
   })
 
 /**
- * Back to the savepoint, and the guard closed. True if it was closed before, hence if the message came as far as marker and attempt: that a
- * cursor is closed is not undone with a savepoint (PostgreSQL manual, ROLLBACK TO SAVEPOINT).
+ * Back to the savepoint, and the guard closed. True if it was closed before: where the last message was sent, that came as far as marker and
+ * attempt then, as the closing of a cursor is not undone with a savepoint (PostgreSQL manual, ROLLBACK TO SAVEPOINT). Elsewhere the body ended the
+ * transaction, and nothing of it may be kept.
  */
 const backPastGuard = (transaction: Transaction, wasSent: boolean): Effect.Effect<boolean, SqlError> => {
-  const { guard, isGuarded, step } = transaction
-  const back = `ROLLBACK TO SAVEPOINT ${StepStatements.savepoint}`
+  const { guard, isGuarded, savepoint, step } = transaction
+  const back = `ROLLBACK TO SAVEPOINT ${savepoint}`
   return step.sendInstead(isGuarded ? `${back}; ${guard.close}` : back).pipe(
     Effect.as(false),
     Effect.catchIf(
@@ -266,8 +271,8 @@ const undoKept = (
     ? Option.none()
     : Option.map(record, (given) =>
         Cause.isInterrupted(cause)
-          ? Attempt.interrupted(given.attempt)
-          : Attempt.refused(given.attempt, Cause.squash(cause))
+          ? AttemptRecord.interrupted(given.attempt)
+          : AttemptRecord.refused(given.attempt, Cause.squash(cause))
       )
   return undo<never>(transaction, cause, attempt, isCommitting)
 }
@@ -295,7 +300,7 @@ const undo = <E>(
       undoNow<E>(
         transaction,
         Cause.fail(violation),
-        Option.map(attempt, (given) => Attempt.refused(given, violation)),
+        Option.map(attempt, (given) => AttemptRecord.refused(given, violation)),
         isCommitting
       )
   })

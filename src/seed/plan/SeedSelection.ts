@@ -13,10 +13,11 @@ import { seedMigration } from "../../operation/Operation.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "./EditedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
-import type { SeedPlan } from "./SeedPlan.js"
-import * as Plan from "./SeedPlan.js"
+import type { Planned, SeedPlan } from "./SeedPlan.js"
+import * as SeedStates from "./SeedStates.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
-import { refuse, SeedProblem } from "../SeedProblem.js"
+import { SeedProblem } from "../SeedProblem.js"
+import { refuse } from "../SeedRefusal.js"
 import { UnknownSeed } from "../SeedReport.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
@@ -60,7 +61,7 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
     const log = yield* OperationLog
     const { entries, problems } = discovery
     const applied = new Map(found.applied)
-    const open = Plan.pending(entries, applied)
+    const open = SeedStates.pending(entries, applied)
     const config = yield* OperationConfig
     const nothing = open.length === 0
     const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
@@ -71,7 +72,7 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
     const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
     const skipped = new Set(checked.seeds.filter(({ isSkipped }) => isSkipped).map(({ entry }): string => entry.id))
-    const plan = Plan.make({
+    const plan = SeedStates.make({
       seeds: entries,
       applied,
       lastAttempts,
@@ -88,12 +89,6 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
   })
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
-
-/** What there is to do. */
-export interface Planned extends SeedPlan {
-  /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
-  readonly changed: ReadonlyArray<string>
-}
 
 /** All seeds with their states, and the applied ones that were edited since. */
 export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {

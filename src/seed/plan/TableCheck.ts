@@ -6,7 +6,8 @@ import type { TableMismatch } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
-import { refuse, SeedProblem } from "../SeedProblem.js"
+import { SeedProblem } from "../SeedProblem.js"
+import { refuse } from "../SeedRefusal.js"
 
 /** A table that cannot be used, as a problem of no seed in particular. */
 export const problemOf = ({ _tag, message }: TableMismatch): SeedProblem =>

@@ -26,10 +26,10 @@ import type { StepRecord, TransactionError } from "../../operation/Transactor.js
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import * as SeedAttempt from "../run/SeedAttempt.js"
-import * as SeedPlan from "../plan/SeedPlan.js"
+import * as SeedStates from "../plan/SeedStates.js"
 import * as TableCheck from "../plan/TableCheck.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
-import { refuse, refuseUnreadable } from "../SeedProblem.js"
+import { refuse, refuseUnreadable } from "../SeedRefusal.js"
 import { NotApplied, UnknownSeed } from "../SeedReport.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import { hashOf } from "../source/SeedEntry.js"
@@ -182,7 +182,7 @@ const entryOf = (
     const { entries, problems } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const applied = yield* TableCheck.explain(Effect.flatMap(OperationLog, (log) => log.applied))
     const tables = yield* TableCheck.problems
-    const taken = SeedPlan.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
+    const taken = SeedStates.takenIds({ seeds: entries, applied }).filter((problem) => problem.id === id)
     // What is wrong with other seeds is no reason not to correct the record of this one.
     const own = problems.filter((problem) => problem._tag === "SeedSourceError" || problem.id === id)
     yield* refuse([...own, ...tables, ...taken])

@@ -16,8 +16,9 @@ import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "../plan/EditedSeeds.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import * as SeedCheck from "../plan/SeedCheck.js"
+import type * as SeedPlan from "../plan/SeedPlan.js"
 import type { SeedState } from "../plan/SeedPlan.js"
-import * as SeedPlan from "../plan/SeedPlan.js"
+import * as SeedStates from "../plan/SeedStates.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
@@ -63,7 +64,7 @@ export const status: Effect.Effect<
 > = Effect.gen(function* () {
   const { entries, problems, warnings } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
   const record = yield* readRecord
-  const checked = yield* SeedCheck.check(SeedPlan.pending(entries, record.applied))
+  const checked = yield* SeedCheck.check(SeedStates.pending(entries, record.applied))
   const flags = yield* flagWarnings([...entries.map(({ id }) => id), ...record.markers.keys()])
   yield* Effect.forEach([...warnings, ...checked.warnings, ...flags], (warning) => Effect.logWarning(warning), {
     discard: true
@@ -122,7 +123,7 @@ const planOf = (
     const { late } = yield* OperationConfig
     const lock = yield* OperationLock
     const mayRun = [...lastAttempts.values()].some(({ outcome }) => outcome === "running")
-    return SeedPlan.make({
+    return SeedStates.make({
       seeds,
       applied,
       lastAttempts,

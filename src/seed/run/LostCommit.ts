@@ -4,7 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Attempt from "../../operation/Attempt.js"
+import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as LockWait from "../../operation/LockWait.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { CommitLost } from "../../operation/OperationError.js"
@@ -33,7 +33,7 @@ export const settle = (
     const { lockTimeout } = yield* OperationConfig
     const lock = yield* OperationLock
     const log = yield* OperationLog
-    const failed = Effect.suspend(() => log.record(Attempt.refused(done.attempt, lost)))
+    const failed = Effect.suspend(() => log.record(AttemptRecord.refused(done.attempt, lost)))
     const look = Transactors.run(yield* Transactor, Effect.zipRight(lock.claim(id), failed), id)
     return yield* look.pipe(
       Effect.catchTag("LockHeld", (held) => LockWait.afterHeld(id, held, look, () => Effect.void)),

@@ -6,19 +6,11 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { AttemptOutcome, NewAttempt } from "../../operation/Attempt.js"
-import { describe } from "../../operation/Attempt.js"
-import type { AppliedBy, NewMarker, OperationId } from "../../operation/Operation.js"
+import { describe } from "../../operation/ErrorDescription.js"
+import type { AppliedBy, OperationId } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { Replica } from "../../operation/Replica.js"
-import type { SeedOutcome } from "../SeedReport.js"
-
-/** A body that is through, with what is to be written of it. */
-export interface Done {
-  readonly outcome: SeedOutcome
-  readonly marker: NewMarker
-  readonly attempt: NewAttempt
-}
 
 /** What is to be said of an attempt that ends now. Times are milliseconds since the epoch. */
 export interface Ended {

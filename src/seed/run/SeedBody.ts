@@ -20,7 +20,7 @@ import * as SeedContext from "../SeedContext.js"
 import { isFailure, unrun } from "../SeedResult.js"
 
 /** The body failed, died, ran out of time or interrupted itself; the cause is what it ended with. */
-export class BodyFailed extends Schema.TaggedError<BodyFailed>()("BodyFailed", { cause: Schema.Unknown }) {}
+export class BodyFailed extends Schema.TaggedError<BodyFailed>()("BodyFailed", { cause: Schema.Defect }) {}
 
 /** The body took longer than `seedTimeout`. */
 export class SeedTimeout extends Schema.TaggedError<SeedTimeout>()("SeedTimeout", { milliseconds: Schema.Number }) {

@@ -12,19 +12,20 @@ import type { Directory } from "../../identity/Directory.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { AppliedBy } from "../../operation/Operation.js"
-import { order } from "../../operation/Operation.js"
+import { order } from "../../operation/AppliedOperations.js"
 import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
 import type { CommitUnknown, LockHeld, LockTimeout } from "../../operation/OperationError.js"
 import { AlreadyApplied, DatabaseError } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import type { Replica } from "../../operation/Replica.js"
-import type { RefusedCommit, StepResult } from "../../operation/Transactor.js"
+import type { RefusedCommit, Restore, StepResult } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
 import { logging } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
+import type { Planned } from "../plan/SeedPlan.js"
 import * as SeedSelection from "../plan/SeedSelection.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import * as WriterCheck from "../plan/WriterCheck.js"
@@ -76,13 +77,25 @@ export interface ApplyOptions {
 }
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<
-  SeedSelection.Planned,
-  SeedsInconsistent | DatabaseError | SettingError,
-  Requirements
-> = Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
+export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | SettingError, Requirements> =
+  Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
-/** Applies the pending seeds in order, each exactly once, and stops at the first that fails. */
+/**
+ * Applies the pending seeds in order, each exactly once, and stops at the first that fails.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SeedRunner } from "effect-es-ops"
+ *
+ * export const seeded = SeedRunner.apply({ appliedBy: "ci-pipeline", to: "20260101-tenants" }).pipe(
+ *   Effect.tap(({ notAttempted, outcomes }) =>
+ *     Effect.log(`${outcomes.length} seeds done, ${notAttempted.length} left`)
+ *   ),
+ *   Effect.catchTag("SeedFailed", ({ applied, id }) => Effect.logError(`${id} failed after ${applied.length} others`))
+ * )
+ * ```
+ */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
     if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
@@ -140,8 +153,10 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
     const attempt = Effect.suspend(() =>
       SeedSteps.isTransactional(step)
-        ? Effect.uninterruptible(
-            Effect.flatMap(transactor.step(SeedSteps.inTransaction(step), id), (result) => concluded(run, result))
+        ? Effect.uninterruptibleMask((restore) =>
+            Effect.flatMap(transactor.step(SeedSteps.inTransaction(step, restore), id, restore), (result) =>
+              concluded(run, result, restore)
+            )
           )
         : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => observed(run, outcome))
     )
@@ -154,7 +169,8 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
 /** The outcome of a step, which the observer gets before anything can interrupt the run, or its failure. */
 const concluded = (
   run: SeedRun,
-  result: StepResult<SeedSteps.Done, SeedSteps.WorkError>
+  result: StepResult<SeedSteps.Done, SeedSteps.WorkError>,
+  restore: Restore
 ): Effect.Effect<SeedOutcome, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
   switch (result._tag) {
     case "Committed":
@@ -162,9 +178,7 @@ const concluded = (
     case "RolledBack":
       return Effect.failCause(result.cause)
     case "Unanswered":
-      return Effect.flatMap(Effect.interruptible(LostCommit.settle(result.value, result.lost)), (outcome) =>
-        observed(run, outcome)
-      )
+      return Effect.flatMap(restore(LostCommit.settle(result.value, result.lost)), (outcome) => observed(run, outcome))
   }
 }
 

@@ -8,7 +8,7 @@ import type { CommitRefused, SwallowedSqlError, TransactionControl } from "../..
 import { DatabaseError } from "../../operation/OperationError.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import type { SeedOutcome } from "../SeedReport.js"
-import { idsOf, SeedFailed } from "../SeedReport.js"
+import { SeedFailed } from "../SeedReport.js"
 import { BodyFailed } from "./SeedBody.js"
 
 /** Failures that a seed itself brought about. */
@@ -80,3 +80,7 @@ const failedAfter = (
     notAttempted: [...ids.slice(ids.indexOf(id) + 1), ...rest]
   })
 }
+
+/** The ids of the outcomes of one kind. */
+const idsOf = (outcomes: ReadonlyArray<SeedOutcome>, tag: SeedOutcome["_tag"]): ReadonlyArray<string> =>
+  outcomes.filter((outcome) => outcome._tag === tag).map(({ id }) => id)

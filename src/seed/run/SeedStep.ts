@@ -11,7 +11,7 @@ import * as Ref from "effect/Ref"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
 import type { Attempt, NewAttempt } from "../../operation/Attempt.js"
-import { isHalfDone, outsideTransaction } from "../../operation/Attempt.js"
+import { isHalfDone, outsideTransaction } from "../../operation/AttemptRecord.js"
 import type { AppliedBy } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
@@ -80,13 +80,16 @@ export type Services =
 export const isTransactional = ({ loaded }: SeedStep): boolean => loaded.seed.transaction === "one"
 
 /** The work of `Transactor.step`: the claim, the body, and what is written with the COMMIT, or after the body is undone. */
-export const inTransaction = (step: SeedStep): Effect.Effect<StepEnding<Done, WorkError>, never, Services> =>
+export const inTransaction = (
+  step: SeedStep,
+  restore: Transactor.Restore
+): Effect.Effect<StepEnding<Done, WorkError>, never, Services> =>
   Effect.gen(function* () {
-    const claimed = yield* Effect.exit(Effect.interruptible(claim(step)))
+    const claimed = yield* Effect.exit(restore(claim(step)))
     // Without the lock nothing was tried.
     if (Exit.isFailure(claimed)) return Transactor.undo(claimed.cause)
     const claimedAt = claimed.value
-    const ran = yield* Effect.exit(Effect.interruptible(Effect.zipRight(refuse(step), body(step))))
+    const ran = yield* Effect.exit(restore(Effect.zipRight(refuse(step), body(step))))
     if (Exit.isFailure(ran)) return Transactor.undo(ran.cause, yield* failedAttempt(step, claimedAt, ran.cause))
     const done = yield* doneOf(step, claimedAt, ran.value)
     const kept: StepEnding<Done, WorkError> = { _tag: "Keep", value: done, record: Option.some(done) }

@@ -39,13 +39,33 @@ export class SeedsPending extends Schema.TaggedError<SeedsPending>()("SeedsPendi
   }
 }
 
-/** Applies the seeds when the layer is built. */
+/**
+ * Applies the seeds when the layer is built.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Config, Effect, Layer } from "effect"
+ * import { EsOps, SeedsApplied } from "effect-es-ops"
+ *
+ * const ServerLive = Layer.effectDiscard(
+ *   Effect.zipRight(SeedsApplied.SeedsApplied, Effect.log("the server listens"))
+ * )
+ *
+ * export const Main = ServerLive.pipe(
+ *   Layer.provide(SeedsApplied.layer),
+ *   Layer.provide(EsOps.layer({ seeds: "./seeds" })),
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ */
 export const layer: Layer.Layer<SeedsApplied, ApplyError, Requirements> = Layer.effect(
   SeedsApplied,
   Effect.as(SeedRunner.apply({ appliedBy: "boot" }), SeedsApplied.of({ by: "applied" }))
 )
 
-type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
+/** How a look at whether the seeds are applied can fail. */
+export type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
 
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(

@@ -6,10 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { describe } from "../../operation/Attempt.js"
-import { order } from "../../operation/Operation.js"
-import { refuseUnreadable, SeedsInconsistent } from "../SeedProblem.js"
+import { describe } from "../../operation/ErrorDescription.js"
+import { order } from "../../operation/AppliedOperations.js"
+import { SeedsInconsistent } from "../SeedProblem.js"
+import { refuseUnreadable } from "../SeedRefusal.js"
 import * as SeedSource from "./SeedSource.js"
+import { idOf, slugOf, template } from "./SeedTemplate.js"
 
 /** Nothing of the name can be used, or the file is there already. Nothing was written. */
 export class SeedNotCreated extends Schema.TaggedError<SeedNotCreated>()("SeedNotCreated", { reason: Schema.String }) {
@@ -25,40 +27,6 @@ export interface Created {
   /** Seeds that sort after the new one: it will be late once they are applied. */
   readonly before: ReadonlyArray<string>
 }
-
-const longestSlug = 60
-
-/** A name in lower case, every run of characters outside `a-z0-9` as `-`, 60 characters at most; empty if nothing is left. */
-export const slugOf = (name: string): string =>
-  name
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, "-")
-    .replace(/^-/, "")
-    .slice(0, longestSlug)
-    .replace(/-$/, "")
-
-/** The id of a new seed: the UTC date and the slug; with the time of day where `ids` has a seed of that date, so that it sorts after it. */
-export const idOf = (slug: string, now: DateTime.Utc, ids: ReadonlyArray<string>): string => {
-  const [date = "", time = ""] = DateTime.formatIso(now).split("T")
-  const today = ids.some((id) => id === date || id.startsWith(`${date}-`) || id.startsWith(`${date}T`))
-  return today ? `${date}T${time.slice(0, 8).replaceAll(":", "")}-${slug}` : `${date}-${slug}`
-}
-
-/** The text of a new seed. */
-export const template = (description: string): string => `import { Effect } from "effect"
-import { Seed } from "effect-es-ops"
-
-// Applied once to each database, in one transaction: if it fails, nothing of it stays.
-export default Seed.make({
-  description: ${JSON.stringify(description)},
-  run: Effect.gen(function* () {
-    // The lookups that seeds need most; add SeedContext to the import from "effect-es-ops" to use them:
-    // const user = yield* SeedContext.findUserByEmail("admin@example.com") // an Option of { id, email, tenantId }
-    // const memberships = yield* SeedContext.findMembershipsOfUser(userId) // an array of { tenantId, streamTenantId, roles, … }
-    yield* Effect.log("nothing is written yet")
-  })
-})
-`
 
 /** Writes a new seed into the folder, which is created if it is missing. A file that exists is never overwritten. */
 export const create = (directory: string, name: string): Effect.Effect<Created, SeedNotCreated | SeedsInconsistent> =>

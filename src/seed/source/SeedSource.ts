@@ -1,31 +1,16 @@
 /**
- * Where seeds come from: a directory of modules, or a record of values.
+ * The source of seeds: a directory of modules, or a record of values.
  */
-import type { Dirent } from "node:fs"
-import { readdir } from "node:fs"
-import { join, resolve } from "node:path"
-import { promisify } from "node:util"
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { describe } from "../../operation/Attempt.js"
-import { OperationId, order } from "../../operation/Operation.js"
 import type * as Seed from "../Seed.js"
-import type { Recorded, SeedEntry } from "./SeedEntry.js"
-import { FileEntry, inOrder, recordEntries } from "./SeedEntry.js"
-import { SeedProblem } from "../SeedProblem.js"
+import type { Recorded } from "./SeedEntry.js"
+import type { Discovery } from "./SeedListing.js"
+import * as SeedListing from "./SeedListing.js"
 
 export type { Recorded, SeedEntry } from "./SeedEntry.js"
-export { hashOf } from "./SeedEntry.js"
-
-/** What a source has: seeds in the order of their ids, what is wrong with it, and what a person should know. */
-export interface Discovery {
-  readonly entries: ReadonlyArray<SeedEntry>
-  readonly problems: ReadonlyArray<SeedProblem>
-  readonly warnings: ReadonlyArray<string>
-  /** The ids alone, in any order; given where nothing can be wrong but that two are the same. A boot that has nothing to do needs no more. */
-  readonly ids?: ReadonlyArray<string> | undefined
-}
+export type { Discovery } from "./SeedListing.js"
 
 /** The port of seeds: a directory, a record, or an application's own source. */
 export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
@@ -36,139 +21,11 @@ export class SeedSource extends Context.Tag("effect-es-ops/SeedSource")<
   }
 >() {}
 
-const listFolder = promisify(readdir)
-
-const taken = new Set([".ts", ".mts", ".js", ".mjs"])
-const notTaken = new Set([".cts", ".cjs", ".tsx", ".jsx"])
-/** Every file name is an id. */
-const unchecked = { disableValidation: true }
-
-const notSeeds = /\.d\.m?ts$|\.(?:test|spec)\.[^.]+$/
-
-/**
- * The modules of a directory, not of folders in it: `.ts`, `.mts`, `.js`, `.mjs`, without `_*`, `.*`, declarations and tests. The path is
- * resolved against the working directory. Services that the seeds need are taken from the context.
- */
-export const makeDirectory = <R = never>(directory: string): Effect.Effect<SeedSource["Type"], never, R> =>
-  Effect.map(Effect.context<R>(), (services) => {
-    const root = resolve(directory)
-    return SeedSource.of({
-      discover: Effect.tryPromise({
-        try: () => listFolder(root, { withFileTypes: true }),
-        catch: (error) => error
-      }).pipe(
-        Effect.map((files) => discoverFiles(root, files, services)),
-        Effect.catchAll((error) => Effect.succeed(unreadable(root, error)))
-      )
-    })
-  })
-
 /** The modules of a directory. */
 export const layerDirectory = <R = never>(directory: string): Layer.Layer<SeedSource, never, R> =>
-  Layer.effect(SeedSource, makeDirectory<R>(directory))
-
-/** Seeds by their ids, for a bundled application and for tests. */
-export const makeRecord = <S extends Recorded>(
-  seeds: Readonly<Record<string, S>>
-): Effect.Effect<SeedSource["Type"], never, Seed.Services<S>> =>
-  Effect.map(Effect.context<Seed.Services<S>>(), (services) => {
-    const entries = () => recordEntries(united(seeds), services)
-    // In a later turn of the event loop: the query that is started at the same time is sent first.
-    const discover = Effect.async<Discovery>((resume) => {
-      setImmediate(() =>
-        resume(
-          Effect.sync(() =>
-            "" in seeds
-              ? { entries: entries(), problems: [unnamed], warnings: [] }
-              : new Listing(Object.keys(seeds), [], entries)
-          )
-        )
-      )
-    })
-    return SeedSource.of({ discover })
-  })
+  Layer.effect(SeedSource, SeedListing.ofDirectory<R>(directory))
 
 /** Seeds by their ids. */
 export const layerRecord = <S extends Recorded>(
   seeds: Readonly<Record<string, S>>
-): Layer.Layer<SeedSource, never, Seed.Services<S>> => Layer.effect(SeedSource, makeRecord(seeds))
-
-const unnamed = new SeedProblem({ _tag: "InvalidSeed", id: null, path: 'seeds[""]', message: "a seed has an empty id" })
-
-/** Seeds of several types as seeds of their union, which each of them is. */
-function united<S extends Recorded>(
-  seeds: Readonly<Record<string, S>>
-): Readonly<Record<string, Recorded<Seed.Services<S>>>>
-function united(seeds: Readonly<Record<string, Recorded>>): Readonly<Record<string, Recorded>> {
-  return seeds
-}
-
-/** A listing whose entries are made when they are first asked for: a boot that has nothing to do compares the ids alone. */
-class Listing implements Discovery {
-  private made: ReadonlyArray<SeedEntry> | undefined
-
-  constructor(
-    readonly ids: ReadonlyArray<string>,
-    readonly warnings: ReadonlyArray<string>,
-    private readonly make: () => ReadonlyArray<SeedEntry>
-  ) {}
-
-  get entries(): ReadonlyArray<SeedEntry> {
-    return (this.made ??= this.make())
-  }
-
-  get problems(): ReadonlyArray<SeedProblem> {
-    const { entries } = this
-    const twice = entries.filter(({ id }, at) => id === entries[at + 1]?.id && id !== entries[at - 1]?.id)
-    return twice.map(({ id }) =>
-      duplicate(
-        id,
-        entries.filter((entry) => entry.id === id)
-      )
-    )
-  }
-}
-
-/** The seeds among the files of a folder. */
-const discoverFiles = <R>(root: string, files: ReadonlyArray<Dirent>, services: Context.Context<R>): Discovery => {
-  const names: Array<string> = []
-  const ids: Array<string> = []
-  const warnings: Array<string> = []
-  for (const file of files) {
-    const { name } = file
-    const dot = name.lastIndexOf(".")
-    const isHidden = name.startsWith("_") || name.startsWith(".")
-    // Only a name with another dot can be that of a declaration or a test.
-    if (dot === -1 || isHidden || (name.indexOf(".") < dot && notSeeds.test(name)) || file.isDirectory()) continue
-    const extension = name.slice(dot)
-    if (taken.has(extension)) {
-      names.push(name)
-      ids.push(name.slice(0, dot))
-    } else if (notTaken.has(extension))
-      warnings.push(`${join(root, name)} is not taken for a seed: seeds are .ts, .mts, .js or .mjs`)
-  }
-  const entryOf = (name: string, at: number) =>
-    new FileEntry(OperationId.make(ids[at] ?? "", unchecked), root, name, services)
-  return new Listing(ids, warnings.toSorted(order), () => inOrder(names.map(entryOf), ids))
-}
-
-const duplicate = (id: OperationId, same: ReadonlyArray<SeedEntry>): SeedProblem => {
-  const paths = same.map(({ path }) => path).toSorted(order)
-  return new SeedProblem({
-    _tag: "DuplicateSeedId",
-    id,
-    path: paths[0] ?? null,
-    message: `${paths.join(" and ")} are both the seed "${id}": rename or remove all but one`
-  })
-}
-
-const unreadable = (root: string, error: unknown): Discovery => {
-  const { code, message } = describe(error)
-  const empty = { entries: [], problems: [], warnings: [] }
-  if (code === "ENOENT") {
-    return { ...empty, warnings: [`the seeds folder ${root} does not exist, so there are no seeds`] }
-  }
-  const reason = code === "ENOTDIR" ? "it is not a folder" : message
-  const text = `the seeds folder ${root} cannot be read: ${reason}`
-  return { ...empty, problems: [new SeedProblem({ _tag: "SeedSourceError", id: null, path: root, message: text })] }
-}
+): Layer.Layer<SeedSource, never, Seed.Services<S>> => Layer.effect(SeedSource, SeedListing.ofRecord(seeds))

@@ -3,7 +3,7 @@
  */
 import type { Argument, Expression } from "oxc-parser"
 import * as Effect from "effect/Effect"
-import { describe } from "../../operation/Attempt.js"
+import { describe } from "../../operation/ErrorDescription.js"
 
 /** A handler name that stands as a literal in a call, with its line (1 for the first). */
 export interface HandlerLiteral {

@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck, Option } from "effect"
 import { Operation } from "effect-es-ops"
+import { order } from "../../../src/operation/AppliedOperations.js"
 import * as LogRow from "../../../src/postgres/log/LogRow.js"
 
 const type = Operation.seedMigration
@@ -19,7 +20,7 @@ const rowOf = (
 })
 
 const id = FastCheck.oneof(FastCheck.string(), FastCheck.constantFrom("a", "a\u001fb", "b", "\u001f", ""))
-const ids = FastCheck.uniqueArray(id).map((some) => some.toSorted(Operation.order))
+const ids = FastCheck.uniqueArray(id).map((some) => some.toSorted(order))
 
 describe("applied ids in one text", () => {
   it("are taken apart where they can be, and never into other markers", () => {

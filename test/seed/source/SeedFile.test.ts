@@ -7,25 +7,26 @@ import { SeedFile } from "effect-es-ops"
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { idOf, slugOf, template } from "../../../src/seed/source/SeedTemplate.js"
 
 const now = DateTime.unsafeMake("2026-11-24T10:15:07.890Z")
 
 describe("a slug", () => {
   it("is lower case, with one dash for everything else, and has 60 characters at most", () => {
-    assert.strictEqual(SeedFile.slugOf("Fill Display_Names"), "fill-display-names")
-    assert.strictEqual(SeedFile.slugOf("--a//b--"), "a-b")
-    assert.strictEqual(SeedFile.slugOf("ünïcode!"), "n-code")
-    assert.strictEqual(SeedFile.slugOf(`${"a".repeat(59)} bc`), "a".repeat(59))
-    for (const nothing of ["", "!!!", "-", "日本"]) assert.strictEqual(SeedFile.slugOf(nothing), "")
+    assert.strictEqual(slugOf("Fill Display_Names"), "fill-display-names")
+    assert.strictEqual(slugOf("--a//b--"), "a-b")
+    assert.strictEqual(slugOf("ünïcode!"), "n-code")
+    assert.strictEqual(slugOf(`${"a".repeat(59)} bc`), "a".repeat(59))
+    for (const nothing of ["", "!!!", "-", "日本"]) assert.strictEqual(slugOf(nothing), "")
   })
 
   it("is its own slug, whatever it was made of", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.string({ unit: "binary", maxLength: 200 }), (text) => {
-        const slug = SeedFile.slugOf(text)
+        const slug = slugOf(text)
         assert.match(slug, /^([a-z0-9]+(-[a-z0-9]+)*)?$/)
         assert.isAtMost(slug.length, 60)
-        assert.strictEqual(SeedFile.slugOf(slug), slug)
+        assert.strictEqual(slugOf(slug), slug)
       })
     )
   })
@@ -33,10 +34,10 @@ describe("a slug", () => {
 
 describe("an id", () => {
   it("begins with the date, and with the time of day where the date has a seed, so that it sorts after it", () => {
-    assert.strictEqual(SeedFile.idOf("a", now, []), "2026-11-24-a")
-    assert.strictEqual(SeedFile.idOf("a", now, ["2026-11-23-z", "2026-11-241"]), "2026-11-24-a")
+    assert.strictEqual(idOf("a", now, []), "2026-11-24-a")
+    assert.strictEqual(idOf("a", now, ["2026-11-23-z", "2026-11-241"]), "2026-11-24-a")
     for (const earlier of ["2026-11-24-z", "2026-11-24", "2026-11-24T000000-z"]) {
-      const id = SeedFile.idOf("a", now, [earlier])
+      const id = idOf("a", now, [earlier])
       assert.strictEqual(id, "2026-11-24T101507-a")
       assert.isAbove(id > earlier ? 1 : 0, 0)
     }
@@ -99,7 +100,7 @@ describe("a new file", () => {
   it("quotes its description, whatever is in it", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.string({ unit: "binary" }), (text) => {
-        const [, literal = ""] = /description: (".*"),$/m.exec(SeedFile.template(text)) ?? []
+        const [, literal = ""] = /description: (".*"),$/m.exec(template(text)) ?? []
         assert.strictEqual(Schema.decodeUnknownSync(Schema.parseJson(Schema.String))(literal), text)
       })
     )

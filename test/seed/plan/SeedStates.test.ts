@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, FastCheck, Schema } from "effect"
-import { Operation, SeedPlan } from "effect-es-ops"
+import { Operation } from "effect-es-ops"
+import { order } from "../../../src/operation/AppliedOperations.js"
+import * as SeedStates from "../../../src/seed/plan/SeedStates.js"
 import { nameOf } from "../../../src/seed/plan/SkipFlag.js"
 
 const Ids = Schema.Array(Schema.String.pipe(Schema.minLength(1), Schema.maxLength(6)))
@@ -9,10 +11,10 @@ const ids = Arbitrary.make(Ids).map((all) => [...new Set(all)])
 const planOf = (
   files: ReadonlyArray<string>,
   applied: ReadonlyMap<string, string>,
-  more: Partial<SeedPlan.PlanInput> = {}
+  more: Partial<SeedStates.PlanInput> = {}
 ) =>
-  SeedPlan.make({
-    seeds: files.toSorted(Operation.order).map((id) => ({ id, path: `${id}.ts` })),
+  SeedStates.make({
+    seeds: files.toSorted(order).map((id) => ({ id, path: `${id}.ts` })),
     applied,
     lastAttempts: new Map(),
     skipped: () => false,
@@ -23,7 +25,7 @@ const planOf = (
 const seeds = (all: ReadonlyArray<string>): ReadonlyMap<string, string> =>
   new Map(all.map((id) => [id, Operation.seedMigration]))
 
-describe("SeedPlan", () => {
+describe("the states of seeds", () => {
   it("has every seed and every marker exactly once, in byte order", () => {
     FastCheck.assert(
       FastCheck.property(ids, ids, (files, markers) => {
@@ -40,7 +42,7 @@ describe("SeedPlan", () => {
       FastCheck.property(ids, ids, (files, markers) => {
         for (const { id, state } of planOf(files, seeds(markers)).seeds) {
           const [isFile, isMarked] = [files.includes(id), markers.includes(id)]
-          const before = markers.some((marker) => Operation.order(id, marker) < 0)
+          const before = markers.some((marker) => order(id, marker) < 0)
           const expected = isMarked ? (isFile ? "applied" : "orphan") : before ? "late" : "pending"
           assert.strictEqual(state, expected)
         }
@@ -85,7 +87,7 @@ describe("the order of ids", () => {
   it("is that of their bytes", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.string({ unit: "binary" }), FastCheck.string({ unit: "binary" }), (a, b) => {
-        assert.strictEqual(Operation.order(a, b), Buffer.compare(Buffer.from(a), Buffer.from(b)))
+        assert.strictEqual(order(a, b), Buffer.compare(Buffer.from(a), Buffer.from(b)))
       })
     )
   })

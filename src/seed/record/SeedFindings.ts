@@ -1,0 +1,97 @@
+/**
+ * The findings on seeds: those that do not load, were interrupted or edited, and the skip flags that are set.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
+import type { DatabaseHealth, Finding } from "../../operation/DatabaseHealth.js"
+import { fine, wrong } from "../../operation/HealthFinding.js"
+import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import type { OperationLock } from "../../operation/OperationLock.js"
+import type { OperationLog } from "../../operation/OperationLog.js"
+import { afterInterruption } from "../HalfDoneSeed.js"
+import * as SkipFlag from "../plan/SkipFlag.js"
+import type { SeedsInconsistent } from "../SeedProblem.js"
+import { SeedSource } from "../source/SeedSource.js"
+import type { Status } from "./SeedStatus.js"
+import * as SeedStatus from "./SeedStatus.js"
+
+/** What can be found of the seeds without a database: those that do not load, and flags. */
+export const examineSource: typeof examineSeeds = Effect.gen(function* () {
+  const status = yield* SeedStatus.status
+  return [...unloadable(status), yield* flags(status)]
+})
+
+/** The findings on the seeds alone. */
+export const examineSeeds: Effect.Effect<
+  ReadonlyArray<Finding>,
+  SeedsInconsistent | DatabaseError | SettingError,
+  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
+> = Effect.gen(function* () {
+  const status = yield* SeedStatus.status
+  return [...unloadable(status), interrupted(status), changed(status), yield* flags(status)]
+})
+
+/** One finding for each problem, as each has a file of its own. */
+const unloadable = ({ problems, seeds }: Status): ReadonlyArray<Finding> =>
+  problems.length === 0
+    ? [fine("seeds", `${seeds.length === 1 ? "1 seed" : `${seeds.length} seeds`}, every one that is not applied loads`)]
+    : problems.map(({ _tag, message }) =>
+        wrong("seeds", "state", `${_tag}: ${message}`, "Mend it, then es-ops seed:check.")
+      )
+
+const interrupted = ({ seeds }: Status): Finding => {
+  const found = seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id)
+  const [id] = found
+  if (id === undefined) return fine("interrupted", "no attempt is without an end")
+  const fix = `Look at what it left behind; then ${afterInterruption(id)}.`
+  return wrong("interrupted", "state", `an attempt was interrupted, or never ended: ${found.join(", ")}`, fix)
+}
+
+const changed = (status: Status): Finding => {
+  const found = status.seeds.filter((seed) => seed.changed).map(({ id }) => id)
+  if (found.length === 0) return fine("changed", "no applied seed was edited")
+  const fix = "An applied seed is not run again: put the change into a new seed (es-ops seed:new)."
+  return wrong("changed", "state", `edited since it was applied: ${found.join(", ")}`, fix)
+}
+
+/** The finding on the flags: those of the seeds, and what is the flag of none. */
+export const flags = (status?: Status): Effect.Effect<Finding, SettingError, SeedSource> =>
+  Effect.gen(function* () {
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const names = new Set([SkipFlag.all, ...entries.map(({ id }) => SkipFlag.nameOf(id))])
+    const isAllSet = (yield* SkipFlag.read(SkipFlag.all)) === "set"
+    const found = yield* Effect.forEach(names, (name) =>
+      Effect.map(SkipFlag.read(name), (value) =>
+        value === "set"
+          ? Option.some(`${name}=1${isAllSet ? "" : idle(name, status?.seeds ?? [])}`)
+          : value === "mistaken"
+            ? Option.some(SkipFlag.mistaken(name))
+            : Option.none()
+      )
+    )
+    const strangers = yield* SkipFlag.strangers([
+      ...entries.map(({ id }) => id),
+      ...(status?.seeds ?? []).map(({ id }) => id)
+    ])
+    const set = [...found.flatMap(Option.toArray), ...strangers.map(SkipFlag.strange)]
+    return set.length === 0
+      ? fine("flags", "no skip flag is set")
+      : wrong(
+          "flags",
+          "state",
+          set.join("\n"),
+          "Unset it when what it skips is to be applied, or when it skips nothing."
+        )
+  })
+
+/** Why a flag skips nothing, if so. */
+const idle = (name: string, seeds: Status["seeds"]): string => {
+  const named = seeds.filter(({ id, state }) => state !== "orphan" && SkipFlag.nameOf(id) === name)
+  const waiting = named.filter(({ state }) => state !== "applied")
+  const ids = (waiting.length > 0 ? waiting : named).map(({ id }) => `"${id}"`)
+  if (named.length === 0 || waiting.some(({ skippable }) => !Option.contains(skippable, false))) return ""
+  const what = ids.length === 1 ? `${ids.join("")} is` : `${ids.join(" and ")} are`
+  return `, which skips nothing: ${what} ${waiting.length === 0 ? "applied" : "not skippable"}`
+}
