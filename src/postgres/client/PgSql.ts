@@ -16,7 +16,6 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import * as BoundedWait from "../../operation/BoundedWait.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
@@ -31,7 +30,7 @@ export class PgSql extends Context.Tag("effect-es-ops/PgSql")<
 
 /** A connection that was asked for. */
 export interface Loan {
-  /** The connection, once it is free. The wait can be interrupted, also in an uninterruptible region. */
+  /** The connection, once it is free; where the wait may be interrupted is for the borrower to say. */
   readonly connection: Effect.Effect<Connection, SqlError>
   /** Gives it back, now or as soon as it is there; to be run in any case. */
   readonly giveBack: Effect.Effect<void>
@@ -61,9 +60,7 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       return {
         connection: Option.isSome(session)
           ? joined
-          : Effect.catchTag(BoundedWait.within(joined, reserveTimeout), "TimeoutException", () =>
-              Effect.fail(neverFree)
-            ),
+          : Effect.timeoutFail(Effect.interruptible(joined), { duration: reserveTimeout, onTimeout: () => neverFree }),
         giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
           Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
         )

@@ -60,10 +60,14 @@ export const literal = (text: string): string => {
 /** A value that is written as a constant. */
 export type Constant = string | number | null
 
-/** The columns that have a value, and their values as constants in the same order. */
-export const constants = (
-  row: Readonly<Record<string, Constant>>
-): { readonly columns: ReadonlyArray<string>; readonly values: ReadonlyArray<string> } => {
+/** Columns, and their values as constants in the same order. */
+export interface Constants {
+  readonly columns: ReadonlyArray<string>
+  readonly values: ReadonlyArray<string>
+}
+
+/** The columns that have a value. */
+export const constants = (row: Readonly<Record<string, Constant>>): Constants => {
   const columns: Array<string> = []
   const values: Array<string> = []
   for (const [column, value] of Object.entries(row)) {

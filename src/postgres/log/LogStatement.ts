@@ -5,20 +5,28 @@ import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import type { NewMarker } from "../../operation/Operation.js"
-import type { Constant } from "../client/SqlText.js"
+import type { StepRecord } from "../../operation/Transactor.js"
+import type { Constant, Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
 
 /** The marker; the server says when. */
-export const markerInsert = (table: string, marker: NewMarker): string => {
-  const { columns, values } = constants(markerRow(marker))
-  return `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${values.join(", ")})`
+export const markerInsert = (table: string, marker: NewMarker): string => markerOf(table, constants(markerRow(marker)))
+
+/** The marker, and the attempt where there is a table of attempts. */
+export const recordInserts = (
+  tables: { readonly markers: string; readonly attempts: string | undefined },
+  { attempt, marker }: StepRecord
+): ReadonlyArray<string> => {
+  const rows = [markerRow(marker), rowOf(attempt)] as const
+  const [marked, attempted] = [constants(rows[0]), constants(rows[1])]
+  return [
+    markerOf(tables.markers, marked),
+    ...(tables.attempts === undefined ? [] : [numbered(tables.attempts, attempted)])
+  ]
 }
 
 /** The attempt, numbered after the newest that the operation has. */
-export const attemptInsert = (table: string, attempt: NewAttempt): string => {
-  const { columns, values } = constants(rowOf(attempt))
-  return `INSERT INTO ${table} (${columns.join(", ")}, attempt) VALUES (${values.join(", ")}, ${nextNumber(table, values)})`
-}
+export const attemptInsert = (table: string, attempt: NewAttempt): string => numbered(table, constants(rowOf(attempt)))
 
 /** The same, unless the newest has the same outcome. */
 export const attemptInsertOnce = (table: string, attempt: NewAttempt): string => {
@@ -68,6 +76,12 @@ const rowOf = (attempt: NewAttempt) => ({
   reason: Option.getOrNull(attempt.reason),
   error: Option.getOrNull(Option.map(attempt.error, (error) => JSON.stringify(error)))
 })
+
+const markerOf = (table: string, { columns, values }: Constants): string =>
+  `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${values.join(", ")})`
+
+const numbered = (table: string, { columns, values }: Constants): string =>
+  `INSERT INTO ${table} (${columns.join(", ")}, attempt) VALUES (${values.join(", ")}, ${nextNumber(table, values)})`
 
 const instant = (at: Option.Option<DateTime.Utc>): Constant => Option.getOrNull(Option.map(at, DateTime.formatIso))
 

@@ -178,11 +178,11 @@ const committed = <A>(value: A): Ended<A, never> => ({
 const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
-const recordText = (transaction: Transaction, { attempt, marker }: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.map(hasAttempts(transaction), (there) => [
-    LogStatement.markerInsert(transaction.schema.markers, marker),
-    ...(there ? [LogStatement.attemptInsert(transaction.schema.attempts, attempt)] : [])
-  ])
+const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(hasAttempts(transaction), (there) => {
+    const { attempts, markers } = transaction.schema
+    return LogStatement.recordInserts({ markers, attempts: there ? attempts : undefined }, record)
+  })
 
 /** Whether there is a table of attempts: it may be missing where the role may not create it. */
 const hasAttempts = ({ schema, step }: Transaction): Effect.Effect<boolean> =>

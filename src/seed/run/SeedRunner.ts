@@ -152,7 +152,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     const transactor = yield* Transactor
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
     const attempt = Effect.suspend(() =>
-      SeedSteps.isTransactional(step)
+      loaded.seed.transaction === "one"
         ? Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(transactor.step(SeedSteps.inTransaction(step, restore), id, restore), (result) =>
               concluded(run, result, restore)
