@@ -43,6 +43,7 @@ export const make: Effect.Effect<
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { host } = yield* Replica
+  const server: StepStatements.ServerKnowledge = { settings: Option.none() }
 
   const step: Transactor["Type"]["step"] = (work, name, restore) =>
     Effect.withSpan(
@@ -52,7 +53,14 @@ export const make: Effect.Effect<
           const { result, unrecorded } = yield* Effect.matchCauseEffect(restore(connectionOf(loan)), {
             onFailure: (cause) => Effect.succeed(neverBegun(cause)),
             onSuccess: (connection) =>
-              StepTransaction.run(connection, work, StepStatements.opening(config, host, name), schema, restore)
+              StepTransaction.run(
+                connection,
+                work,
+                StepStatements.opening(config, host, name, server),
+                server,
+                schema,
+                restore
+              )
           }).pipe(Effect.ensuring(loan.giveBack))
           yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
           yield* Effect.annotateCurrentSpan("outcome", result._tag)

@@ -38,12 +38,34 @@ export interface Opening {
   readonly savepoint: string
 }
 
+/** What is known of a server, of whichever of its sessions. */
+export interface ServerKnowledge {
+  /** Those of our settings that it has, once it was asked for them. */
+  settings: Option.Option<ReadonlySet<string>>
+}
+
 /** The opening of a step of this name, run by this host. */
-export const opening = (config: OperationConfig["Type"], host: string, name: string): Opening => ({
-  begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${set(settingsOf(config, host, name), true)}`,
+export const opening = (
+  config: OperationConfig["Type"],
+  host: string,
+  name: string,
+  { settings }: Readonly<ServerKnowledge>
+): Opening => ({
+  begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${setForStep(settingsOf(config, host, name), settings)}`,
   guard: commitGuard(),
   savepoint: `es_ops_step_${randomUUID().replaceAll("-", "")}`
 })
+
+/** The text that sets these for the transaction: as SET LOCAL, which is not planned, once it is known what the server has. */
+const setForStep = (settings: Settings, known: ServerKnowledge["settings"]): string =>
+  Option.match(known, {
+    onNone: () => set(settings, true),
+    onSome: (names) =>
+      Object.entries(settings)
+        .filter(([name]) => names.has(name))
+        .map(([name, value]) => `SET LOCAL ${name} = '${value}'`)
+        .join("; ")
+  })
 
 /** The statement that sets these for the session. */
 export const setForSession = (settings: Settings): string => set(settings, false)
@@ -59,9 +81,13 @@ const noticesClosedConnections =
 /** A setting that the server does not have is left out, which SET LOCAL would fail for (42704). */
 const set = (settings: Settings, local: boolean): string => {
   const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
-  return `SELECT set_config(s.name, s.value, ${local}) FROM (VALUES ${values.join(", ")}) AS s (name, value)
+  return `SELECT s.name, set_config(s.name, s.value, ${local}) FROM (VALUES ${values.join(", ")}) AS s (name, value)
     WHERE current_setting(s.name, true) IS NOT NULL AND (s.name <> 'client_connection_check_interval' OR ${noticesClosedConnections})`
 }
+
+/** The names of the settings that this statement has set. */
+export const settingsSet = (rows: ReadonlyArray<unknown>): ReadonlySet<string> =>
+  new Set(rows.flatMap((row) => (Predicate.hasProperty(row, "name") && Predicate.isString(row.name) ? [row.name] : [])))
 
 /** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
 const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")

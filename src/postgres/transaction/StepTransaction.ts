@@ -36,7 +36,7 @@ import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import type { StepParts } from "./StepConnection.js"
 import { inLongerText, StepConnection } from "./StepConnection.js"
-import type { CommitGuard, Opening, SessionIdentity } from "./StepStatements.js"
+import type { CommitGuard, Opening, ServerKnowledge, SessionIdentity } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
 
 /** What became of a step, and the attempt that could not be recorded on its own connection. */
@@ -59,12 +59,14 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
   { begin, guard, savepoint }: Opening,
+  server: ServerKnowledge,
   schema: PgSchema["Type"],
   restore: Restore
 ) {
   const transaction: Transaction = {
     connection,
     schema,
+    server,
     step: new StepConnection(connection, begin),
     guard,
     savepoint,
@@ -98,6 +100,7 @@ interface Transaction {
   readonly connection: Connection
   readonly step: StepConnection
   readonly schema: PgSchema["Type"]
+  readonly server: ServerKnowledge
   readonly guard: CommitGuard
   /** The savepoint behind the claim, to which a failed body is undone. */
   readonly savepoint: string
@@ -119,6 +122,9 @@ const open = (transaction: Transaction, { columns, statement }: Claim): Effect.E
     (results) => {
       const [first, second] = results.slice(-4)
       const row = first?.rows[0]
+      const [, settings, ...more] = results
+      if (Option.isNone(transaction.server.settings) && more.length === 4)
+        transaction.server.settings = Option.some(StepStatements.settingsSet(settings?.rows ?? []))
       // A driver that answers in another shape: without the session to go back to, nothing may be run.
       if (!StepStatements.isIdentity(row) || second === undefined)
         return Effect.fail(sqlError(new TypeError("no session")))
