@@ -59,6 +59,8 @@ export class StepConnection {
   isUnsent = true
   /** Whether the server has answered the first message. */
   private isBegun = false
+  /** Whether nothing was sent since the step's own savepoint: it is that of a part as well then. */
+  private isAtSavepoint = false
   /** Whether the body has ended: nothing of it, and of what it left running, is sent any more. */
   private isClosed = false
   /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
@@ -68,9 +70,10 @@ export class StepConnection {
   /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
   lastFailure = Option.none<SqlError>()
 
-  /** A connection in which `first` waits. */
+  /** A connection in which `first` waits; `savepoint` is the step's own, behind its claim. */
   constructor(
     private readonly wire: Connection,
+    private readonly savepoint: string,
     first: string
   ) {
     this.waiting = [first]
@@ -81,6 +84,7 @@ export class StepConnection {
     return Effect.suspend(() => {
       const all = [...this.waiting.splice(0), text].join("; ")
       this.isUnsent = false
+      this.isAtSavepoint = false
       return Effect.map(this.wire.executeRaw(all, []), (answer) => {
         this.isBegun = true
         return resultsOf(answer)
@@ -94,6 +98,11 @@ export class StepConnection {
       this.waiting.length = 0
       return this.send(text)
     })
+  }
+
+  /** Notes that the step's savepoint was the last statement that was sent. */
+  atSavepoint(): void {
+    this.isAtSavepoint = true
   }
 
   /** Runs the work of the step: what it asks of the database goes over this connection, past these checks. */
@@ -161,9 +170,10 @@ export class StepConnection {
 
   /** What waits goes first, in a message of its own. */
   private behindWaiting<A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    return Effect.suspend(() =>
-      this.waiting.length === 0 ? run : Effect.zipRight(this.send(this.waiting.splice(0).join("; ")), run)
-    )
+    return Effect.suspend(() => {
+      this.isAtSavepoint = false
+      return this.waiting.length === 0 ? run : Effect.zipRight(this.send(this.waiting.splice(0).join("; ")), run)
+    })
   }
 
   /** What goes around statements of the body, `turn` around each; none is sent once it `hasEnded`. */
@@ -242,7 +252,6 @@ export class StepConnection {
     part: Effect.Effect<A, E, R>,
     options: SavepointOptions = {}
   ): Effect.Effect<A, E | DatabaseError, R> {
-    const name = `es_ops_${++this.savepoints}`
     const current = { step: this, ended: false }
     const nested: PgStep["Type"] = { ...step, savepoint: (inner, more) => this.inSavepoint(nested, inner, more) }
     const connection = withWholeStreams(
@@ -255,13 +264,9 @@ export class StepConnection {
       Effect.gen(this, function* () {
         yield* Effect.mapError(this.admit, writing)
         const { failures } = this
-        // In one message with the release of the savepoint before it. A cancellation of it would hit the whole step.
-        yield* this.toItsEnd([`SAVEPOINT ${name}`, options.begin ?? []].flat().join("; "), (text) =>
-          this.send(text)
-        ).pipe(
-          Effect.flatten,
-          Effect.mapError((error) => this.abortedBy(error))
-        )
+        const isOwn = !this.isAtSavepoint || options.begin !== undefined
+        const name = isOwn ? `es_ops_${++this.savepoints}` : this.savepoint
+        if (isOwn) yield* this.begin(name, options.begin)
         const exit = yield* Effect.exit(
           Effect.provideService(within(connection, nested, restore(part)), CurrentSavepoint, current)
         )
@@ -269,15 +274,27 @@ export class StepConnection {
         yield* this.settled
         // The step is over meanwhile, and is undone as a whole.
         if (this.isClosed) return yield* exit
-        if (Exit.isSuccess(exit) && options.keep !== false) yield* this.release(name, failures === this.failures)
+        const release = isOwn ? [`RELEASE SAVEPOINT ${name}`] : []
+        if (Exit.isSuccess(exit) && options.keep !== false)
+          yield* this.release(name, release, failures === this.failures)
         else {
-          const undo = `ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`
+          const undo = [`ROLLBACK TO SAVEPOINT ${name}`, ...release].join("; ")
           const undone = yield* this.toItsEnd(undo, (text) => this.sendInstead(text))
           // A part that failed keeps its own error: one of the savepoint only repeats it.
           if (Exit.isFailure(undone) && Exit.isSuccess(exit)) return yield* savepointIsGone
         }
         return yield* exit
       })
+    )
+  }
+
+  /** In one message with the release of the savepoint before it. A cancellation of it would hit the whole step. */
+  private begin(name: string, statement: string | undefined): Effect.Effect<void, DatabaseError> {
+    const text = [`SAVEPOINT ${name}`, statement ?? []].flat().join("; ")
+    return this.toItsEnd(text, (all) => this.send(all)).pipe(
+      Effect.flatten,
+      Effect.mapError((error) => this.abortedBy(error)),
+      Effect.asVoid
     )
   }
 
@@ -290,10 +307,9 @@ export class StepConnection {
   }
 
   /** Goes with the next text; but where a statement of the part failed, the transaction may take nothing any more: that is its own failure. */
-  private release(name: string, isSound: boolean): Effect.Effect<void, DatabaseError> {
-    const text = `RELEASE SAVEPOINT ${name}`
-    if (isSound) return Effect.sync(() => void this.waiting.push(text))
-    return this.send(text).pipe(
+  private release(name: string, release: ReadonlyArray<string>, isSound: boolean): Effect.Effect<void, DatabaseError> {
+    if (isSound) return Effect.sync(() => void this.waiting.push(...release))
+    return this.send(release[0] ?? "SELECT 1").pipe(
       Effect.mapError((error) => this.abortedBy(error)),
       Effect.tapError(() => Effect.ignore(this.sendInstead(`ROLLBACK TO SAVEPOINT ${name}`))),
       Effect.asVoid

@@ -67,7 +67,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     connection,
     schema,
     server,
-    step: new StepConnection(connection, begin),
+    step: new StepConnection(connection, savepoint, begin),
     guard,
     savepoint,
     identity: Option.none(),
@@ -130,6 +130,7 @@ const open = (transaction: Transaction, { columns, statement }: Claim): Effect.E
         return Effect.fail(sqlError(new TypeError("no session")))
       transaction.identity = Option.some(row)
       transaction.isGuarded = true
+      transaction.step.atSavepoint()
       return Effect.succeed({ row, rows: second.rows })
     }
   )

@@ -33,6 +33,8 @@ describe("a write", () => {
         const early: Array<number> = []
         const run = Effect.gen(function* () {
           const { savepoint: turn } = yield* Transactor.Transactor
+          // What comes first in a step is undone to the step's own savepoint.
+          yield* Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`)
           const stopped = proxy.stopAt("before a savepoint", 0)
           const write = yield* Effect.fork(turn(event("left")))
           const { resume } = yield* Effect.promise(() => stopped)
