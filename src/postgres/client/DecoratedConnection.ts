@@ -51,7 +51,7 @@ export type Abandoned = (cancelling: Fiber.RuntimeFiber<unknown, unknown>) => vo
 export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Abandoned): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-      Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
+      Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () => {
         abandoned?.(fiber)
         return Fiber.interruptFork(fiber)
       })

@@ -55,12 +55,12 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const scope = yield* Scope.make()
       const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
       const reserving = yield* Effect.forkDaemon(Scope.extend(reserve, scope))
-      const joined = Fiber.join(reserving)
+      const reserved = Effect.flatten(Fiber.await(reserving))
       const close = Scope.close(scope, Exit.void)
       return {
         connection: Option.isSome(session)
-          ? joined
-          : Effect.timeoutFail(Effect.interruptible(joined), { duration: reserveTimeout, onTimeout: () => neverFree }),
+          ? reserved
+          : Effect.timeoutFail(Effect.interruptible(reserved), { duration: reserveTimeout, onTimeout: () => neverFree }),
         giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
           Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
         )
