@@ -30,6 +30,16 @@ export const run = (
     (promises) => Effect.zipRight(promises.close, promises.abandon)
   )
 
+/** Runs an async seed's function with the context of another runner, which settles its own promises. */
+export const runElsewhere = async (
+  declared: (context: PromiseContext) => unknown,
+  context: PromiseContext
+): Promise<unknown> => {
+  const returned = await declared(context)
+  refuseUnrun(returned)
+  return returned
+}
+
 /** An Effect or a generator would be run by nobody. Promises of the context are settled, whether they were awaited or not. */
 const refuseUnrun = (returned: unknown): void => {
   if (Effect.isEffect(returned)) throw new EffectReturned()

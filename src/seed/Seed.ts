@@ -22,7 +22,10 @@ export interface Seed<out E = unknown, out R = never> {
   readonly transaction: "one" | "none"
   /** Whether a seed outside any transaction may be run again after it was interrupted half-way. */
   readonly idempotent: boolean
-  /** The work, with the context of the step that runs it. */
+  /**
+   * The work, with the context of the step that runs it. With the context of another runner, such as the reference system's, which awaits what this
+   * gives and then writes its marker, an Effect throws, and an async function is run.
+   */
   readonly run: (context: SeedContext["Type"]) => Effect.Effect<unknown, E, R>
   /** `run` as it was declared, so that its shape can be checked without running it. */
   readonly declared: unknown
@@ -71,11 +74,13 @@ export const make = <E = never, R = never>(options: {
     idempotent: options.idempotent ?? false,
     declared: run,
     run: (context) =>
-      Effect.provideService(
-        Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))),
-        SeedContext,
-        context
-      )
+      isOfStep(context)
+        ? Effect.provideService(
+            Effect.suspend(() => (Effect.isEffect(run) ? run : run(context))),
+            SeedContext,
+            context
+          )
+        : refuseOtherRunner(options.description)
   }
 }
 
@@ -88,7 +93,7 @@ export interface Plain {
 
 /**
  * Makes a seed of an async function; its promises are settled before the marker is written. A file may as well export the options
- * themselves, as a plain object.
+ * themselves, as a plain object. Replicas of the reference system run it as well.
  *
  * @example
  * ```ts
@@ -111,9 +116,30 @@ export const fromPromise = (options: Plain): Seed<unknown> => {
     transaction: "one",
     idempotent: false,
     declared: (context: PromiseContext) => run(context),
-    run: (context) => PromiseBody.run(run, context)
+    run: onEither(run)
   }
 }
 
+/** The function's work for a step, and for another runner, which settles the promises of its own context. */
+const onEither = (declared: Plain["run"]): Seed<unknown>["run"] => {
+  function run(context: SeedContext["Type"]): Effect.Effect<unknown, unknown>
+  function run(context: SeedContext["Type"] | PromiseContext): unknown {
+    return isOfStep(context) ? PromiseBody.run(declared, context) : PromiseBody.runElsewhere(declared, context)
+  }
+  return run
+}
+
+/** Whether a context is a step's: those of other runners have functions only, and this one an Effect among them. */
+const isOfStep = (context: SeedContext["Type"] | PromiseContext): context is SeedContext["Type"] =>
+  Predicate.hasProperty(context, "findTenants") && Effect.isEffect(context.findTenants)
+
 /** Whether a value is a seed, of this copy of the package or another. What it requires is known to its author only. */
 export const isSeed = (value: unknown): value is Seed => Predicate.hasProperty(value, TypeId)
+
+/** Stops a runner that would take what it cannot run for done. */
+const refuseOtherRunner = (description: string): never => {
+  throw new Error(
+    `the seed ${JSON.stringify(description)} is an Effect, made by Seed.make of effect-es-ops, which this runner cannot run; nothing of it was done. ` +
+      "Apply it with effect-es-ops (es-ops seed:apply) before this program starts, or make it with Seed.fromPromise, which both can run."
+  )
+}

@@ -93,3 +93,48 @@ for (const id of process.argv.slice(2)) {
 await client.end()
 console.log(JSON.stringify(applied))
 `
+
+/**
+ * A boot of it over the files of `seeds/`: a seed is any object with a text `description` and a function `run`, what `run` gives is awaited, and
+ * then the marker is written. An error ends the boot. Its handlers write a row to `ledger`.
+ */
+export const boot = `
+import { readdir } from "node:fs/promises"
+import { Client } from "pg"
+const client = new Client({ connectionString: process.env.DATABASE_URL, application_name: "reference" })
+await client.connect()
+const context = {
+  systemWriteAs: async (handler, payload) => {
+    await client.query("INSERT INTO ledger (seed, by) VALUES ($1, 'reference')", [payload.key])
+    return { isSuccess: true, data: { id: payload.key } }
+  },
+  findUserByEmail: async () => null,
+  findMembershipsOfUser: async () => [],
+  findTenants: async () => [],
+  db: {}
+}
+const applied = []
+try {
+  for (const file of (await readdir("seeds")).sort()) {
+    const id = file.replace(/\\.[^.]+$/, "")
+    const { default: seed } = await import(new URL("seeds/" + file, import.meta.url))
+    if (seed === null || typeof seed !== "object" || typeof seed.description !== "string" || typeof seed.run !== "function")
+      throw new Error(id + ": no seed")
+    await client.query("BEGIN")
+    await client.query("SELECT pg_advisory_xact_lock(1702063984)")
+    const { rowCount } = await client.query("SELECT 1 FROM kumiko_es_operations WHERE id = $1", [id])
+    if (rowCount === 0) {
+      await seed.run(context)
+      await client.query("INSERT INTO kumiko_es_operations (id, operation_type, duration_ms, applied_by, notes) VALUES ($1, 'seed-migration', 1, 'boot', $2)", [id, seed.description])
+      applied.push(id)
+    }
+    await client.query("COMMIT")
+  }
+} catch (error) {
+  console.error(String(error))
+  process.exitCode = 1
+} finally {
+  await client.end()
+}
+console.log(JSON.stringify(applied))
+`

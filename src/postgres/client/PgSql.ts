@@ -60,7 +60,10 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       return {
         connection: Option.isSome(session)
           ? reserved
-          : Effect.timeoutFail(Effect.interruptible(reserved), { duration: reserveTimeout, onTimeout: () => neverFree }),
+          : Effect.timeoutFail(Effect.interruptible(reserved), {
+              duration: reserveTimeout,
+              onTimeout: () => neverFree
+            }),
         giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
           Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
         )
