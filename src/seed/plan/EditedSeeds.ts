@@ -1,12 +1,12 @@
 /**
- * Applied seeds that were edited since: their text is not the one that was recorded with the attempt that applied them. A seed of which either
- * text is unknown is not among them.
+ * Applied seeds that were edited since: their source is not the one that was recorded with the attempt that applied them. A seed of which either
+ * source is unknown is not among them.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Attempt } from "../../operation/Attempt.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
-import { hashOf } from "../source/SeedEntry.js"
+import * as SourceHash from "../source/SourceHash.js"
 
 /** The ids of those among the applied seeds `entries`; `attempts` are the newest first. */
 export const changed = (
@@ -14,13 +14,16 @@ export const changed = (
   attempts: Iterable<Attempt>
 ): Effect.Effect<ReadonlySet<string>> => {
   const recorded = recordedHashes(attempts)
-  const edited = Effect.filter(entries, ({ id, source }) =>
-    Option.match(recorded.get(id) ?? Option.none(), {
+  const edited = Effect.filter(entries, ({ id, path, source }) =>
+    Option.match(Option.flatten(Option.fromNullable(recorded.get(id))), {
       onNone: () => Effect.succeed(false),
       onSome: (hash) =>
-        Effect.match(source, {
-          onFailure: () => false,
-          onSuccess: Option.exists((text) => hashOf(text) !== hash)
+        Effect.matchEffect(source, {
+          onFailure: () => Effect.succeed(false),
+          onSuccess: Option.match({
+            onNone: () => Effect.succeed(false),
+            onSome: (text) => Effect.negate(SourceHash.matches(path, text, hash))
+          })
         })
     })
   )

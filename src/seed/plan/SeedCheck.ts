@@ -10,7 +10,7 @@ import type { SettingError } from "../../operation/OperationConfig.js"
 import type { Seed } from "../Seed.js"
 import { SeedProblem } from "../SeedProblem.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
-import { hashOf } from "../source/SeedEntry.js"
+import * as SourceHash from "../source/SourceHash.js"
 import * as SeedSyntax from "../source/SeedSyntax.js"
 import type { Flag } from "./SkipFlag.js"
 import * as SkipFlag from "./SkipFlag.js"
@@ -124,10 +124,13 @@ const load = (
         problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
       })),
     onSuccess: (seed) =>
-      Effect.succeed({
-        loads: Option.some({ entry, seed, sourceHash: Option.map(text, hashOf) }),
-        problems: unknown
-      })
+      Effect.map(
+        Effect.transposeMapOption(text, (source) => SourceHash.of(entry.path, source)),
+        (sourceHash) => ({
+          loads: Option.some({ entry, seed, sourceHash }),
+          problems: unknown
+        })
+      )
   })
 }
 

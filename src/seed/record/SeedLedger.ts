@@ -32,7 +32,7 @@ import type { SeedsInconsistent } from "../SeedProblem.js"
 import { refuse, refuseUnreadable } from "../SeedRefusal.js"
 import { NotApplied, UnknownSeed } from "../SeedReport.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
-import { hashOf } from "../source/SeedEntry.js"
+import * as SourceHash from "../source/SourceHash.js"
 import { SeedSource } from "../source/SeedSource.js"
 
 /** Which seed, and who changes its record. */
@@ -62,13 +62,13 @@ export const mark = (
       Either.map(yield* Effect.either(entry.load), ({ description }) => description),
       () => options.reason
     )
-    const source = yield* Effect.either(entry.source)
+    const sourceHash = yield* hashOf(entry)
     const attempt = yield* SeedAttempt.make({
       id,
       outcome: "marked",
       appliedBy: options.appliedBy,
       reason: options.reason,
-      sourceHash: Option.map(Option.flatten(Either.getRight(source)), hashOf)
+      sourceHash
     })
     const marker = {
       id,
@@ -188,4 +188,11 @@ const entryOf = (
     yield* refuse([...own, ...tables, ...taken])
     const entry = entries.find((candidate) => candidate.id === id)
     return entry ?? (yield* new UnknownSeed({ id, known: entries.map((other) => other.id) }))
+  })
+
+/** The hash of a seed's source, where it has one. */
+const hashOf = ({ path, source }: SeedEntry): Effect.Effect<Option.Option<string>> =>
+  Effect.matchEffect(source, {
+    onFailure: () => Effect.succeedNone,
+    onSuccess: (text) => Effect.transposeMapOption(text, (known) => SourceHash.of(path, known))
   })

@@ -31,8 +31,8 @@ export interface SeedEntry {
 /** A seed as a value, made by `Seed.make` or a plain object with an async function, or a function that imports its module. */
 export type Recorded<R = unknown> = Seed<unknown, R> | Plain | (() => Promise<unknown>)
 
-/** The hash of a seed's text, line endings normalised: SHA-256, hexadecimal. */
-export const hashOf = (source: string): string =>
+/** The hash of a text, line endings normalised: SHA-256, hexadecimal. */
+export const textHashOf = (source: string): string =>
   createHash("sha256").update(source.replaceAll("\r\n", "\n")).digest("hex")
 
 /** A seed in a file, which is read when its text is first asked for, and only once. */
@@ -69,7 +69,7 @@ export class FileEntry<R> implements SeedEntry {
       try: async () => {
         source = this.text()
         // The module cache knows a file by its URL: another text needs another one.
-        return ModuleLoader.load(path, hashOf(source).slice(0, 16))
+        return ModuleLoader.load(path, textHashOf(source).slice(0, 16))
       },
       catch: (error) => {
         const line = ModuleLoader.failedLine(path, source, error)

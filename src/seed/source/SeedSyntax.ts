@@ -3,6 +3,7 @@
  */
 import type { Argument, Expression } from "oxc-parser"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { describe } from "../../operation/ErrorDescription.js"
 
 /** A handler name that stands as a literal in a call, with its line (1 for the first). */
@@ -37,10 +38,20 @@ export const namesOnly = (source: string, known: ReadonlyArray<string>): boolean
 /** The parser, loaded when it is first needed. */
 let parser: Promise<typeof import("oxc-parser")> | undefined
 
+const loadParser = (): NonNullable<typeof parser> => (parser ??= import("oxc-parser"))
+
+/** The syntax tree of a module of TypeScript or JavaScript; none where it has errors, or cannot be parsed. */
+export const programOf = (path: string, source: string): Effect.Effect<Option.Option<unknown>> =>
+  Effect.tryPromise(async () => {
+    const { parseSync } = await loadParser()
+    const { errors, program } = parseSync(path, source, { sourceType: "module", astType: "ts", preserveParens: false })
+    return errors.length > 0 ? Option.none() : Option.some(program)
+  }).pipe(Effect.orElseSucceed(() => Option.none()))
+
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>
   Effect.tryPromise({
-    try: async () => parse(await (parser ??= import("oxc-parser")), path, source),
+    try: async () => parse(await loadParser(), path, source),
     catch: (error) => `it cannot be parsed: ${describe(error).message}`
   }).pipe(Effect.catchAll((reason) => Effect.succeed({ handlers: [], errors: [reason] })))
 
