@@ -120,6 +120,13 @@ export class TransactionControl extends Schema.TaggedError<TransactionControl>()
   }
 }
 
+/** A body outside any transaction frees the lock under which it runs, or its session does not hold that lock any more at its end. */
+export class LockControl extends Schema.TaggedError<LockControl>()("LockControl", { statement: Schema.String }) {
+  override get message(): string {
+    return `${this.statement}: the operations lock belongs to the runner, as without it another replica runs the same seed at once; leave out what frees the locks of the session (DISCARD ALL, pg_advisory_unlock and the like)`
+  }
+}
+
 /** A body outside any transaction began one, and did not end it: what it did there is rolled back. */
 export class TransactionLeftOpen extends Schema.TaggedError<TransactionLeftOpen>()("TransactionLeftOpen", {}) {
   override get message(): string {

@@ -7,7 +7,7 @@ import type * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { AppliedOperations } from "./AppliedOperations.js"
-import type { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "./OperationError.js"
+import type { AlreadyApplied, DatabaseError, LockControl, TransactionLeftOpen } from "./OperationError.js"
 
 export type { AppliedOperations } from "./AppliedOperations.js"
 
@@ -41,12 +41,12 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
      * interrupted. Inside `Transactor.session`, after `claim`.
      */
     readonly begin: (attempt: NewAttempt) => Effect.Effect<number, DatabaseError>
-    /** Ends an attempt that was begun, together with the marker if there is one: not where the body's own work is not committed. */
+    /** Ends an attempt that was begun, together with the marker if there is one: not where the body's own work is not committed, or the lock not held. */
     readonly finish: (
       id: number,
       attempt: NewAttempt,
       marker: Option.Option<NewMarker>
-    ) => Effect.Effect<void, AlreadyApplied | TransactionLeftOpen | DatabaseError>
+    ) => Effect.Effect<void, AlreadyApplied | LockControl | TransactionLeftOpen | DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
     /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */

@@ -56,6 +56,7 @@ const all = [
   pair(OperationError.CommitLost, new OperationError.CommitLost({ reason: "ECONNRESET", cause: new Error("reset") })),
   pair(OperationError.CommitUnknown, new OperationError.CommitUnknown({ id: "1", reason: "ECONNREFUSED" })),
   pair(OperationError.TransactionControl, new OperationError.TransactionControl({ statement: "COMMIT" })),
+  pair(OperationError.LockControl, new OperationError.LockControl({ statement: "DISCARD ALL" })),
   pair(OperationError.TransactionLeftOpen, new OperationError.TransactionLeftOpen()),
   pair(
     OperationError.SwallowedSqlError,

@@ -7,6 +7,8 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { LockControl } from "../../operation/OperationError.js"
+import type { SavepointOptions } from "./PgStep.js"
 
 /** The session that the current fiber is in. */
 export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
@@ -20,6 +22,13 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly isOpen: Effect.Effect<boolean>
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */
     readonly mayHold: (key: bigint | undefined) => void
+    /** Fails where the body tried to free that lock, or the session does not hold it any more. */
+    readonly holds: Effect.Effect<void, LockControl | SqlError>
+    /** Runs `part` alone among the statements of a transaction of the body, in a savepoint that is released. */
+    readonly savepoint: <A, E, R>(
+      part: Effect.Effect<A, E, R>,
+      options?: SavepointOptions
+    ) => Effect.Effect<A, E | SqlError, R>
     /** Ends what the body left open, and puts search path and role back: where the marker goes is not the body's to decide. */
     readonly settle: Effect.Effect<void, SqlError>
   }

@@ -167,10 +167,16 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
           onSome: (given) => `WITH marked AS (${markerInsert(schema.markers, given)}) ${update}`
         })
         const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
-        yield* Effect.mapError(Effect.zipRight(settle, sql.unsafe(write)), (failed) =>
-          Option.contains(sqlState(failed), "23505")
-            ? new AlreadyApplied({ id: attempt.operationId })
-            : databaseError("writing the marker")(failed)
+        const holds = Option.match(Option.zipLeft(session, marker), {
+          onNone: () => Effect.void,
+          onSome: (found) => found.holds
+        })
+        yield* Effect.mapError(Effect.all([settle, holds, sql.unsafe(write)]), (failed) =>
+          failed._tag === "LockControl"
+            ? failed
+            : Option.contains(sqlState(failed), "23505")
+              ? new AlreadyApplied({ id: attempt.operationId })
+              : databaseError("writing the marker")(failed)
         )
       }).pipe(recording("finish", attempt)),
     record: (attempt) => record(attempt).pipe(recording("record", attempt)),

@@ -9,16 +9,20 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
+import { LockControl } from "../../operation/OperationError.js"
 import { cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
+import { freesLock } from "../client/LockControl.js"
 import { sqlError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { literal } from "../client/SqlText.js"
+import * as Savepoints from "./SessionSavepoints.js"
 import type { Settings } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
 
@@ -44,9 +48,20 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     const mutex = Mutex.make()
     let lock: bigint | undefined
     let over = false
+    /** What the body sent first that would free the lock. */
+    let violation: LockControl | undefined
 
-    /** A fiber that the body left running must not write on a connection that is another's by then. */
-    const guarded = decorate(connection, (run) => Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : run)))
+    /** A fiber that the body left running must not write on a connection that is another's by then; and the lock is not the body's to free. */
+    const guarded = decorate(connection, (run, text) =>
+      Effect.suspend(() => {
+        if (over) return Effect.fail(sessionIsOver)
+        const statement = lock === undefined ? Option.none() : freesLock(text)
+        if (Option.isNone(statement)) return run
+        violation ??= new LockControl({ statement: statement.value })
+        return Effect.fail(sqlError(violation))
+      })
+    )
+    const parts = Savepoints.make(connection, guarded)
     const inTurn = withWholeStreams(decorate(guarded, (run) => mutex.alone(run)))
     const reserved = (own: Connection): Effect.Effect<Connection, SqlError, Scope.Scope> =>
       Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : Effect.as(Effect.interruptible(mutex.scoped), own)))
@@ -67,12 +82,19 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
       mayHold: (key) => {
         lock = key
       },
+      holds: Effect.suspend(() => {
+        if (violation !== undefined) return violation
+        return lock === undefined
+          ? Effect.void
+          : Effect.filterOrFail(isHeld(connection, lock), identity, () => lockIsGone)
+      }),
+      savepoint: parts.savepoint,
       settle
     })
     const client = yield* SqlClient.make({
       // The scope of a statement may be that of a stream, which is open as long as its reader takes: the turn is the statement's.
       acquirer: Effect.succeed(inTurn),
-      transactionAcquirer: reserved(withWholeStreams(guarded)),
+      transactionAcquirer: reserved(parts.connection),
       compiler: PgClient.makeCompiler(),
       spanAttributes: []
     }).pipe(Effect.provide(Reactivity.layer))
@@ -80,9 +102,13 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     const released = Effect.suspend(() =>
       lock === undefined
         ? Effect.succeed(true)
-        : Effect.map(
-            connection.executeUnprepared(`SELECT pg_advisory_unlock(${lock})::text AS done`, [], undefined),
-            ([row]) => Object(row).done === "true"
+        : connection.executeUnprepared(`SELECT pg_advisory_unlock(${lock})::text AS done`, [], undefined).pipe(
+            Effect.filterOrFail(
+              ([row]) => Object(row).done === "true",
+              () => lockIsGone
+            ),
+            // A body that took it as well left it taken once more.
+            Effect.zipRight(Effect.negate(isHeld(connection, lock)))
           )
     )
     const end = Effect.gen(function* () {
@@ -100,6 +126,16 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
       end: Effect.orElseSucceed(BoundedWait.within(end, endPatience), () => false)
     }
   })
+
+const lockIsGone = new LockControl({ statement: "a statement or function freed it" })
+
+const ownLock = (key: bigint): string =>
+  `SELECT 1 AS held FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
+    AND ((classid::bigint << 32) | objid::bigint) = '${key}'::bigint`
+
+/** Whether the session of this connection holds the lock of this key. */
+const isHeld = (connection: Connection, key: bigint): Effect.Effect<boolean, SqlError> =>
+  Effect.map(connection.executeUnprepared(ownLock(key), [], undefined), (found) => found.length > 0)
 
 const Identity = Schema.Tuple(Schema.Struct({ search_path: Schema.String, role: Schema.String }))
 

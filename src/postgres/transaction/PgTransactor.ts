@@ -94,7 +94,7 @@ export const make: Effect.Effect<
       Effect.all([Effect.serviceOption(PgSession), Effect.serviceOption(SqlClient.TransactionConnection)]),
       ([own, transaction]) =>
         Option.isSome(own) && Option.isSome(transaction)
-          ? Effect.mapError(sql.withTransaction(Effect.mapError(part, asPart)), (failed) =>
+          ? Effect.mapError(own.value.savepoint(Effect.mapError(part, asPart)), (failed) =>
               failed._tag === "Part" ? failed.error : databaseError("writing")(failed)
             )
           : Effect.mapError(runIn({ step }, Effect.mapError(part, asPart)), (failed) =>

@@ -12,6 +12,7 @@ import { QueryFailed, ReadOnlyViolation } from "../../operation/QueryError.js"
 import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
 import { abandonable } from "../client/DecoratedConnection.js"
 import { PgSession } from "../client/PgSession.js"
+import type { SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
 import { beginsReading } from "../client/SqlText.js"
 
@@ -57,27 +58,25 @@ export const run = (
   /** In a transaction that a seed began in its session: that one has the connection. */
   const outsideStep = (transaction: Option.Option<unknown>) =>
     Effect.flatMap(Effect.serviceOption(PgSession), (session) =>
-      Option.isSome(session) && Option.isSome(transaction) ? inSavepoint(session.value.connection, read) : onItsOwn
+      Option.isSome(session) && Option.isSome(transaction)
+        ? inSavepoint(session.value, read(session.value.connection))
+        : onItsOwn
     )
   return Effect.flatMap(
     Effect.serviceOption(PgStep),
     Option.match({
-      onSome: (step) =>
-        step.savepoint(read(step.connection), { begin: "SET LOCAL transaction_read_only = on", keep: false }),
+      onSome: (step) => step.savepoint(read(step.connection), readOnly),
       onNone: () => Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), outsideStep)
     })
   )
 }
 
+const readOnly: SavepointOptions = { begin: "SET LOCAL transaction_read_only = on", keep: false }
+
 const inSavepoint = (
-  connection: Connection,
-  read: (connection: Connection) => Effect.Effect<ReadonlyArray<Row>, QueryError>
+  session: PgSession["Type"],
+  read: Effect.Effect<ReadonlyArray<Row>, QueryError>
 ): Effect.Effect<ReadonlyArray<Row>, QueryError> =>
-  Effect.acquireUseRelease(
-    Effect.mapError(
-      connection.executeRaw("SAVEPOINT es_ops_query; SET LOCAL transaction_read_only = on", []),
-      databaseError("querying")
-    ),
-    () => read(connection),
-    () => Effect.ignore(connection.executeRaw("ROLLBACK TO SAVEPOINT es_ops_query; RELEASE SAVEPOINT es_ops_query", []))
+  Effect.mapError(session.savepoint(read, readOnly), (error) =>
+    error._tag === "SqlError" ? databaseError("querying")(error) : error
   )

@@ -5,11 +5,12 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type { AttemptOutcome, NewAttempt } from "../../operation/Attempt.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import type { AlreadyApplied } from "../../operation/OperationError.js"
-import { DatabaseError } from "../../operation/OperationError.js"
+import { DatabaseError, LockControl } from "../../operation/OperationError.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import type { StepRecord } from "../../operation/Transactor.js"
 import * as UnhandledRejections from "../UnhandledRejections.js"
@@ -32,6 +33,7 @@ export const run = <A extends StepRecord, R, R2>(
     const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
     const unfinished = (cause: Cause.Cause<BodyFailed>) => endWithout(cause, attemptId, attempt)
     const done = yield* body.pipe(
+      Effect.mapError(({ cause }) => new BodyFailed({ cause: refusalIn(cause) })),
       // A failure in the middle of which the connection went is the server's, whatever the body made of it.
       Effect.catchTag("BodyFailed", (failed) =>
         Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
@@ -44,11 +46,18 @@ export const run = <A extends StepRecord, R, R2>(
       Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
     )
     yield* log.finish(attemptId, done.attempt, Option.some(done.marker)).pipe(
-      Effect.catchTag("TransactionLeftOpen", (cause) => Effect.fail(new BodyFailed({ cause }))),
+      Effect.catchTags({
+        LockControl: (cause) => new BodyFailed({ cause }),
+        TransactionLeftOpen: (cause) => new BodyFailed({ cause })
+      }),
       Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed)))
     )
     return done
   })
+
+/** What a statement was refused for is the failure itself, and not that a statement failed. */
+const refusalIn = (cause: unknown): unknown =>
+  Predicate.hasProperty(cause, "cause") && cause.cause instanceof LockControl ? cause.cause : cause
 
 /** The failure of a body whose connection is gone, as `error` tells. */
 const lostWithin = ({ cause }: BodyFailed, error: DatabaseError): DatabaseError =>
