@@ -128,6 +128,7 @@ describe("the page of the command", () => {
         "seed:apply",
         "seed:mark",
         "seed:unmark",
+        "seed:rename",
         "history",
         "schema",
         "doctor"

@@ -31,6 +31,8 @@ export interface OperationSettings {
   readonly seedTimeout?: Duration.DurationInput | undefined
   /** What to do with a seed that sorts before an applied one. Default: run it, with a warning. */
   readonly late?: "run" | "fail" | undefined
+  /** What to do with a seed that has the source of an applied one without a file. Default: run it, with a warning. */
+  readonly renamed?: "run" | "fail" | undefined
   /** The marker table. Default: `kumiko_es_operations`. */
   readonly table?: string | undefined
   /** The table of attempts. Default: `es_ops_attempts`. */
@@ -52,6 +54,7 @@ export class OperationConfig extends Context.Tag("effect-es-ops/OperationConfig"
     readonly lockTimeout: Duration.Duration
     readonly seedTimeout: Option.Option<Duration.Duration>
     readonly late: "run" | "fail"
+    readonly renamed: "run" | "fail"
     readonly table: string
     readonly attemptsTable: string
     readonly schema: Option.Option<string>
@@ -78,6 +81,11 @@ const duration = (key: string, value: Duration.DurationInput): Effect.Effect<Dur
     onSome: Effect.succeed
   })
 
+const policy = (key: string, value: "run" | "fail" = "run"): Effect.Effect<"run" | "fail", SettingError> =>
+  value === "run" || value === "fail"
+    ? Effect.succeed(value)
+    : new SettingError({ key, reason: `"${String(value)}" is neither "run" nor "fail"` })
+
 /** Puts the defaults in place; a value that cannot be used is a `SettingError` that names its key. */
 export const make = Effect.fn("OperationConfig.make")(function* (settings: OperationSettings) {
   const lockKey = settings.lockKey ?? defaultLockKey
@@ -86,10 +94,6 @@ export const make = Effect.fn("OperationConfig.make")(function* (settings: Opera
     BigInt.asIntN(64, BigInt(lockKey)) !== BigInt(lockKey)
   ) {
     return yield* new SettingError({ key: "lockKey", reason: `${lockKey} is not a 64-bit integer` })
-  }
-  const late = settings.late ?? "run"
-  if (late !== "run" && late !== "fail") {
-    return yield* new SettingError({ key: "late", reason: `"${String(late)}" is neither "run" nor "fail"` })
   }
   const [table, attemptsTable] = [settings.table ?? "kumiko_es_operations", settings.attemptsTable ?? "es_ops_attempts"]
   if (table === attemptsTable) {
@@ -101,7 +105,8 @@ export const make = Effect.fn("OperationConfig.make")(function* (settings: Opera
       settings.seedTimeout === undefined
         ? Option.none()
         : Option.some(yield* duration("seedTimeout", settings.seedTimeout)),
-    late,
+    late: yield* policy("late", settings.late),
+    renamed: yield* policy("renamed", settings.renamed),
     table: yield* name("table", table),
     attemptsTable: yield* name("attemptsTable", attemptsTable),
     schema: settings.schema === undefined ? Option.none() : Option.some(yield* name("schema", settings.schema)),

@@ -37,6 +37,14 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
       attempt: NewAttempt
     ) => Effect.Effect<boolean, DatabaseError>
     /**
+     * Gives the marker of an operation of this type another id and records the attempts, or does nothing if there is no such marker; answers which.
+     * Inside a step, after `claim` of the new id.
+     */
+    readonly rename: (
+      marker: { readonly from: OperationId; readonly to: OperationId; readonly operationType: string },
+      attempts: ReadonlyArray<NewAttempt>
+    ) => Effect.Effect<boolean, DatabaseError>
+    /**
      * Records an attempt that begins, at once, if its end can be recorded as well; answers with its id. Earlier ones that never ended were
      * interrupted. Inside `Transactor.session`, after `claim`.
      */

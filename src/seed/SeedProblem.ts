@@ -15,7 +15,8 @@ export const SeedProblemTag = Schema.Literal(
   "SeedSourceError",
   "TableMismatch",
   "NonAtomicWriter",
-  "PoolerUnsupported"
+  "PoolerUnsupported",
+  "RenamedSeed"
 )
 export type SeedProblemTag = typeof SeedProblemTag.Type
 

@@ -90,6 +90,17 @@ export class NotApplied extends Schema.TaggedError<NotApplied>()("NotApplied", {
   }
 }
 
+/** A marker was not renamed: it is not that of a seed whose file was. */
+export class RenameRefused extends Schema.TaggedError<RenameRefused>()("RenameRefused", {
+  from: Schema.String,
+  to: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `"${this.from}" was not renamed to "${this.to}": ${this.reason}`
+  }
+}
+
 /** There is no seed of this id. */
 export class UnknownSeed extends Schema.TaggedError<UnknownSeed>()("UnknownSeed", {
   id: Schema.String,

@@ -121,6 +121,35 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("renames a marker of its type only, and keeps the attempts; a step that fails renames nothing", () =>
+      Effect.gen(function* () {
+        const [from, to] = [newId(), newId()]
+        yield* step(from, Effect.void)
+        const lock = yield* OperationLock.OperationLock
+        const log = yield* OperationLog.OperationLog
+        const transactor = yield* Transactor.Transactor
+        const move = (operationType: string) =>
+          Effect.zipRight(
+            lock.claim(to),
+            log.rename({ from, to, operationType }, [attempt(from, "unmarked"), attempt(to, "marked")])
+          )
+        assert.isFalse(yield* Transactor.run(transactor, move("projection-rebuild"), to))
+        const failed = Transactor.run(transactor, Effect.zipRight(move(Operation.seedMigration), new Boom()), to)
+        assert.strictEqual((yield* Effect.flip(failed))._tag, "Boom")
+        assert.isTrue(yield* isMarked(from))
+        const before = (yield* log.markers).find(({ id }) => id === from)
+        assert.isTrue(yield* Transactor.run(transactor, move(Operation.seedMigration), to))
+        assert.deepStrictEqual([yield* isMarked(from), yield* isMarked(to)], [false, true])
+        assert.deepStrictEqual(
+          (yield* log.markers).find(({ id }) => id === to),
+          before && { ...before, id: to }
+        )
+        assert.deepStrictEqual([yield* outcomesOf(from), yield* outcomesOf(to)], [["unmarked", "applied"], ["marked"]])
+        const outside = yield* Effect.flip(log.rename({ from, to, operationType: "x" }, []))
+        assert.strictEqual(outside._tag, "DatabaseError")
+      })
+    )
+
     it.effect("compares the seeds that are applied with those that are listed, whatever else was done", () =>
       Effect.gen(function* () {
         const [id, other] = [newId(), newId()]

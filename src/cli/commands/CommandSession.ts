@@ -23,7 +23,7 @@ export const withDatabase = <A, E>(
 ): Effect.Effect<A, E | SettingError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
-    const { database, file, late, lockTimeout, seeds } = settings
+    const { database, file, late, lockTimeout, renamed, seeds } = settings
     yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })
     yield* err(`database: ${database.shown}${database._tag === "Embedded" ? " (for development only: no fsync)" : ""}`)
     const client =
@@ -31,7 +31,7 @@ export const withDatabase = <A, E>(
         ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
         : EsOps.layerClient({ url: Redacted.make(database.url) })
     const services = usable("layer", file.layer ?? Layer.empty)
-    const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, lockTimeout }))
+    const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, renamed, lockTimeout }))
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
   })
 

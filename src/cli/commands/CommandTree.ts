@@ -24,6 +24,7 @@ export const names = [
   "seed:apply",
   "seed:mark",
   "seed:unmark",
+  "seed:rename",
   "history",
   "schema",
   "doctor"
@@ -59,6 +60,14 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         described(
           "Forgets that a seed was applied, so that it runs again",
           'seed:unmark 2026-11-24-fill-display-names --reason "restored from a backup"'
+        )
+      ),
+      Command.make("seed:rename", LedgerCommands.renameOptions, (given) =>
+        choose(given, LedgerCommands.rename(given))
+      ).pipe(
+        described(
+          "Gives the marker of a file that was renamed its new id, without running it",
+          'seed:rename 2026-11-24-fill-display-names 2026-11-24-display-names --reason "a clearer name"'
         )
       ),
       Command.make("history", LedgerCommands.historyOptions, (given) =>

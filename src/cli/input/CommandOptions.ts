@@ -5,7 +5,7 @@ import * as Options from "@effect/cli/Options"
 import type * as Option from "effect/Option"
 
 /** The words of the options that take one of a few. */
-export const choices = { late: ["run", "fail"], "log-format": ["text", "json"] } as const
+export const choices = { late: ["run", "fail"], renamed: ["run", "fail"], "log-format": ["text", "json"] } as const
 
 /** The options of every command. */
 export const commonOptions = {
@@ -57,6 +57,12 @@ export const databaseOptions = {
     Options.withDescription("What to do with a seed that sorts before an applied one (ES_OPS_LATE). Default: run"),
     Options.optional
   ),
+  renamed: Options.choice("renamed", choices.renamed).pipe(
+    Options.withDescription(
+      "What to do with a seed that has the source of an applied one without a file (ES_OPS_RENAMED). Default: run"
+    ),
+    Options.optional
+  ),
   ...sourceOptions
 }
 
@@ -79,4 +85,5 @@ export interface DatabaseGiven extends SourceGiven {
   readonly embeddedDir: Option.Option<string>
   readonly lockTimeout: Option.Option<string>
   readonly late: Option.Option<"run" | "fail">
+  readonly renamed: Option.Option<"run" | "fail">
 }

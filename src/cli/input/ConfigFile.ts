@@ -59,6 +59,7 @@ const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown)
   lockTimeout: [anything, "a duration"],
   seedTimeout: [anything, "a duration"],
   late: [(value) => value === "run" || value === "fail", '"run" or "fail"'],
+  renamed: [(value) => value === "run" || value === "fail", '"run" or "fail"'],
   version: [isText, "a text"],
   table: [isText, "a text"],
   attemptsTable: [isText, "a text"],

@@ -27,6 +27,7 @@ export interface Resolved extends Source {
   readonly database: Database
   readonly lockTimeout: Duration.Duration
   readonly late: "run" | "fail"
+  readonly renamed: "run" | "fail"
   readonly appliedBy: "cli" | "ci-pipeline"
 }
 
@@ -47,6 +48,7 @@ export const resolveAll = (given: DatabaseGiven): Effect.Effect<Resolved, UsageE
     const { file } = source
     const lockTimeout = yield* Setting.optionOrVariable(given.lockTimeout, "lock-timeout", "ES_OPS_LOCK_TIMEOUT")
     const late = yield* Setting.optionOrVariable(given.late, "late", "ES_OPS_LATE")
+    const renamed = yield* Setting.optionOrVariable(given.renamed, "renamed", "ES_OPS_RENAMED")
     const appliedBy = yield* Setting.variable("ES_OPS_APPLIED_BY")
     return {
       ...source,
@@ -57,6 +59,10 @@ export const resolveAll = (given: DatabaseGiven): Effect.Effect<Resolved, UsageE
       late: yield* Option.match(late, {
         onNone: () => Effect.succeed(file.late ?? "run"),
         onSome: (setting) => Setting.oneOf(setting, choices.late)
+      }),
+      renamed: yield* Option.match(renamed, {
+        onNone: () => Effect.succeed(file.renamed ?? "run"),
+        onSome: (setting) => Setting.oneOf(setting, choices.renamed)
       }),
       appliedBy: yield* Option.match(appliedBy, {
         onNone: () => Effect.succeed(file.appliedBy ?? "cli"),

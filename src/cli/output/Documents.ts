@@ -33,6 +33,7 @@ const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   id: seed.id,
   state: seed.state,
   changed: seed.changed,
+  ...Option.match(seed.renamedFrom, { onNone: () => ({}), onSome: (renamedFrom) => ({ renamedFrom }) }),
   description: Option.getOrNull(seed.description),
   skippable: Option.getOrNull(seed.skippable),
   flag: Option.getOrNull(seed.flag),

@@ -50,6 +50,7 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   Option.match(seed.marker, { onNone: () => "", onSome: ({ durationMs }) => Layout.durationColumn(durationMs) }),
   [
     ...(seed.changed ? ["changed since"] : []),
+    ...Option.toArray(Option.map(seed.renamedFrom, (from) => `has the source of ${from}`)),
     ...(seed.flagSet ? Option.toArray(seed.flag).map((flag) => `skipped by ${flag}`) : []),
     ...Option.toArray(Option.flatMap(seed.lastAttempt, ({ reason }) => reason)),
     ...Option.toArray(seed.lastAttempt)

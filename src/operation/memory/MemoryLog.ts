@@ -75,6 +75,18 @@ export const layer: Layer.Layer<OperationLog, never, MemoryDatabase.MemoryDataba
           yield* log.record(attempt)
           return true
         }),
+      rename: ({ from, operationType, to }, attempts) =>
+        Effect.gen(function* () {
+          if (Option.isNone(yield* Effect.serviceOption(MemoryStep))) return yield* outsideStep("renaming the marker")
+          const isIt = (marker: Marker) => marker.id === from && marker.operationType === operationType
+          if (!(yield* log.get).markers.some(isIt)) return false
+          yield* log.update((state) => ({
+            ...state,
+            markers: state.markers.map((marker) => (isIt(marker) ? { ...marker, id: to } : marker))
+          }))
+          yield* Effect.forEach(attempts, log.record, { discard: true })
+          return true
+        }),
       begin: (attempt) =>
         log
           .update((state) => ({ ...state, attempts: state.attempts.map(interruptedBefore(attempt)) }))

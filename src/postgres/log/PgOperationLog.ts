@@ -10,8 +10,7 @@ import * as Schema from "effect/Schema"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { AppliedOperations } from "../../operation/AppliedOperations.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
-import { AlreadyApplied, TransactionLeftOpen } from "../../operation/OperationError.js"
+import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { databaseError, sqlState } from "../client/PgError.js"
@@ -34,6 +33,8 @@ import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, mark
 /** undefined_table: nothing was ever applied here. */
 const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
   Option.contains(sqlState(error), "42P01") ? Effect.succeed([]) : Effect.fail(error)
+
+const Moved = Schema.Struct({ gone: Schema.String, put: Schema.NullOr(Schema.String) })
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
 
@@ -144,6 +145,26 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
         yield* record(attempt)
         return true
       }).pipe(recording("unmark", attempt)),
+    rename: ({ from, operationType, to }, recorded) =>
+      Effect.gen(function* () {
+        const step = yield* Effect.serviceOption(PgStep)
+        if (Option.isNone(step)) return yield* outsideStep("renaming the marker")
+        const [moved] = yield* session(sql`WITH gone AS (
+            DELETE FROM ${markers} WHERE id = ${from} AND operation_type = ${operationType}
+              RETURNING operation_type, applied_at, duration_ms, applied_by, notes),
+          put AS (INSERT INTO ${markers} (id, operation_type, applied_at, duration_ms, applied_by, notes)
+            SELECT ${to}, gone.* FROM gone RETURNING id)
+          SELECT (SELECT count(*) FROM gone)::text AS gone, (SELECT string_agg(id, '') FROM put) AS put`).pipe(
+          rows("renaming the marker", Moved)
+        )
+        if (moved?.gone !== "1") return false
+        if (moved.put !== to) {
+          const reason = `${schema.markers} did not store the row: look for a trigger, a rule or a policy of rows on it`
+          return yield* DatabaseError.because("renaming the marker", reason)
+        }
+        yield* Effect.forEach(recorded, record, { discard: true })
+        return true
+      }).pipe(Effect.withSpan("OperationLog.rename", { attributes: { from, to }, captureStackTrace: false })),
     begin: (attempt) =>
       Effect.zipRight(
         Effect.mapError(

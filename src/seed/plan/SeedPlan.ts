@@ -19,8 +19,16 @@ export interface SeedPlan {
   readonly problems: ReadonlyArray<SeedProblem>
 }
 
+/** A seed that is to be run, and the applied one without a file whose source it has: most often it was renamed. */
+export interface RenamedSeed {
+  readonly id: string
+  readonly from: string
+}
+
 /** What there is to do. */
 export interface Planned extends SeedPlan {
+  /** Seeds that were renamed, most likely. */
+  readonly renamed: ReadonlyArray<RenamedSeed>
   /** The ids of applied seeds whose source is not the one that was recorded with them; where either is not known, it is not among them. */
   readonly changed: ReadonlyArray<string>
 }

@@ -12,8 +12,9 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "./EditedSeeds.js"
+import * as RenamedSeeds from "./RenamedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
-import type { Planned, SeedPlan } from "./SeedPlan.js"
+import type { Planned, RenamedSeed, SeedPlan } from "./SeedPlan.js"
 import * as SeedStates from "./SeedStates.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
@@ -28,6 +29,8 @@ interface Looked {
   readonly plan: SeedPlan
   /** The seeds that are not applied and load. */
   readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
+  /** Those that were renamed, most likely. */
+  readonly renamed: ReadonlyArray<RenamedSeed>
   /** Those whose last attempt did not end. */
   readonly halfDone: ReadonlySet<string>
   /** The newest attempt at each, when it was looked. */
@@ -80,12 +83,16 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
       late: config.late
     })
     const tables = noTable ? [] : yield* Effect.flatMap(DatabaseHealth, ({ mismatches }) => mismatches)
+    const renamed = plan.seeds.some(({ state }) => state === "orphan")
+      ? yield* RenamedSeeds.find(plan.seeds, checked.seeds, lastAttempts)
+      : []
+    const refused = renamed.length === 0 ? [] : RenamedSeeds.problems(renamed, config.renamed, checked.seeds)
     const all: SeedPlan = {
       ...plan,
-      problems: [...problems, ...tables.map(TableCheck.problemOf), ...checked.problems, ...plan.problems]
+      problems: [...problems, ...tables.map(TableCheck.problemOf), ...checked.problems, ...plan.problems, ...refused]
     }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
-    return { plan: all, seeds: checked.seeds, halfDone, lastAttempts }
+    return { plan: all, seeds: checked.seeds, renamed, halfDone, lastAttempts }
   })
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
@@ -93,11 +100,11 @@ const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
 /** All seeds with their states, and the applied ones that were edited since. */
 export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  const { plan } = yield* inspect(found)
+  const { plan, renamed } = yield* inspect(found)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
-  return { ...plan, changed: [...changed] }
+  return { ...plan, renamed, changed: [...changed] }
 }).pipe(TableCheck.explain)
 
 /** All attempts; none for a role that may read the markers only (insufficient_privilege). */
@@ -120,10 +127,11 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   if (plan.problems.length > 0) yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
+  yield* Effect.forEach(looked.renamed, (one) => Effect.logWarning(RenamedSeeds.warning(one)), { discard: true })
   return looked
 }).pipe(TableCheck.explain)
 
-const noneLeft: Omit<Looked, "plan"> = { seeds: [], halfDone: new Set(), lastAttempts: new Map() }
+const noneLeft: Omit<Looked, "plan"> = { seeds: [], renamed: [], halfDone: new Set(), lastAttempts: new Map() }
 
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {

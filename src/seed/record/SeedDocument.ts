@@ -12,6 +12,8 @@ export const SeedRow = Schema.Struct({
   id: Schema.String,
   state: Schema.Literal("applied", "pending", "late", "interrupted", "orphan"),
   changed: Schema.Boolean,
+  /** The applied seed without a file whose source it has; only where there is one. */
+  renamedFrom: Schema.optional(Schema.String),
   description: Schema.NullOr(Schema.String),
   skippable: Schema.NullOr(Schema.Boolean),
   flag: Schema.NullOr(Schema.String),
@@ -120,7 +122,7 @@ export const DoctorDocument = Schema.Struct({
 })
 export type DoctorDocument = typeof DoctorDocument.Type
 
-/** `seed:mark`, `seed:unmark` and `seed:new`: the seed, the file that was written, and whether anything was changed. */
+/** `seed:mark`, `seed:unmark`, `seed:rename` and `seed:new`: the seed, the file that was written, and whether anything was changed. */
 export const ChangeDocument = Schema.Struct({
   id: Schema.String,
   path: Schema.optional(Schema.String),

@@ -11,6 +11,7 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
 import { afterInterruption } from "../HalfDoneSeed.js"
+import * as RenamedSeeds from "../plan/RenamedSeeds.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedSource } from "../source/SeedSource.js"
@@ -30,7 +31,7 @@ export const examineSeeds: Effect.Effect<
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
-  return [...unloadable(status), interrupted(status), changed(status), yield* flags(status)]
+  return [...unloadable(status), interrupted(status), changed(status), ...renamed(status), yield* flags(status)]
 })
 
 /** One finding for each problem, as each has a file of its own. */
@@ -54,6 +55,16 @@ const changed = (status: Status): Finding => {
   if (found.length === 0) return fine("changed", "no applied seed was edited")
   const fix = "An applied seed is not run again: put the change into a new seed (es-ops seed:new)."
   return wrong("changed", "state", `edited since it was applied: ${found.join(", ")}`, fix)
+}
+
+/** With the policy "fail" each is among the problems. */
+const renamed = ({ problems, seeds }: Status): ReadonlyArray<Finding> => {
+  const found = seeds.flatMap(({ id, renamedFrom }) =>
+    Option.toArray(Option.map(renamedFrom, (from) => ({ id, from })))
+  )
+  return found.length === 0 || problems.some(({ _tag }) => _tag === "RenamedSeed")
+    ? []
+    : [wrong("renamed", "state", found.map(RenamedSeeds.warning).join("\n"), `${RenamedSeeds.remedies(found)}.`)]
 }
 
 /** The finding on the flags: those of the seeds, and what is the flag of none. */

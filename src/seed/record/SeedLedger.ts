@@ -1,5 +1,5 @@
 /**
- * The record of seeds, kept by hand: mark one as applied without running it, forget that one was applied, and read the history.
+ * The record of seeds, kept by hand: mark one as applied without running it, forget that one was applied, rename one, and read the history.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -30,7 +30,7 @@ import * as SeedStates from "../plan/SeedStates.js"
 import * as TableCheck from "../plan/TableCheck.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { refuse, refuseUnreadable } from "../SeedRefusal.js"
-import { NotApplied, UnknownSeed } from "../SeedReport.js"
+import { NotApplied, RenameRefused, UnknownSeed } from "../SeedReport.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import * as SourceHash from "../source/SourceHash.js"
 import { SeedSource } from "../source/SeedSource.js"
@@ -116,6 +116,66 @@ export const unmark = (
     )
     return forgotten ? { id, changed: true } : yield* new NotApplied({ id })
   }).pipe(Effect.withSpan("SeedLedger.unmark", { attributes: { seed: options.id } }))
+
+/** Which marker gets which id, and who changes the record. */
+export interface RenameOptions extends Pick<MarkOptions, "reason" | "appliedBy"> {
+  /** The id of the marker, whose file is gone. */
+  readonly from: string
+  /** The id of the file as it is named now. */
+  readonly to: string
+}
+
+/**
+ * Gives the marker of a seed whose file was renamed the file's new id, under the lock; nothing runs. Fails with `NotApplied` where the old id has no
+ * marker, with `UnknownSeed` where the new one has no file, and with `RenameRefused` where the old one still has a file or both are applied.
+ */
+export const rename = (
+  options: RenameOptions
+): Effect.Effect<
+  { readonly id: string; readonly changed: boolean },
+  NotApplied | UnknownSeed | RenameRefused | SeedsInconsistent | LedgerError,
+  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const log = yield* OperationLog
+    const { appliedBy, from, reason, to } = options
+    const refused = (why: string) => new RenameRefused({ from, to, reason: why })
+    if (from === to) return yield* refused("that is its name")
+    const entry = yield* entryOf(to)
+    const markers = (yield* log.markers).filter(({ operationType }) => operationType === seedMigration)
+    const known = markers.find(({ id }) => id === from)
+    if (known === undefined) return yield* new NotApplied({ id: from })
+    const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
+    const old = entries.find(({ id }) => id === from)
+    if (old !== undefined) return yield* refused(`${old.path} is there, and would be run again`)
+    const both = refused(`both are applied; es-ops seed:unmark ${from} --reason <text> forgets the old one`)
+    const recorded = (yield* log.attempts({ id: known.id })).find(
+      ({ outcome }) => outcome === "applied" || outcome === "marked"
+    )
+    // What was applied is what it is compared with from now on.
+    const sourceHash = recorded === undefined ? yield* hashOf(entry) : recorded.sourceHash
+    const attempts = [
+      yield* SeedAttempt.make({
+        id: known.id,
+        outcome: "unmarked",
+        appliedBy,
+        reason: `renamed to "${to}": ${reason}`,
+        sourceHash: Option.none()
+      }),
+      yield* SeedAttempt.make({
+        id: entry.id,
+        outcome: "marked",
+        appliedBy,
+        reason: `renamed from "${from}": ${reason}`,
+        sourceHash
+      })
+    ]
+    const marker = { from: known.id, to: entry.id, operationType: seedMigration }
+    const step = Effect.zipRight(lock.claim(entry.id), log.rename(marker, attempts))
+    const renamed = yield* Effect.catchTag(underLock(to, step), "AlreadyApplied", () => both)
+    return renamed ? { id: to, changed: true } : yield* new NotApplied({ id: from })
+  }).pipe(Effect.withSpan("SeedLedger.rename", { attributes: { from: options.from, to: options.to } }))
 
 /** Attempts, newest first: of one seed, or of all operations. An id that no seed, marker or attempt bears is `UnknownSeed`. */
 export const history = (

@@ -15,6 +15,7 @@ import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "../plan/EditedSeeds.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
+import * as RenamedSeeds from "../plan/RenamedSeeds.js"
 import * as SeedCheck from "../plan/SeedCheck.js"
 import type * as SeedPlan from "../plan/SeedPlan.js"
 import type { SeedState } from "../plan/SeedPlan.js"
@@ -32,6 +33,8 @@ export interface SeedStatusEntry {
   readonly state: SeedState
   /** Applied, but its source is not the one that was recorded. */
   readonly changed: boolean
+  /** The id of the applied seed without a file whose source it has, where it is to be run: most often it was renamed. */
+  readonly renamedFrom: Option.Option<string>
   /** The module's for a seed that is loaded, the marker's notes for an applied one. */
   readonly description: Option.Option<string>
   /** Known for loaded seeds only: those that are not applied. */
@@ -66,14 +69,18 @@ export const status: Effect.Effect<
   const record = yield* readRecord
   const checked = yield* SeedCheck.check(SeedStates.pending(entries, record.applied))
   const flags = yield* flagWarnings([...entries.map(({ id }) => id), ...record.markers.keys()])
-  yield* Effect.forEach([...warnings, ...checked.warnings, ...flags], (warning) => Effect.logWarning(warning), {
-    discard: true
-  })
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
   const plan = yield* planOf(entries, record, loaded)
-  const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems]
+  const { renamed: policy } = yield* OperationConfig
+  const renamed = yield* RenamedSeeds.find(plan.seeds, checked.seeds, record.lastAttempts)
+  const refused = RenamedSeeds.problems(renamed, policy, checked.seeds)
+  const renames = policy === "run" ? renamed.map(RenamedSeeds.warning) : []
+  yield* Effect.forEach([...warnings, ...checked.warnings, ...flags, ...renames], (text) => Effect.logWarning(text), {
+    discard: true
+  })
+  const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems, ...refused]
   const changed = yield* editedOf(entries, plan, record)
-  const seeds = plan.seeds.map((seed) => entryOf(seed, { ...record, loaded, changed, problems: found }))
+  const seeds = plan.seeds.map((seed) => entryOf(seed, { ...record, loaded, changed, renamed, problems: found }))
   return { seeds, problems: found, counts: count(seeds) }
 }).pipe(Effect.withSpan("SeedStatus.status"))
 
@@ -150,6 +157,7 @@ const editedOf = (
 interface Known extends OnRecord {
   readonly loaded: ReadonlyMap<string, LoadedSeed>
   readonly changed: ReadonlySet<string>
+  readonly renamed: ReadonlyArray<SeedPlan.RenamedSeed>
   readonly problems: ReadonlyArray<SeedProblem>
 }
 
@@ -161,6 +169,7 @@ const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusE
     id,
     state,
     changed: known.changed.has(id),
+    renamedFrom: Option.map(Option.fromNullable(known.renamed.find((one) => one.id === id)), ({ from }) => from),
     description: Option.orElse(
       Option.map(loaded, ({ seed }) => seed.description),
       () => Option.flatMap(marker, ({ notes }) => notes)
