@@ -124,6 +124,7 @@ describe("help", () => {
     "seed:apply",
     "seed:mark",
     "seed:unmark",
+    "seed:rename",
     "history",
     "schema",
     "doctor"

@@ -66,7 +66,7 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         choose(given, LedgerCommands.rename(given))
       ).pipe(
         described(
-          "Gives the marker of a file that was renamed its new id, without running it",
+          "Gives the marker of a file that was renamed its new id; nothing runs",
           'seed:rename 2026-11-24-fill-display-names 2026-11-24-display-names --reason "a clearer name"'
         )
       ),

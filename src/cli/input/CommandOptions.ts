@@ -58,9 +58,7 @@ export const databaseOptions = {
     Options.optional
   ),
   renamed: Options.choice("renamed", choices.renamed).pipe(
-    Options.withDescription(
-      "What to do with a seed that has the source of an applied one without a file (ES_OPS_RENAMED). Default: run"
-    ),
+    Options.withDescription("What to do with a seed that was renamed, by its source (ES_OPS_RENAMED). Default: run"),
     Options.optional
   ),
   ...sourceOptions
