@@ -85,6 +85,11 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
     })
   }
 
+  /** The same failure, with more to its reason. */
+  adding(more: string): DatabaseError {
+    return more === "" ? this : new DatabaseError({ ...this, cause: this.cause, reason: `${this.reason} (${more})` })
+  }
+
   /** The same failure, saying which operation was under way. */
   during(id: string): DatabaseError {
     return new DatabaseError({ ...this, cause: this.cause, id: Option.some(id) })

@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 import { AlreadyTaken, Directory } from "../../identity/Directory.js"
 import { refuseTaken, unique } from "../../identity/UniqueRow.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { databaseError, sqlState } from "../client/PgError.js"
+import { databaseError } from "../client/PgError.js"
+import * as UniqueViolation from "../client/UniqueViolation.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
@@ -28,6 +29,10 @@ const MembershipRow = Schema.Struct({
 const EventsRow = Schema.Struct({ id: Schema.NullOr(Schema.String) })
 
 const IdRow = Schema.Struct({ id: Schema.String })
+
+/** Whether an index is on any of these columns; where the server does not tell on which it is, it is taken for ours. */
+const isOn = (same: ReadonlyArray<string>, columns: string): boolean =>
+  columns === "" || same.some((column) => new RegExp(`\\b${column}\\b`).test(columns))
 
 /** The read tables that the search path finds. */
 export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(function* () {
@@ -67,8 +72,10 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
     const action = `adding to ${addition.table}`
     const added = Effect.suspend(() => sql.unsafe(...insertOf(addition, given.map(columns)))).pipe(
       Effect.mapError((error) =>
-        // unique_violation: an index that the table has beyond ours.
-        Option.contains(sqlState(error), "23505") ? new AlreadyTaken(name(first)) : databaseError(action)(error)
+        // A row that another commits meanwhile, or an index on more than the columns, such as lower(email).
+        Option.exists(UniqueViolation.of(error), ({ columns, isNested }) => !isNested && isOn(addition.same, columns))
+          ? new AlreadyTaken(name(first))
+          : databaseError(action)(error)
       ),
       Effect.flatMap(decodeRows(action, IdRow)),
       Effect.flatMap((found) => {

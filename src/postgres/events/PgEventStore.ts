@@ -7,14 +7,14 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { expectations, refuseTakenKeys } from "../../event/AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../../event/Event.js"
 import type { AppendError } from "../../event/EventStore.js"
 import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from "../../event/EventStore.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { databaseError, sqlState } from "../client/PgError.js"
+import { databaseError } from "../client/PgError.js"
+import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 
@@ -214,14 +214,36 @@ const storedAs = (
   return new VersionConflict({ ...stream, expected: refused?.expected ?? event.version - 1, actual })
 }
 
-/** A writer that committed between our check and our insert shows as unique_violation, by the name of the index. */
+/** A writer that committed between our check and our insert shows as unique_violation; the columns of its index tell of what. */
 const appendError =
   (events: NonEmptyReadonlyArray<NewEvent>) =>
   (error: SqlError): AppendError => {
-    if (!Option.contains(sqlState(error), "23505")) return databaseError("appending events")(error)
-    const [{ aggregateId, metadata, tenantId, version }] = events
-    const constraint = Predicate.hasProperty(error.cause, "constraint") ? error.cause.constraint : undefined
-    return constraint === "events_idempotency_uq"
-      ? new IdempotencyConflict({ tenantId, idempotencyKey: metadata.idempotencyKey ?? "" })
-      : new VersionConflict({ tenantId, aggregateId, expected: version - 1, actual: Option.none() })
+    const failure = databaseError("appending events")(error)
+    const violation = Option.filter(UniqueViolation.of(error), ({ isNested }) => !isNested)
+    if (Option.isNone(violation)) return failure
+    const { columns, constraint, key } = violation.value
+    const [first] = events
+    if (isStreamIndex(violation.value)) {
+      const id = key.get("aggregate_id")?.toLowerCase()
+      const { aggregateId, tenantId, version } =
+        events.find((event) => event.aggregateId.toLowerCase() === id && key.get("version") === `${event.version}`) ??
+        first
+      return new VersionConflict({ tenantId, aggregateId, expected: version - 1, actual: Option.none() })
+    }
+    if (columns === "" ? constraint === "events_idempotency_uq" : columns.includes("'idempotencyKey'")) {
+      const { metadata, tenantId } = events.find((event) => event.metadata.idempotencyKey !== undefined) ?? first
+      return new IdempotencyConflict({ tenantId, idempotencyKey: metadata.idempotencyKey ?? "" })
+    }
+    const isNumber = columns === "" ? constraint === "kumiko_events_pkey" : key.has("id")
+    return failure.adding(
+      isNumber ? sequenceBehind : failure.reason.includes(constraint) ? "" : `unique constraint "${constraint}"`
+    )
   }
+
+/** Whether an index makes the versions of a stream unique, whatever its name: a partition's has another, and may have a column more. */
+const isStreamIndex = ({ columns, constraint, key }: UniqueViolation.UniqueViolation): boolean =>
+  columns === ""
+    ? constraint === "events_aggregate_version_uq"
+    : ["tenant_id", "aggregate_id", "version"].every((column) => key.has(column))
+
+const sequenceBehind = `the sequence that numbers the events is behind the table, as after a restore; set it: SELECT setval(pg_get_serial_sequence('kumiko_events', 'id'), (SELECT max(id) FROM kumiko_events))`
