@@ -13,6 +13,13 @@ export interface Observer {
   readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
   /** The lock is got, the body begins; `undone` says whether all of it is rolled back if it does not end. */
   readonly started: (id: string, undone: boolean) => Effect.Effect<void>
+  /**
+   * The body is through, and the server is asked to commit. Until the outcome comes, or `undone`, only the server knows whether the seed is
+   * applied. A run that is interrupted meanwhile may end without either.
+   */
+  readonly committing?: ((id: string) => Effect.Effect<void>) | undefined
+  /** A seed whose commit was asked for is known to be undone: nothing of it remains. */
+  readonly undone?: ((id: string) => Effect.Effect<void>) | undefined
   /** A seed is through, by this run or another. A failure ends the run and is no outcome. */
   readonly outcome: (outcome: SeedOutcome) => Effect.Effect<void>
 }

@@ -24,19 +24,26 @@ export const interrupted = (progress: ApplyProgress, dryRun: boolean, inTime: bo
   return Interruption.failure(failure, dryRun ? "" : nextStep(progress))
 }
 
-const fateOf = ({ undone }: ApplyProgress, inTime: boolean): string => {
+const fateOf = ({ committing, undone }: ApplyProgress, inTime: boolean): string => {
+  if (committing) return `was being committed: ${unknown}`
   if (!undone) return "what it did is not undone"
   return inTime ? "was rolled back" : "did not stop: the server rolls it back"
 }
+
+/** What is said of a COMMIT that was sent and not answered. */
+const unknown = "whether it is applied is not known here, es-ops seed:status tells"
 
 const nextStep = ({ running, undone }: ApplyProgress): string =>
   `. es-ops seed:apply ${undone || Option.isNone(running) ? "goes on where it stopped" : "says how to go on"}`
 
 /** The failure in the document of a run whose process ends now: the seed under way is the one that failed. */
-export const processEnded = ({ running }: ApplyProgress, reason: string): CommandFailure =>
+export const processEnded = ({ committing, running }: ApplyProgress, reason: string): CommandFailure =>
   Option.match(running, {
     onNone: () => ({ _tag: "ProcessEnded", message: reason }),
-    onSome: (id) => ({ _tag: "SeedFailed", id, cause: new Error(reason), message: `seed "${id}" failed: ${reason}` })
+    onSome: (id) =>
+      committing
+        ? { _tag: "CommitUnknown", id, message: `${reason} while "${id}" was being committed: ${unknown}` }
+        : { _tag: "SeedFailed", id, cause: new Error(reason), message: `seed "${id}" failed: ${reason}` }
   })
 
 /** The same failure for people, to whom the seed under way is cut off: how it ended is not known. */

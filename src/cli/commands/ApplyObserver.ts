@@ -23,6 +23,8 @@ export const make = (
   waiting: (id, held) => (terminal.interactive ? live.begin({ id, what: waitsFor(held) }) : Effect.void),
   started: (id, undone) =>
     Effect.zipRight(Ref.update(progress, ApplyProgress.started(id, undone)), live.begin({ id, what: "runs" })),
+  committing: () => Ref.update(progress, ApplyProgress.committing(true)),
+  undone: () => Ref.update(progress, ApplyProgress.committing(false)),
   outcome: (outcome) =>
     Effect.gen(function* () {
       yield* live.end

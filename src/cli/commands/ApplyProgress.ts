@@ -13,10 +13,18 @@ export interface ApplyProgress {
   readonly running: Option.Option<string>
   /** Whether all of that seed is rolled back if it does not end. */
   readonly undone: boolean
+  /** Whether the server is asked to commit it, and has not answered. */
+  readonly committing: boolean
 }
 
 /** Nothing was observed yet. */
-export const initial: ApplyProgress = { planned: [], outcomes: [], running: Option.none(), undone: true }
+export const initial: ApplyProgress = {
+  planned: [],
+  outcomes: [],
+  running: Option.none(),
+  undone: true,
+  committing: false
+}
 
 /** Adds the ids of seeds that are to be run. */
 export const planned =
@@ -26,7 +34,12 @@ export const planned =
 /** The body of a seed began. */
 export const started =
   (id: string, undone: boolean) =>
-  (progress: ApplyProgress): ApplyProgress => ({ ...progress, running: Option.some(id), undone })
+  (progress: ApplyProgress): ApplyProgress => ({ ...progress, running: Option.some(id), undone, committing: false })
+
+/** The server is asked to commit the seed under way, or is known not to have done so. */
+export const committing =
+  (isAsked: boolean) =>
+  (progress: ApplyProgress): ApplyProgress => ({ ...progress, committing: isAsked })
 
 /** A seed came to its outcome. */
 export const ended =
@@ -34,7 +47,8 @@ export const ended =
   (progress: ApplyProgress): ApplyProgress => ({
     ...progress,
     outcomes: [...progress.outcomes, outcome],
-    running: Option.none()
+    running: Option.none(),
+    committing: false
   })
 
 /** The report of a run that `last`, a seed or none, ended. */

@@ -25,6 +25,21 @@ export const recordInserts = (
   ]
 }
 
+/** The statement that answers with a row where this very record is there: by the attempt, or by the marker where there is no table of attempts. */
+export const recordSelect = (
+  tables: { readonly markers: string; readonly attempts: string | undefined },
+  { attempt, marker }: StepRecord
+): string => {
+  const { host, operation_id, outcome, pid, started_at } = rowOf(attempt)
+  const { columns, values } = constants(
+    tables.attempts === undefined
+      ? { id: marker.id, duration_ms: marker.durationMs, applied_by: marker.appliedBy }
+      : { operation_id, outcome, host, pid, started_at }
+  )
+  const same = columns.map((column, at) => `${column} = ${values[at]}`).join(" AND ")
+  return `SELECT 1 AS found FROM ${tables.attempts ?? tables.markers} WHERE ${same}`
+}
+
 /** The attempt, numbered after the newest that the operation has. */
 export const attemptInsert = (table: string, attempt: NewAttempt): string => numbered(table, constants(rowOf(attempt)))
 

@@ -34,6 +34,7 @@ import type { Claim, Claimed } from "../client/PgStep.js"
 import { literal } from "../client/SqlText.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
+import * as InterruptedCommit from "./InterruptedCommit.js"
 import type { StepParts } from "./StepConnection.js"
 import { inLongerText, StepConnection } from "./StepConnection.js"
 import type { CommitGuard, Opening, ServerKnowledge, SessionIdentity } from "./StepStatements.js"
@@ -145,7 +146,7 @@ const commit = <A>(
   record: Option.Option<StepRecord>
 ): Effect.Effect<Ended<A, never>> =>
   Effect.gen(function* () {
-    const { connection, guard, identity, schema, step } = transaction
+    const { guard, identity, schema, step } = transaction
     if (step.isUnsent) return committed(value)
     const before = Option.match(identity, {
       onNone: () => [],
@@ -165,22 +166,46 @@ const commit = <A>(
     }
     const failure = Cause.failureOption(exit.cause)
     if (Option.isNone(failure)) {
-      const cause = Option.getOrElse(Cause.keepDefects(exit.cause), () => Cause.interrupt(FiberId.none))
-      return yield* undoKept(transaction, cause, record, true)
+      const defect = Cause.keepDefects(exit.cause)
+      if (Option.isSome(defect)) return yield* undoKept(transaction, defect.value, record, true)
+      return yield* interruptedCommit(transaction, value, record)
     }
-    if (isConnectionLost(failure.value)) {
-      const lost = new CommitLost({ reason: reasonOf(failure.value), cause: failure.value })
-      yield* DriverAccess.disconnect(connection)
-      return { result: { _tag: "Unanswered", value, lost }, unrecorded: Option.none() }
-    }
+    if (isConnectionLost(failure.value))
+      return yield* unanswered(transaction, value, reasonOf(failure.value), failure.value)
     const refused = yield* refusedCommit(transaction, record, failure.value)
     return yield* undoKept(transaction, Cause.fail(refused), record)
   })
 
-const committed = <A>(value: A): Ended<A, never> => ({
-  result: { _tag: "Committed", value },
-  unrecorded: Option.none()
-})
+/** The step was interrupted while the server was in its COMMIT: nothing is called rolled back, or recorded so, unless the server says it is. */
+const interruptedCommit = <A>(transaction: Transaction, value: A, record: Option.Option<StepRecord>) =>
+  Effect.flatMap(InterruptedCommit.fate(transaction, record), (fate): Effect.Effect<Ended<A, never>> => {
+    const interrupted = Cause.interrupt(FiberId.none)
+    switch (fate) {
+      case "committed":
+        return Effect.succeed(committed(value))
+      case "open":
+        return undoKept(transaction, interrupted, record, true)
+      case "rolledBack":
+        return Effect.succeed(
+          rolledBack(
+            interrupted,
+            Option.map(record, ({ attempt }) => AttemptRecord.interrupted(attempt))
+          )
+        )
+      case "unknown":
+        return unanswered(transaction, value, "the run was interrupted before the server answered")
+    }
+  })
+
+const unanswered = <A>({ connection }: Transaction, value: A, reason: string, cause?: SqlError) =>
+  Effect.as(
+    DriverAccess.disconnect(connection),
+    ended({ _tag: "Unanswered", value, lost: new CommitLost({ reason, cause }) })
+  )
+
+const committed = <A>(value: A): Ended<A, never> => ended({ _tag: "Committed", value })
+
+const ended = <A>(result: StepResult<A, never>): Ended<A, never> => ({ result, unrecorded: Option.none() })
 
 const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
 

@@ -3,6 +3,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -12,7 +14,7 @@ import { describe } from "../../operation/ErrorDescription.js"
 import type { AlreadyApplied } from "../../operation/OperationError.js"
 import { DatabaseError, LockControl } from "../../operation/OperationError.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import type { StepRecord } from "../../operation/Transactor.js"
+import type { Restore, StepRecord } from "../../operation/Transactor.js"
 import * as UnhandledRejections from "../UnhandledRejections.js"
 import type * as SeedAttempt from "./SeedAttempt.js"
 import { BodyFailed } from "./SeedBody.js"
@@ -23,11 +25,25 @@ type Recording<R> = (outcome: AttemptOutcome, more?: Partial<SeedAttempt.Ended>)
 /** How long the end of an attempt may take to be recorded. */
 const recordPatience = "1 second"
 
+/** How long the end of one that is applied may take once the run is interrupted, and how long a look at what became of it. */
+const commitPatience = "500 millis"
+
+/** What is called around the record of a body that is through, which an interruption does not cut short. */
+export interface Commit<A, B> {
+  /** Before the server is asked to keep it. */
+  readonly committing: Effect.Effect<void>
+  /** When it is known not to be kept. */
+  readonly undone: Effect.Effect<void>
+  /** When it is known to be kept. */
+  readonly committed: (done: A) => Effect.Effect<B>
+}
+
 /** Runs `body` inside `Transactor.session`, after `OperationLock.claim`. */
-export const run = <A extends StepRecord, R, R2>(
+export const run = <A extends StepRecord, B, R, R2>(
   body: Effect.Effect<A, BodyFailed, R>,
-  attempt: Recording<R2>
-): Effect.Effect<A, BodyFailed | AlreadyApplied | DatabaseError, R | R2 | OperationLog> =>
+  attempt: Recording<R2>,
+  { committed, committing, undone }: Commit<A, B>
+): Effect.Effect<B, BodyFailed | AlreadyApplied | DatabaseError, R | R2 | OperationLog> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
@@ -45,15 +61,48 @@ export const run = <A extends StepRecord, R, R2>(
       ),
       Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
     )
-    yield* log.finish(attemptId, done.attempt, Option.some(done.marker)).pipe(
-      Effect.catchTags({
-        LockControl: (cause) => new BodyFailed({ cause }),
-        TransactionLeftOpen: (cause) => new BodyFailed({ cause })
-      }),
-      Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed)))
+    return yield* Effect.uninterruptibleMask((restore) =>
+      committing.pipe(
+        Effect.zipRight(finished(log, attemptId, done, restore)),
+        Effect.tap((isKept) =>
+          isKept ? Effect.void : Effect.all([unfinished(Cause.interrupt(FiberId.none)), undone, Effect.interrupt])
+        ),
+        Effect.catchTags({
+          LockControl: (cause) => new BodyFailed({ cause }),
+          TransactionLeftOpen: (cause) => new BodyFailed({ cause })
+        }),
+        Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed))),
+        Effect.zipRight(Effect.suspend(() => committed(done)))
+      )
     )
-    return done
   })
+
+/**
+ * The end of an attempt with its marker. An interruption cancels it when it does not end in time; but as the server may have committed all the
+ * same, its record is looked at then: whether it is kept.
+ */
+const finished = (
+  log: OperationLog["Type"],
+  attemptId: number,
+  { attempt, marker }: StepRecord,
+  restore: Restore
+): Effect.Effect<boolean, Effect.Effect.Error<ReturnType<OperationLog["Type"]["finish"]>>> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(log.finish(attemptId, attempt, Option.some(marker))))
+    const waited = yield* Effect.exit(restore(Fiber.await(fiber)))
+    if (Exit.isSuccess(waited)) return yield* Effect.as(waited.value, true)
+    const late = yield* Effect.option(BoundedWait.within(Fiber.await(fiber), commitPatience))
+    if (Option.isSome(late)) return yield* Effect.as(late.value, true)
+    yield* Fiber.interruptFork(fiber)
+    const look = Effect.map(log.attempts({ id: attempt.operationId }), (all) => all.find(({ id }) => id === attemptId))
+    const found = yield* Effect.option(BoundedWait.within(look, commitPatience))
+    if (Option.isSome(found)) return found.value?.outcome === "applied"
+    yield* Effect.logWarning(unknownWarning(attempt.operationId))
+    return yield* Effect.interrupt
+  })
+
+const unknownWarning = (id: string): string =>
+  `"${id}" was being recorded as applied when the run was interrupted, and the server has not answered: whether it is there is not known here; seed:status tells`
 
 /** What a statement was refused for is the failure itself, and not that a statement failed. */
 const refusalIn = (cause: unknown): unknown =>

@@ -155,10 +155,13 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
       loaded.seed.transaction === "one"
         ? Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(transactor.step(SeedSteps.inTransaction(step, restore), id, restore), (result) =>
-              concluded(run, result, restore)
+              concluded(run, id, result, restore)
             )
           )
-        : Effect.flatMap(transactor.session(SeedSteps.outside(step), id), ({ outcome }) => observed(run, outcome))
+        : transactor.session(
+            SeedSteps.outside(step, (outcome) => observed(run, outcome)),
+            id
+          )
     )
     return yield* whileHeld(step, attempt).pipe(Effect.catchTag("AlreadyApplied", () => raced(id, run)))
   }).pipe(
@@ -169,6 +172,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
 /** The outcome of a step, which the observer gets before anything can interrupt the run, or its failure. */
 const concluded = (
   run: SeedRun,
+  id: string,
   result: StepResult<SeedSteps.Done, SeedSteps.WorkError>,
   restore: Restore
 ): Effect.Effect<SeedOutcome, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
@@ -176,11 +180,17 @@ const concluded = (
     case "Committed":
       return Effect.zipRight(observeWait(result.value), observed(run, result.value.outcome))
     case "RolledBack":
-      return Effect.failCause(result.cause)
+      return Effect.zipRight(run.observer.undone?.(id) ?? Effect.void, Effect.failCause(result.cause))
     case "Unanswered":
-      return Effect.flatMap(restore(LostCommit.settle(result.value, result.lost)), (outcome) => observed(run, outcome))
+      return restore(LostCommit.settle(result.value, result.lost)).pipe(
+        Effect.onInterrupt(() => Effect.logWarning(unknownWarning(id))),
+        Effect.flatMap((outcome) => observed(run, outcome))
+      )
   }
 }
+
+const unknownWarning = (id: string): string =>
+  `"${id}" was being committed when the run was interrupted, and the server has not answered: whether it is applied is not known here; seed:status tells`
 
 const observed = ({ observer }: SeedRun, outcome: SeedOutcome): Effect.Effect<SeedOutcome> =>
   Effect.as(Effect.zipRight(counted(outcome), observer.outcome(outcome)), outcome)

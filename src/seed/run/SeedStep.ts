@@ -92,18 +92,28 @@ export const inTransaction = (
     const ran = yield* Effect.exit(restore(Effect.zipRight(refuse(step), body(step))))
     if (Exit.isFailure(ran)) return Transactor.undo(ran.cause, yield* failedAttempt(step, claimedAt, ran.cause))
     const done = yield* doneOf(step, claimedAt, ran.value)
+    const { committing } = step.run.observer
+    if (committing !== undefined) yield* committing(step.loaded.entry.id)
     const kept: StepEnding<Done, WorkError> = { _tag: "Keep", value: done, record: Option.some(done) }
     return kept
   })
 
-/** The work of `Transactor.session`: the attempt is there before the body, and nothing of the body is undone. */
-export const outside = (step: SeedStep): Effect.Effect<Done, WorkError, Services> =>
+/** The work of `Transactor.session`: the attempt is there before the body, and nothing of the body is undone. `applied` gets the outcome. */
+export const outside = (
+  step: SeedStep,
+  applied: (outcome: SeedOutcome) => Effect.Effect<SeedOutcome>
+): Effect.Effect<SeedOutcome, WorkError, Services> =>
   Effect.gen(function* () {
     const claimedAt = yield* claim(step)
     yield* refuse(step)
     return yield* OutsideTransaction.run(
       Effect.flatMap(body(step), (ran) => doneOf(step, claimedAt, ran)),
-      (outcome, more) => attempt(step, claimedAt, outcome, more)
+      (outcome, more) => attempt(step, claimedAt, outcome, more),
+      {
+        committing: Effect.suspend(() => step.run.observer.committing?.(step.loaded.entry.id) ?? Effect.void),
+        undone: Effect.suspend(() => step.run.observer.undone?.(step.loaded.entry.id) ?? Effect.void),
+        committed: ({ outcome }) => applied(outcome)
+      }
     )
   })
 
