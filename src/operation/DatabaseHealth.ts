@@ -11,10 +11,13 @@ import type { DatabaseError } from "./OperationError.js"
 export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMismatch", {
   /** Its name as it is looked for: quoted, with its schema where one is set. */
   table: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** What to do about it, where that is not to change it. */
+  remedy: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `the table ${this.table} cannot be used: ${this.reason}. Change it, or name another one in the settings`
+    const remedy = this.remedy ?? "Change it (es-ops schema --diff prints how), or name another one in the settings"
+    return `the table ${this.table} cannot be used: ${this.reason}. ${remedy}`
   }
 }
 

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Finding } from "../../operation/DatabaseHealth.js"
+import type { Finding, TableMismatch } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { fine, wrong } from "../../operation/HealthFinding.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
@@ -73,7 +73,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
               "tables",
               "state",
               mismatches.map(({ reason, table }) => `${table}: ${reason}`).join("\n"),
-              "Change the table, or name another one in the settings; es-ops schema prints what is expected."
+              remediesOf(mismatches)
             ),
         yield* privileges(missing)
       ]
@@ -213,6 +213,12 @@ interface Uncreatable {
   readonly schema: string
   readonly reason: string
 }
+
+const remediesOf = (mismatches: ReadonlyArray<TableMismatch>): string =>
+  [...new Set(mismatches.map(({ remedy }) => remedy ?? changeTable))].map((remedy) => `${remedy}.`).join(" ")
+
+const changeTable =
+  "Change the table, or name another one in the settings; es-ops schema prints what is expected, and with --diff how to change it"
 
 const rareNeeds: { readonly [right: string]: string } = {
   UPDATE: 'what seeds outside any transaction (transaction: "none") need',

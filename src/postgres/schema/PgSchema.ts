@@ -16,6 +16,7 @@ import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
 import * as Tables from "./PgTable.js"
+import * as TableShape from "./TableShape.js"
 import { literal, quote } from "../client/SqlText.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
@@ -77,7 +78,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       isComplete: () => complete,
       mismatches: Effect.map(columnsOf(sql, tables), (found) => {
         noted(tables.filter(({ name }) => !found.has(name)))
-        return Tables.misfits(tables, found).map(([table, reason]) => new TableMismatch({ table, reason }))
+        return TableShape.misfits(tables, found).map((misfit) => new TableMismatch(misfit))
       }),
       create: (missing) =>
         // All in one message; where that fails, one by one shows which and why.
@@ -114,7 +115,7 @@ const tablesOf = (
     Tables.markers(config.table, schema),
     Tables.attempts(config.attemptsTable, schema),
     ...(options.eventStore ? Tables.eventStore : []),
-    ...options.tables.map(Tables.owned)
+    ...options.tables.map(Tables.owned(options.eventStore))
   ]
 }
 
@@ -126,36 +127,16 @@ export const ddl = (config: OperationConfig["Type"], options: TableOptions): Rea
   )
 ]
 
-const ColumnRow = Schema.Struct({
-  table_name: Schema.String,
-  name: Schema.String,
-  type: Schema.String,
-  kind: Schema.String,
-  demanded: Schema.Literal("t", "f")
-})
-
 /** The columns of those tables that the search path finds. */
 const columnsOf = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<PgTable>
-): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Tables.FoundColumn>>, DatabaseError> =>
+): Effect.Effect<TableShape.Found, DatabaseError> =>
   Effect.map(
-    sql`SELECT t.name AS table_name, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-        CASE WHEN b.typcategory IN ('S', 'N', 'D', 'B') THEN b.typcategory::text ELSE b.typname END AS kind,
-        CASE WHEN a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' THEN 't' ELSE 'f' END AS demanded
-      FROM jsonb_array_elements_text(${namesOf(tables)}::jsonb) AS t (name)
-        JOIN pg_attribute a ON a.attrelid = to_regclass(t.name) AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_type y ON y.oid = a.atttypid
-        JOIN pg_type b ON b.oid = CASE WHEN y.typbasetype = 0 THEN y.oid ELSE y.typbasetype END
-      ORDER BY t.name, a.attnum`.pipe(rows("looking at the tables", ColumnRow)),
-    (found) => {
-      const byTable = new Map<string, Array<Tables.FoundColumn>>()
-      for (const { demanded, kind, name, table_name, type } of found) {
-        const column = { name, type, kind, demanded: demanded === "t" }
-        byTable.set(table_name, [...(byTable.get(table_name) ?? []), column])
-      }
-      return byTable
-    }
+    sql
+      .unsafe(TableShape.columnsQuery(literal(namesOf(tables))))
+      .pipe(rows("looking at the tables", TableShape.ColumnRow)),
+    TableShape.byTable
   )
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))

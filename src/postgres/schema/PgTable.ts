@@ -4,10 +4,30 @@
 import type * as Feature from "../../event/Feature.js"
 import { quote } from "../client/SqlText.js"
 
-/** A column that is needed. `type` is one that we create; a table that exists may have another of the same kind. */
+/** A column that is needed, as it is created; that of a table that exists may have another type that holds as much. */
 export interface Column {
   readonly name: string
   readonly type: Feature.Column["type"]
+  /** What follows its name where it is created. */
+  readonly ddl: string
+  /** How many characters a type of limited length must hold. */
+  readonly length: number
+  /** Whether two values are the same only where all their bytes are. */
+  readonly isExact: boolean
+  /** Whether our rows have a value for it, and do not leave it to its default. */
+  readonly isFilled: boolean
+  /** Whether that value may be null. */
+  readonly isNullable: boolean
+}
+
+/** An index, or what a primary key or unique constraint makes one of, with the statement that adds it to a table that exists. */
+export interface Index {
+  /** The columns; an expression is what its definition must have. */
+  readonly columns: ReadonlyArray<string>
+  readonly isUnique: boolean
+  /** Whether rows could be there twice, or a race be lost, without it. */
+  readonly isNeeded: boolean
+  readonly statement: string
 }
 
 /** A table by its quoted name, with what it must have and the statements that create it. */
@@ -21,14 +41,48 @@ export interface PgTable {
   readonly optional: boolean
   /** Whether our rows have values for these columns only, so that another one must not demand a value. */
   readonly closed: boolean
+  readonly indexes: ReadonlyArray<Index>
+  /** Whether it is a feature's: its values are the feature's to know, and it may be altered. */
+  readonly isOwned: boolean
   /** What we do with it besides reading. */
   readonly writes: ReadonlyArray<"INSERT" | "UPDATE">
 }
 
-type Defined = readonly [name: string, type: Feature.Column["type"], ddl: string]
+interface Needs {
+  readonly length?: number
+  readonly isExact?: boolean
+}
+
+type Defined = readonly [name: string, type: Feature.Column["type"], ddl: string, needs?: Needs]
+
+/** As long as the name of a file can be; what a person writes, or an application, may be of any length. */
+const nameLength = 255
 
 const columns = (defined: ReadonlyArray<Defined>): ReadonlyArray<Column> =>
-  defined.map(([name, type]) => ({ name, type }))
+  defined.map(([name, type, ddl, { isExact = false, length = nameLength } = {}]) => ({
+    name,
+    type,
+    ddl,
+    length,
+    isExact,
+    isFilled: !/serial|GENERATED|DEFAULT now/.test(ddl),
+    isNullable: !/NOT NULL|PRIMARY KEY/.test(ddl)
+  }))
+
+/** A primary key, a unique constraint, or an index of a name. */
+const primaryKey = (table: string, names: ReadonlyArray<string>, isNeeded: boolean): Index => ({
+  columns: names,
+  isUnique: true,
+  isNeeded,
+  statement: `ALTER TABLE ${table} ADD PRIMARY KEY (${names.map(quote).join(", ")})`
+})
+
+const indexed = (statement: string, names: ReadonlyArray<string>, isNeeded = false): Index => ({
+  columns: names,
+  isUnique: statement.startsWith("CREATE UNIQUE"),
+  isNeeded,
+  statement
+})
 
 const create = (quoted: string, defined: ReadonlyArray<Defined>): string =>
   `CREATE TABLE ${quoted} (\n${defined.map(([name, , ddl]) => `  ${name} ${ddl}`).join(",\n")}\n)`
@@ -36,16 +90,16 @@ const create = (quoted: string, defined: ReadonlyArray<Defined>): string =>
 /** The marker table of the system that we are drop-in for: never altered, never given another column. */
 export const markers = (table: string, schema: string | undefined): PgTable => {
   const quoted = qualified(table, schema)
+  const byType = `CREATE INDEX ${quote(indexName(table, "type_idx"))} ON ${quoted} (operation_type)`
   return {
     name: quoted,
     schema,
     columns: columns(markerColumns),
-    statements: [
-      create(quoted, markerColumns),
-      `CREATE INDEX ${quote(indexName(table, "type_idx"))} ON ${quoted} (operation_type)`
-    ],
+    statements: [create(quoted, markerColumns), byType],
+    indexes: [primaryKey(quoted, ["id"], true), indexed(byType, ["operation_type"])],
     optional: false,
     closed: true,
+    isOwned: false,
     writes: ["INSERT"]
   }
 }
@@ -54,47 +108,47 @@ const qualified = (name: string, schema: string | undefined): string =>
   quote(schema === undefined ? name : `${schema}.${name}`)
 
 const markerColumns: ReadonlyArray<Defined> = [
-  ["id", "text", "text PRIMARY KEY"],
-  ["operation_type", "text", "text NOT NULL"],
+  ["id", "text", "text PRIMARY KEY", { isExact: true }],
+  ["operation_type", "text", "text NOT NULL", { length: 32 }],
   ["applied_at", "timestamptz", "timestamptz NOT NULL DEFAULT now()"],
   ["duration_ms", "integer", "integer NOT NULL"],
-  ["applied_by", "text", "text NOT NULL"],
-  ["notes", "text", "text"]
+  ["applied_by", "text", "text NOT NULL", { length: 11 }],
+  ["notes", "text", "text", { length: Infinity }]
 ]
 
 /** Our own table: every attempt at every operation. */
 export const attempts = (table: string, schema: string | undefined): PgTable => {
   const quoted = qualified(table, schema)
+  const byOperation = `CREATE INDEX ${quote(indexName(table, "operation_idx"))} ON ${quoted} (operation_id, id)`
   return {
     name: quoted,
     schema,
     columns: columns(attemptColumns),
-    statements: [
-      create(quoted, attemptColumns),
-      `CREATE INDEX ${quote(indexName(table, "operation_idx"))} ON ${quoted} (operation_id, id)`
-    ],
+    statements: [create(quoted, attemptColumns), byOperation],
+    indexes: [primaryKey(quoted, ["id"], true), indexed(byOperation, ["operation_id", "id"])],
     optional: true,
     closed: true,
+    isOwned: false,
     writes: ["INSERT"]
   }
 }
 
 const attemptColumns: ReadonlyArray<Defined> = [
   ["id", "bigint", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"],
-  ["operation_id", "text", "text NOT NULL"],
-  ["operation_type", "text", "text NOT NULL"],
+  ["operation_id", "text", "text NOT NULL", { isExact: true }],
+  ["operation_type", "text", "text NOT NULL", { length: 32 }],
   ["attempt", "integer", "integer NOT NULL"],
-  ["outcome", "text", "text NOT NULL"],
+  ["outcome", "text", "text NOT NULL", { length: 11 }],
   ["started_at", "timestamptz", "timestamptz NOT NULL"],
   ["ended_at", "timestamptz", "timestamptz"],
   ["duration_ms", "integer", "integer"],
   ["waited_ms", "integer", "integer"],
-  ["applied_by", "text", "text NOT NULL"],
+  ["applied_by", "text", "text NOT NULL", { length: 11 }],
   ["host", "text", "text NOT NULL"],
   ["pid", "integer", "integer NOT NULL"],
   ["version", "text", "text"],
   ["source_hash", "text", "text"],
-  ["reason", "text", "text"],
+  ["reason", "text", "text", { length: Infinity }],
   ["error", "jsonb", "jsonb"]
 ]
 
@@ -123,105 +177,100 @@ const archivedColumns: ReadonlyArray<Defined> = [
   ["reason", "text", "text"]
 ]
 
+const eventIndexes: ReadonlyArray<Index> = [
+  indexed(
+    `CREATE UNIQUE INDEX events_aggregate_version_uq ON kumiko_events (tenant_id, aggregate_id, version)`,
+    ["tenant_id", "aggregate_id", "version"],
+    true
+  ),
+  indexed(`CREATE INDEX events_load_idx ON kumiko_events (aggregate_id, version)`, ["aggregate_id", "version"]),
+  indexed(`CREATE INDEX events_tenant_type_idx ON kumiko_events (tenant_id, aggregate_type, created_at)`, [
+    "tenant_id",
+    "aggregate_type",
+    "created_at"
+  ]),
+  indexed(
+    `CREATE UNIQUE INDEX events_idempotency_uq ON kumiko_events (tenant_id, ((metadata->>'idempotencyKey')))
+  WHERE (metadata->>'idempotencyKey') IS NOT NULL`,
+    ["tenant_id", "idempotencyKey"]
+  )
+]
+
+const archivedIndex = indexed(
+  `CREATE UNIQUE INDEX kumiko_archived_streams_pk ON kumiko_archived_streams (tenant_id, aggregate_id)`,
+  ["tenant_id", "aggregate_id"]
+)
+
 /** The tables of our own event store, those of the system that we are drop-in for. */
 export const eventStore: ReadonlyArray<PgTable> = [
   {
     name: quote("kumiko_events"),
     schema: undefined,
     columns: columns(eventColumns),
-    statements: [
-      create("kumiko_events", eventColumns),
-      `CREATE UNIQUE INDEX events_aggregate_version_uq ON kumiko_events (tenant_id, aggregate_id, version)`,
-      `CREATE INDEX events_load_idx ON kumiko_events (aggregate_id, version)`,
-      `CREATE INDEX events_tenant_type_idx ON kumiko_events (tenant_id, aggregate_type, created_at)`,
-      `CREATE UNIQUE INDEX events_idempotency_uq ON kumiko_events (tenant_id, ((metadata->>'idempotencyKey')))
-  WHERE (metadata->>'idempotencyKey') IS NOT NULL`
-    ],
+    statements: [create("kumiko_events", eventColumns), ...eventIndexes.map(({ statement }) => statement)],
+    indexes: [primaryKey("kumiko_events", ["id"], false), ...eventIndexes],
     optional: false,
     closed: true,
+    isOwned: false,
     writes: ["INSERT"]
   },
   {
     name: quote("kumiko_archived_streams"),
     schema: undefined,
     columns: columns(archivedColumns),
-    statements: [
-      create("kumiko_archived_streams", archivedColumns),
-      `CREATE UNIQUE INDEX kumiko_archived_streams_pk ON kumiko_archived_streams (tenant_id, aggregate_id)`
-    ],
+    statements: [create("kumiko_archived_streams", archivedColumns), archivedIndex.statement],
+    indexes: [archivedIndex],
     optional: false,
     closed: false,
+    isOwned: false,
     writes: []
   }
 ]
 
-/** A table that a feature owns. */
-export const owned = (table: Feature.Table): PgTable => {
-  const name = quote(table.name)
-  const list = (names: ReadonlyArray<string>) => names.map(quote).join(", ")
-  const unique = (table.unique ?? []).map((names) => `UNIQUE (${list(names)})`)
-  const primary = `PRIMARY KEY (${list(table.primaryKey)})`
-  const body = [...table.columns.map(columnDdl), primary, ...unique].join(",\n  ")
-  return {
-    name,
-    schema: undefined,
-    columns: table.columns.map((column) => ({ name: column.name, type: column.type })),
-    statements: [
-      `CREATE TABLE ${name} (\n  ${body}\n)`,
-      ...(table.indexes ?? []).map(
-        (names) =>
-          `CREATE INDEX ${quote(indexName([table.name, ...names].join("_"), "idx"))} ON ${name} (${list(names)})`
+/** A table that a feature owns. `closed`: whether its rows are written by the feature's handlers, and by no others. */
+export const owned =
+  (closed: boolean) =>
+  (table: Feature.Table): PgTable => {
+    const name = quote(table.name)
+    const list = (names: ReadonlyArray<string>) => names.map(quote).join(", ")
+    const unique = (table.unique ?? []).map((names) => `UNIQUE (${list(names)})`)
+    const primary = `PRIMARY KEY (${list(table.primaryKey)})`
+    const body = [...table.columns.map(columnDdl), primary, ...unique].join(",\n  ")
+    const indexes = (table.indexes ?? []).map((names) =>
+      indexed(
+        `CREATE INDEX ${quote(indexName([table.name, ...names].join("_"), "idx"))} ON ${name} (${list(names)})`,
+        names
       )
-    ],
-    optional: false,
-    closed: false,
-    writes: ["INSERT", "UPDATE"]
+    )
+    return {
+      name,
+      schema: undefined,
+      columns: table.columns.map((column) => ({
+        name: column.name,
+        type: column.type,
+        ddl: columnDdl(column).slice(quote(column.name).length + 1),
+        length: Infinity,
+        isExact: false,
+        isFilled: column.default === undefined,
+        isNullable: column.nullable === true
+      })),
+      statements: [`CREATE TABLE ${name} (\n  ${body}\n)`, ...indexes.map(({ statement }) => statement)],
+      indexes: [
+        primaryKey(name, table.primaryKey, false),
+        ...(table.unique ?? []).map((names) => ({
+          columns: names,
+          isUnique: true,
+          isNeeded: false,
+          statement: `ALTER TABLE ${name} ADD UNIQUE (${list(names)})`
+        })),
+        ...indexes
+      ],
+      optional: false,
+      closed,
+      isOwned: true,
+      writes: ["INSERT", "UPDATE"]
+    }
   }
-}
 
 const columnDdl = ({ name, nullable, type, ...column }: Feature.Column): string =>
   `${quote(name)} ${type}${nullable === true ? "" : " NOT NULL"}${column.default === "now" ? " DEFAULT now()" : ""}`
-
-/** A column as the catalog has it. `kind` is its type's category (pg_type.typcategory), or the type's name where that says too little. */
-export interface FoundColumn {
-  readonly name: string
-  readonly type: string
-  readonly kind: string
-  /** Whether an INSERT that does not name it fails. */
-  readonly demanded: boolean
-}
-
-/** Kinds by pg_type.typcategory (PostgreSQL manual, table 53.65): S text, N numbers, D dates and times, B boolean. */
-const kinds: { readonly [type in Column["type"]]: string } = {
-  uuid: "uuid",
-  text: "S",
-  integer: "N",
-  bigint: "N",
-  boolean: "B",
-  jsonb: "jsonb",
-  timestamptz: "D"
-}
-
-/** The tables that are among those found and cannot be used as they are, each by its name and with the reason. */
-export const misfits = (
-  tables: ReadonlyArray<PgTable>,
-  found: ReadonlyMap<string, ReadonlyArray<FoundColumn>>
-): ReadonlyArray<readonly [table: string, reason: string]> =>
-  tables.flatMap((table) => {
-    const columns = found.get(table.name)
-    const reasons = columns === undefined ? [] : misfitsOf(table, columns)
-    return reasons.length === 0 ? [] : [[table.name, reasons.join("; ")] as const]
-  })
-
-/** What keeps a table that exists from being used, one phrase for each column; none if it fits. */
-const misfitsOf = (table: PgTable, found: ReadonlyArray<FoundColumn>): ReadonlyArray<string> => {
-  const byName = new Map(found.map((column) => [column.name, column]))
-  const needed = table.columns.flatMap(({ name, type }) => {
-    const column = byName.get(name)
-    if (column === undefined) return [`column "${name}" (${type}) is missing`]
-    return column.kind === kinds[type] ? [] : [`column "${name}" is ${column.type}, not ${type}`]
-  })
-  const known = new Set(table.columns.map(({ name }) => name))
-  const demanded = found.filter((column) => table.closed && column.demanded && !known.has(column.name))
-  return [...needed, ...demanded.map(({ name }) => `column "${name}" must be given a value, which we do not have`)]
-}
