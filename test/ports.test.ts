@@ -79,7 +79,9 @@ describe("features that cannot be", () => {
 
   it.effect.each([
     ["two handlers of one name", [handler("a:write:b"), handler("a:write:b")], 'two handlers are named "a:write:b"'],
-    ["a name without its feature", [handler("create")], "<feature>:write:<handler>"]
+    ["a name without its feature", [handler("create")], "<feature>:write:<handler>"],
+    ["a name with an empty part", [handler("user:write:user:")], "<feature>:write:<handler>"],
+    ["a name without the verb", [handler("user:user:write")], "<feature>:write:<handler>"]
   ] as const)("are a SettingError: %s", ([, handlers, message]) =>
     Effect.gen(function* () {
       const features = [Feature.make({ name: "a", handlers })]
@@ -88,5 +90,17 @@ describe("features that cannot be", () => {
       assert.strictEqual(error._tag, "SettingError")
       assert.include(error.message, message)
     })
+  )
+
+  it.effect.each(["user:write:create", "user:write:user:create", "a:write:b:c:d"])(
+    "are not those with a handler named %s: its part may have colons of its own",
+    (name) =>
+      Effect.gen(function* () {
+        const features = [Feature.make({ name: "a", handlers: [handler(name)] })]
+        const { names } = yield* WriteDispatcher.WriteDispatcher.pipe(
+          Effect.provide(EsOps.layerMemory({ seeds: {}, features }))
+        )
+        assert.deepStrictEqual(names, [name])
+      })
   )
 })

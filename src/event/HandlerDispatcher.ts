@@ -103,7 +103,8 @@ function united(features: ReadonlyArray<Feature.Feature>): ReadonlyArray<Feature
   return features
 }
 
-const qualifiedName = /^[^:\s]+:write:[^:\s]+$/
+/** The handler's part may have colons of its own: `user:write:user:create`. */
+const qualifiedName = /^[^:\s]+:write:[^:\s]+(?::[^:\s]+)*$/
 
 const register = <R>(
   features: ReadonlyArray<Feature.Feature<R>>

@@ -55,7 +55,10 @@ export class Directory extends Context.Tag("effect-es-ops/Directory")<
   {
     /** The user with exactly this email address. */
     readonly findUserByEmail: (email: string) => Effect.Effect<Option.Option<User>, DatabaseError>
-    /** The memberships of a user, each with the tenant whose stream its events are on. */
+    /**
+     * The memberships of a user, each with the tenant whose stream its events are on. One without an event, or whose first event is not a
+     * `tenant-membership`'s, has no such stream and is not listed.
+     */
     readonly findMembershipsOfUser: (userId: string) => Effect.Effect<ReadonlyArray<MembershipOfUser>, DatabaseError>
     /** Tenants by the time of their insertion. */
     readonly findTenants: Effect.Effect<ReadonlyArray<Tenant>, DatabaseError>

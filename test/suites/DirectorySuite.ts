@@ -44,12 +44,12 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
-    it.effect("finds the memberships of a user, with the tenant of the stream that each is on", () =>
+    it.effect("finds the memberships of a user that have an event, with the tenant of the stream that each is on", () =>
       Effect.gen(function* () {
         const directory = yield* Directory.Directory
         const store = yield* EventStore.EventStore
         const userId = randomUUID()
-        const [own, elsewhere, bare] = Array.from({ length: 3 }, (_, index) => ({
+        const [own, elsewhere, bare, other] = Array.from({ length: 4 }, (_, index) => ({
           id: randomUUID(),
           userId,
           tenantId: `00000000-0000-4000-8000-00000000000${index + 1}`,
@@ -58,12 +58,17 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.isDefined(own)
         assert.isDefined(elsewhere)
         assert.isDefined(bare)
-        if (own === undefined || elsewhere === undefined || bare === undefined) return
-        yield* directory.addMemberships([own, elsewhere, bare])
-        const created = (aggregateId: string, tenantId: string): Event.NewEvent => ({
+        assert.isDefined(other)
+        if (own === undefined || elsewhere === undefined || bare === undefined || other === undefined) return
+        yield* directory.addMemberships([own, elsewhere, bare, other])
+        const created = (
+          aggregateId: string,
+          tenantId: string,
+          aggregateType = "tenant-membership"
+        ): Event.NewEvent => ({
           tenantId,
           aggregateId,
-          aggregateType: "tenant-membership",
+          aggregateType,
           version: 1,
           type: "tenant-membership.created",
           eventVersion: 1,
@@ -71,13 +76,16 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
           metadata: { userId: "u" }
         })
         yield* store.append([created(own.id, own.tenantId), created(elsewhere.id, Event.systemTenantId)])
+        // Not a membership's stream, though it bears the id of one.
+        yield* store.append([created(other.id, other.tenantId, "tenant")])
+        yield* store.append([created(own.id, other.tenantId, "user")])
         yield* directory.setRoles([{ id: own.id, roles: ["TenantAdmin"] }])
         assert.deepStrictEqual(yield* directory.findMembershipsOfUser(userId), [
           { userId, tenantId: own.tenantId, streamTenantId: own.tenantId, roles: ["TenantAdmin"] },
-          { userId, tenantId: elsewhere.tenantId, streamTenantId: Event.systemTenantId, roles: elsewhere.roles },
-          { userId, tenantId: bare.tenantId, streamTenantId: bare.tenantId, roles: bare.roles }
+          { userId, tenantId: elsewhere.tenantId, streamTenantId: Event.systemTenantId, roles: elsewhere.roles }
         ])
         assert.deepStrictEqual(yield* directory.findMembership(elsewhere), Option.some(elsewhere))
+        assert.deepStrictEqual(yield* directory.findMembership(bare), Option.some(bare))
         assert.deepStrictEqual(yield* directory.findMembership({ userId, tenantId: randomUUID() }), Option.none())
         const again = yield* Effect.flip(directory.addMemberships([{ ...own, id: randomUUID() }]))
         assert.strictEqual(again._tag, "AlreadyTaken")

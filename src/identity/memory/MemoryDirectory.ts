@@ -36,15 +36,15 @@ export const layer: Layer.Layer<Directory, never, MemoryDatabase.MemoryDatabase>
       findMembershipsOfUser: Effect.fn("Directory.findMembershipsOfUser")(function* (userId) {
         const { memberships } = yield* tables.get
         const { events: stored } = yield* events.get
-        const firstEvents = new Map(stored.filter((e) => e.version === 1).map((e) => [e.aggregateId, e.tenantId]))
+        const streamTenant = (id: string) =>
+          stored.find((e) => e.aggregateId === id && e.version === 1 && e.aggregateType === "tenant-membership")
+            ?.tenantId
         return memberships
           .filter((membership) => membership.userId === userId)
-          .map(({ id, roles, tenantId }) => ({
-            userId,
-            tenantId,
-            streamTenantId: firstEvents.get(id) ?? tenantId,
-            roles
-          }))
+          .flatMap(({ id, roles, tenantId }) => {
+            const streamTenantId = streamTenant(id)
+            return streamTenantId === undefined ? [] : [{ userId, tenantId, streamTenantId, roles }]
+          })
       }),
       findTenants: Effect.map(tables.get, ({ tenants }) => tenants),
       findMembership: ({ tenantId, userId }) =>

@@ -22,7 +22,7 @@ const MembershipRow = Schema.Struct({
   id: Schema.String,
   user_id: Schema.String,
   tenant_id: Schema.String,
-  stream_tenant_id: Schema.String,
+  stream_tenant_id: Schema.NullOr(Schema.String),
   roles: Schema.NullOr(Schema.String)
 })
 
@@ -50,12 +50,16 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
     return seen
   })
 
+  /** With the tenant of the membership's stream, which is that of its first event; without an event there is none. */
   const membershipsWhere = (where: Fragment) =>
     Effect.flatMap(hasEvents, (joined) => {
-      const stream = joined ? sql`coalesce(e.tenant_id, m.tenant_id)` : sql`m.tenant_id`
-      const events = joined ? sql`LEFT JOIN kumiko_events e ON e.aggregate_id = m.id AND e.version = 1` : sql``
+      const stream = joined
+        ? sql`(SELECT e.tenant_id FROM kumiko_events e
+            WHERE e.aggregate_id = m.id AND e.version = 1 AND e.aggregate_type = 'tenant-membership'
+            ORDER BY e.id LIMIT 1)`
+        : sql`m.tenant_id`
       return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
-        FROM read_tenant_memberships m ${events} WHERE ${where} ORDER BY m.tenant_id`.pipe(
+        FROM read_tenant_memberships m WHERE ${where} ORDER BY m.tenant_id`.pipe(
         rows("reading memberships", MembershipRow)
       )
     })
@@ -102,12 +106,11 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
       ),
     findMembershipsOfUser: (userId) =>
       Effect.map(membershipsWhere(sql`m.user_id = ${userId}`), (found) =>
-        found.map((row) => ({
-          userId: row.user_id,
-          tenantId: row.tenant_id,
-          streamTenantId: row.stream_tenant_id,
-          roles: rolesOf(row.roles)
-        }))
+        found.flatMap(({ roles, stream_tenant_id, tenant_id, user_id }) =>
+          stream_tenant_id === null
+            ? []
+            : [{ userId: user_id, tenantId: tenant_id, streamTenantId: stream_tenant_id, roles: rolesOf(roles) }]
+        )
       ),
     findTenants: Effect.map(
       sql`SELECT id::text, name, key FROM read_tenants ORDER BY inserted_at, key`.pipe(
