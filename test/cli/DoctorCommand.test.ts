@@ -235,7 +235,7 @@ describe("the doctor", () => {
 
   it("finds seeds that were edited since they were applied", async () => {
     const { env, run, write } = await applied()
-    await write("seeds/1.mjs", `${tenant("one")}// edited`)
+    await write("seeds/1.mjs", `${tenant("one")}export const edited = true`)
     const { changed = "" } = await wrongs(run, env, 4)
     assert.include(changed, "edited since it was applied: 1")
     assert.include(changed, "new seed")

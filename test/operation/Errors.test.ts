@@ -93,6 +93,7 @@ const all = [
     new SeedReport.SeedInterrupted({ id: "2", host: "h", pid: 1, at: "2026-11-24T10:15:07Z" })
   ),
   pair(SeedReport.NotApplied, new SeedReport.NotApplied({ id: "2" })),
+  pair(SeedReport.RenameRefused, new SeedReport.RenameRefused({ from: "1", to: "2", reason: "both are applied" })),
   pair(SeedReport.UnknownSeed, new SeedReport.UnknownSeed({ id: "4", known: ["1", "2"] })),
   pair(
     SeedProblem.SeedsInconsistent,

@@ -33,6 +33,10 @@ const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   id: seed.id,
   state: seed.state,
   changed: seed.changed,
+  ...Option.match(seed.running, {
+    onNone: () => ({}),
+    onSome: ({ host, serverPid, since }) => ({ running: { host, pid: serverPid, since: Option.getOrNull(since) } })
+  }),
   ...Option.match(seed.renamedFrom, { onNone: () => ({}), onSome: (renamedFrom) => ({ renamedFrom }) }),
   description: Option.getOrNull(seed.description),
   skippable: Option.getOrNull(seed.skippable),

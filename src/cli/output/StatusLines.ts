@@ -3,15 +3,24 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
+import type { RunningSeed } from "../../seed/plan/SeedPlan.js"
 import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
-const colours = { applied: "green", pending: "yellow", late: "yellow", interrupted: "red", orphan: "dim" } as const
+const colours = {
+  applied: "green",
+  pending: "yellow",
+  late: "yellow",
+  running: "yellow",
+  interrupted: "red",
+  orphan: "dim"
+} as const
 
 /** Every seed, the problems, and the counts. */
 export const statusLines = (terminal: Terminal["Type"], found: Status): ReadonlyArray<string> => {
-  const totals = Object.entries(found.counts)
+  const running = found.seeds.filter(({ state }) => state === "running").length
+  const totals = Object.entries({ ...found.counts, running })
     .filter(([, number]) => number > 0)
     .map(([state, number]) => `${number} ${state}`)
   const first = Layout.column("")
@@ -40,6 +49,13 @@ export const noteOf = ({ id, lastAttempt }: SeedStatusEntry): ReadonlyArray<stri
 const problemLines = ({ paint }: Terminal["Type"], { problems }: Status): ReadonlyArray<string> =>
   problems.map(({ message }) => `${paint("red", Layout.column("problem"))}${Layout.indented(message)}`)
 
+/** Where a seed runs, and since when. */
+const whereOf = ({ host, pid, serverPid, since }: RunningSeed): string => {
+  const own = Option.match(pid, { onNone: () => "", onSome: (of) => `process ${of}, ` })
+  const from = Option.match(since, { onNone: () => "", onSome: (at) => ` since ${Layout.instant(at)}` })
+  return `on ${host} (${own}server process ${serverPid})${from}`
+}
+
 /** Id, when and by whom, how long, and whatever else there is to say. */
 const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   seed.id,
@@ -49,12 +65,13 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   }),
   Option.match(seed.marker, { onNone: () => "", onSome: ({ durationMs }) => Layout.durationColumn(durationMs) }),
   [
+    ...Option.toArray(Option.map(seed.running, whereOf)),
     ...(seed.changed ? ["changed since"] : []),
     ...Option.toArray(Option.map(seed.renamedFrom, (from) => `has the source of ${from}`)),
     ...(seed.flagSet ? Option.toArray(seed.flag).map((flag) => `skipped by ${flag}`) : []),
     ...Option.toArray(Option.flatMap(seed.lastAttempt, ({ reason }) => reason)),
     ...Option.toArray(seed.lastAttempt)
-      .filter(({ outcome }) => seed.state !== "applied" && outcome !== "applied")
+      .filter(({ outcome }) => seed.state !== "applied" && seed.state !== "running" && outcome !== "applied")
       .map(
         ({ error, outcome }) =>
           `last attempt ${outcome}${Option.match(error, { onNone: () => "", onSome: (e) => `: ${e.message}` })}`

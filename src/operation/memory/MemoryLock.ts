@@ -1,6 +1,8 @@
 /**
  * `OperationLock` of a `MemoryDatabase`: a step that claims it has it until it ends.
  */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -21,7 +23,12 @@ export const layer: Layer.Layer<OperationLock, never, MemoryDatabase.MemoryDatab
     const database = yield* MemoryDatabase.MemoryDatabase
     const replica = yield* Replica
     const log = MemoryLog.viewOf(database)
-    const self = new LockHolder({ pid: replica.pid, applicationName: "es-ops", since: Option.none() })
+    const inStep = (id: OperationId, now: number) =>
+      new LockHolder({
+        pid: replica.pid,
+        applicationName: `es-ops ${replica.host} ${id}`,
+        since: Option.some(DateTime.formatIso(DateTime.unsafeMake(now)))
+      })
     const refuse = Effect.fnUntraced(function* (id: OperationId, holder: Option.Option<LockHolder>) {
       const { markers } = yield* log.get
       if (markers.some((marker) => marker.id === id)) return yield* new AlreadyApplied({ id })
@@ -36,9 +43,10 @@ export const layer: Layer.Layer<OperationLock, never, MemoryDatabase.MemoryDatab
       claim: Effect.fnUntraced(function* (id) {
         const step = yield* Effect.serviceOption(MemoryStep)
         if (Option.isNone(step)) return yield* outsideStep("claiming the lock")
+        const now = yield* Clock.currentTimeMillis
         const holder = yield* Ref.getAndUpdate(
           database.lock,
-          Option.orElseSome(() => self)
+          Option.orElseSome(() => inStep(id, now))
         )
         if (Option.isNone(holder)) yield* step.value.claimed
         yield* refuse(id, holder)

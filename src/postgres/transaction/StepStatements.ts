@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { randomUUID } from "node:crypto"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
+import * as StepName from "../../operation/StepName.js"
 import { literal, names, quote } from "../client/SqlText.js"
 
 /** Values by the names of settings. */
@@ -18,7 +19,7 @@ const longestTimeout = 2_147_483_647
 export const settingsOf = ({ seedTimeout }: OperationConfig["Type"], host: string, name: string): Settings => {
   const timeout = Option.match(seedTimeout, { onNone: () => 0, onSome: Duration.toMillis })
   return {
-    application_name: applicationName(`${host} ${name}`),
+    application_name: applicationName(host, name),
     statement_timeout: `${timeout > longestTimeout ? 0 : Math.ceil(timeout)}`,
     lock_timeout: "0",
     idle_session_timeout: "0",
@@ -89,8 +90,13 @@ const set = (settings: Settings, local: boolean): string => {
 export const settingsSet = (rows: ReadonlyArray<unknown>): ReadonlySet<string> =>
   new Set(rows.flatMap((row) => (Predicate.hasProperty(row, "name") && Predicate.isString(row.name) ? [row.name] : [])))
 
-/** Text that needs no quoting in a literal; PostgreSQL keeps 63 characters of printable ASCII. */
-const applicationName = (name: string): string => `es-ops ${name}`.slice(0, 63).replaceAll(/[^\x20-\x7E]|['\\]/g, "?")
+/** Text that needs no quoting in a literal. Where there is not room for both, the host's name is cut before that of the step. */
+const applicationName = (host: string, name: string): string => {
+  const room = StepName.longest - "es-ops  ".length - name.length
+  return `es-ops ${host.slice(0, Math.max(room, StepName.shortestHost))} ${name}`
+    .slice(0, StepName.longest)
+    .replaceAll(StepName.unprintable, "?")
+}
 
 /** invalid_savepoint_specification: there is none of this name. */
 export const noSavepoint = "3B001"

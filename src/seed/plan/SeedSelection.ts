@@ -8,18 +8,21 @@ import type { Attempt } from "../../operation/Attempt.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import type { DatabaseError, LockHolder } from "../../operation/OperationError.js"
 import { seedMigration } from "../../operation/Operation.js"
+import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "./EditedSeeds.js"
 import * as RenamedSeeds from "./RenamedSeeds.js"
 import * as SeedCheck from "./SeedCheck.js"
-import type { Planned, RenamedSeed, SeedPlan } from "./SeedPlan.js"
+import * as RunningSeeds from "./RunningSeed.js"
+import type { Planned, RenamedSeed, RunningSeed, SeedPlan } from "./SeedPlan.js"
 import * as SeedStates from "./SeedStates.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
 import { refuse } from "../SeedRefusal.js"
 import { UnknownSeed } from "../SeedReport.js"
+import type { SeedEntry } from "../source/SeedEntry.js"
 import { SeedSource } from "../source/SeedSource.js"
 import * as SkipFlag from "./SkipFlag.js"
 import * as TableCheck from "./TableCheck.js"
@@ -27,6 +30,8 @@ import * as TableCheck from "./TableCheck.js"
 /** What was looked at. */
 interface Looked {
   readonly plan: SeedPlan
+  /** The seed that another process is in, where it was asked who holds the lock. */
+  readonly running: Option.Option<RunningSeed>
   /** The seeds that are not applied and load. */
   readonly seeds: ReadonlyArray<SeedCheck.LoadedSeed>
   /** Those that were renamed, most likely. */
@@ -59,7 +64,10 @@ const isExactlyApplied = ({ applied, discovery }: Compared): boolean =>
   applied.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
-const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookError, Looks> =>
+const inspect = (
+  { discovery, ...found }: Compared,
+  holder: Option.Option<LockHolder> = Option.none()
+): Effect.Effect<Looked, LookError, Looks> =>
   Effect.gen(function* () {
     const log = yield* OperationLog
     const { entries, problems } = discovery
@@ -75,8 +83,10 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
     const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
     const skipped = new Set(checked.seeds.filter(({ isSkipped }) => isSkipped).map(({ entry }): string => entry.id))
+    const running = Option.isNone(holder) ? Option.none() : RunningSeeds.find(idsOf(open), lastAttempts, holder)
     const plan = SeedStates.make({
       seeds: entries,
+      running: Option.getOrUndefined(Option.map(running, ({ id }) => id)),
       applied,
       lastAttempts,
       skipped: (id) => skipped.has(id),
@@ -92,19 +102,22 @@ const inspect = ({ discovery, ...found }: Compared): Effect.Effect<Looked, LookE
       problems: [...problems, ...tables.map(TableCheck.problemOf), ...checked.problems, ...plan.problems, ...refused]
     }
     const halfDone = new Set(plan.seeds.filter(({ state }) => state === "interrupted").map(({ id }) => id))
-    return { plan: all, seeds: checked.seeds, renamed, halfDone, lastAttempts }
+    return { plan: all, running, seeds: checked.seeds, renamed, halfDone, lastAttempts }
   })
+
+const idsOf = (entries: ReadonlyArray<SeedEntry>): ReadonlyArray<string> => entries.map(({ id }): string => id)
 
 const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
 
 /** All seeds with their states, and the applied ones that were edited since. */
-export const look: Effect.Effect<Planned, LookError, Looks> = Effect.gen(function* () {
+export const look: Effect.Effect<Planned, LookError, Looks | OperationLock> = Effect.gen(function* () {
   const found = yield* compare
-  const { plan, renamed } = yield* inspect(found)
+  const holder = isExactlyApplied(found) ? Option.none() : yield* Effect.flatMap(OperationLock, (lock) => lock.holder)
+  const { plan, renamed, running } = yield* inspect(found, holder)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
   const changed = entries.length === 0 ? [] : yield* EditedSeeds.changed(entries, yield* attempts)
-  return { ...plan, renamed, changed: [...changed] }
+  return { ...plan, running, renamed, changed: [...changed] }
 }).pipe(TableCheck.explain)
 
 /** All attempts; none for a role that may read the markers only (insufficient_privilege). */
@@ -120,10 +133,10 @@ const attempts: Effect.Effect<
 )
 
 /** What there is to do, if nothing forbids it. Where everything is applied, no plan is made. */
-export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Effect.gen(function* () {
+export const prepare: Effect.Effect<Omit<Looked, "plan" | "running">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
   if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
-  const { plan, ...looked } = yield* inspect(found)
+  const { plan, running: _, ...looked } = yield* inspect(found)
   if (plan.problems.length > 0) yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
   yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
@@ -131,7 +144,12 @@ export const prepare: Effect.Effect<Omit<Looked, "plan">, LookError, Looks> = Ef
   return looked
 }).pipe(TableCheck.explain)
 
-const noneLeft: Omit<Looked, "plan"> = { seeds: [], renamed: [], halfDone: new Set(), lastAttempts: new Map() }
+const noneLeft: Omit<Looked, "plan" | "running"> = {
+  seeds: [],
+  renamed: [],
+  halfDone: new Set(),
+  lastAttempts: new Map()
+}
 
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {

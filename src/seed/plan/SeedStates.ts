@@ -1,5 +1,5 @@
 /**
- * The states of seeds: which are applied, pending, late, interrupted or orphaned, from what is there and what is recorded. Pure.
+ * The states of seeds: which are applied, pending, late, running, interrupted or orphaned, from what is there and what is recorded. Pure.
  */
 import type { Attempt } from "../../operation/Attempt.js"
 import { areRising, order } from "../../operation/AppliedOperations.js"
@@ -17,8 +17,8 @@ export interface PlanInput {
   /** Whether a seed's skip flag is in force. */
   readonly skipped: (id: string) => boolean
   readonly late: "run" | "fail"
-  /** Whether somebody holds the lock: then an attempt that has not ended may be under way. */
-  readonly lockHeld?: boolean | undefined
+  /** The id of the seed that a process is in at the moment. */
+  readonly running?: string | undefined
 }
 
 /** The seeds that have no marker. */
@@ -35,10 +35,10 @@ export const make = (input: PlanInput): SeedPlan => {
   const orphans = orphansOf(input, known, done)
   const last = [...orphans, known[done.lastIndexOf(true)] ?? ""].reduce((a, b) => (order(a, b) < 0 ? b : a))
   const state = (id: string): SeedState => {
+    if (id === input.running) return "running"
     const attempt = input.lastAttempts.get(id)
     const outcome = attempt?.outcome
-    if (attempt !== undefined && isHalfDone(attempt))
-      return outcome === "running" && input.lockHeld === true ? "pending" : "interrupted"
+    if (attempt !== undefined && isHalfDone(attempt)) return "interrupted"
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)
     return late ? "late" : "pending"
   }

@@ -10,8 +10,12 @@ const Problem = Schema.Struct({ _tag: SeedProblemTag, message: Schema.String })
 /** A seed in a status. */
 export const SeedRow = Schema.Struct({
   id: Schema.String,
-  state: Schema.Literal("applied", "pending", "late", "interrupted", "orphan"),
+  state: Schema.Literal("applied", "pending", "late", "running", "interrupted", "orphan"),
   changed: Schema.Boolean,
+  /** Of a running seed: the host, the server process that holds the lock, and since when (null where the role may not see it). */
+  running: Schema.optional(
+    Schema.Struct({ host: Schema.String, pid: Schema.Number, since: Schema.NullOr(Schema.String) })
+  ),
   /** The applied seed without a file whose source it has; only where there is one. */
   renamedFrom: Schema.optional(Schema.String),
   description: Schema.NullOr(Schema.String),

@@ -206,7 +206,7 @@ const underLock = <A>(
   record: Option.Option<StepRecord> = Option.none()
 ): Effect.Effect<A, AlreadyApplied | LedgerError, OperationConfig | Transactor> =>
   Effect.flatMap(Transactor, (transactor) =>
-    LockWait.whileHeld(id, Transactors.run(transactor, step, id, record), () => Effect.void)
+    LockWait.whileHeld(id, Transactors.run(transactor, step, `record of ${id}`, record), () => Effect.void)
   ).pipe(
     Effect.catchTags({
       CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),

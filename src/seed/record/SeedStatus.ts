@@ -17,6 +17,7 @@ import * as EditedSeeds from "../plan/EditedSeeds.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import * as RenamedSeeds from "../plan/RenamedSeeds.js"
 import * as SeedCheck from "../plan/SeedCheck.js"
+import * as RunningSeed from "../plan/RunningSeed.js"
 import type * as SeedPlan from "../plan/SeedPlan.js"
 import type { SeedState } from "../plan/SeedPlan.js"
 import * as SeedStates from "../plan/SeedStates.js"
@@ -33,6 +34,8 @@ export interface SeedStatusEntry {
   readonly state: SeedState
   /** Applied, but its source is not the one that was recorded. */
   readonly changed: boolean
+  /** Where and since when it runs, if it does. */
+  readonly running: Option.Option<SeedPlan.RunningSeed>
   /** The id of the applied seed without a file whose source it has, where it is to be run: most often it was renamed. */
   readonly renamedFrom: Option.Option<string>
   /** The module's for a seed that is loaded, the marker's notes for an applied one. */
@@ -53,7 +56,8 @@ export interface Status {
   readonly seeds: ReadonlyArray<SeedStatusEntry>
   /** Of the source as a whole, and of seeds; a seed's own are at the seed as well. */
   readonly problems: ReadonlyArray<SeedProblem>
-  readonly counts: { readonly [state in SeedState | "changed"]: number }
+  /** A running seed is counted among the pending ones, as it may come to nothing; a changed one among the applied. */
+  readonly counts: { readonly [state in Exclude<SeedState, "running"> | "changed"]: number }
 }
 
 /**
@@ -66,7 +70,7 @@ export const status: Effect.Effect<
   SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const { entries, problems, warnings } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
-  const record = yield* readRecord
+  const record = yield* readMoment(entries.map(({ id }) => id))
   const checked = yield* SeedCheck.check(SeedStates.pending(entries, record.applied))
   const flags = yield* flagWarnings([...entries.map(({ id }) => id), ...record.markers.keys()])
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
@@ -120,25 +124,44 @@ const flagWarnings = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<s
     ]
   })
 
-/** The seeds with their states. Who holds the lock is asked only where an attempt may be under way. */
+/** The record, and the one of these seeds that a process is in, at one moment. */
+interface Moment extends OnRecord {
+  readonly running: Option.Option<SeedPlan.RunningSeed>
+}
+
+/**
+ * Who holds the lock is asked behind the record, and only where something is not applied. An attempt that has not ended while nobody holds the lock
+ * may have ended in between, which the record tells when it is read again.
+ */
+const readMoment = (
+  ids: ReadonlyArray<string>
+): Effect.Effect<Moment, DatabaseError | SeedsInconsistent, OperationLog | OperationLock | DatabaseHealth> =>
+  Effect.gen(function* () {
+    const lock = yield* OperationLock
+    const record = yield* readRecord
+    const open = ids.filter((id) => !record.applied.has(id))
+    const holder = open.length === 0 ? Option.none() : yield* lock.holder
+    const running = RunningSeed.find(open, record.lastAttempts, holder)
+    const mayHaveEnded = Option.isNone(running) && open.some((id) => record.lastAttempts.get(id)?.outcome === "running")
+    return mayHaveEnded ? { ...(yield* readRecord), running } : { ...record, running }
+  })
+
+/** The seeds with their states. */
 const planOf = (
   seeds: ReadonlyArray<SeedEntry>,
-  { applied, lastAttempts }: OnRecord,
+  { applied, lastAttempts, running }: Moment,
   loaded: ReadonlyMap<string, LoadedSeed>
-): Effect.Effect<SeedPlan.SeedPlan, DatabaseError, OperationConfig | OperationLock> =>
-  Effect.gen(function* () {
-    const { late } = yield* OperationConfig
-    const lock = yield* OperationLock
-    const mayRun = [...lastAttempts.values()].some(({ outcome }) => outcome === "running")
-    return SeedStates.make({
+): Effect.Effect<SeedPlan.SeedPlan, never, OperationConfig> =>
+  Effect.map(OperationConfig, ({ late }) =>
+    SeedStates.make({
       seeds,
       applied,
       lastAttempts,
       skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), ({ isSkipped }) => isSkipped),
       late,
-      lockHeld: mayRun && Option.isSome(yield* lock.holder)
+      running: Option.getOrUndefined(Option.map(running, ({ id }) => id))
     })
-  })
+  )
 
 /** The ids of the applied seeds that were edited since. */
 const editedOf = (
@@ -154,7 +177,7 @@ const editedOf = (
 }
 
 /** Everything that is known of seeds, by their ids. */
-interface Known extends OnRecord {
+interface Known extends Moment {
   readonly loaded: ReadonlyMap<string, LoadedSeed>
   readonly changed: ReadonlySet<string>
   readonly renamed: ReadonlyArray<SeedPlan.RenamedSeed>
@@ -169,6 +192,7 @@ const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusE
     id,
     state,
     changed: known.changed.has(id),
+    running: Option.filter(known.running, (running) => running.id === id),
     renamedFrom: Option.map(Option.fromNullable(known.renamed.find((one) => one.id === id)), ({ from }) => from),
     description: Option.orElse(
       Option.map(loaded, ({ seed }) => seed.description),
@@ -195,7 +219,7 @@ const count = (seeds: ReadonlyArray<SeedStatusEntry>): Status["counts"] => {
   const of = (state: SeedState) => seeds.filter((seed) => seed.state === state).length
   return {
     applied: of("applied"),
-    pending: of("pending"),
+    pending: of("pending") + of("running"),
     late: of("late"),
     interrupted: of("interrupted"),
     orphan: of("orphan"),

@@ -45,7 +45,7 @@ describe("on a server", () => {
         meanwhile.seeds.map(({ id, lastAttempt, state }) => [id, state, lastAttempt?.outcome]),
         [
           ["1", "applied", "applied"],
-          ["2", "pending", "running"]
+          ["2", "running", "running"]
         ]
       )
       await old.query("COMMIT")

@@ -117,7 +117,7 @@ describe("SeedRunner.plan", () => {
       yield* Effect.gen(function* () {
         yield* apply
         assert.deepStrictEqual((yield* SeedRunner.plan).changed, [])
-        yield* write("1.mjs", `${text}// edited`)
+        yield* write("1.mjs", `${text}export const edited = true`)
         yield* write("2.mjs", text.replaceAll("\n", "\r\n"))
         yield* write("4.mjs", text)
         // Another replica, which skips what is applied meanwhile.
