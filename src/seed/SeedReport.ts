@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type { Event } from "../event/Event.js"
 import { AttemptError } from "../operation/Attempt.js"
 import { describe } from "../operation/ErrorDescription.js"
+import * as ServerLimit from "../operation/ServerLimit.js"
 import { afterInterruption } from "./HalfDoneSeed.js"
 
 /** The outcome of one seed. */
@@ -52,7 +53,10 @@ export class SeedFailed extends Schema.TaggedError<SeedFailed>()("SeedFailed", {
   ...progress
 }) {
   override get message(): string {
-    return `seed "${this.id}" failed: ${describe(this.cause).message}`
+    const { code, message } = describe(this.cause)
+    // The root cause's own words come last.
+    const remedy = Option.filter(ServerLimit.remedyOf(code), (text) => !message.includes(text))
+    return `seed "${this.id}" failed${Option.match(remedy, { onNone: () => "", onSome: (text) => ` (${text})` })}: ${message}`
   }
 }
 

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { describe } from "../../operation/ErrorDescription.js"
 import { DatabaseError } from "../../operation/OperationError.js"
+import * as ServerLimit from "../../operation/ServerLimit.js"
 
 /** The SQLSTATE of a failure that the server reported. */
 export const sqlState = (error: SqlError): Option.Option<string> =>
@@ -50,6 +51,9 @@ const hints: { readonly [code: string]: string } = {
 
 const hint = (code: Option.Option<string>): string =>
   Option.match(
-    Option.flatMapNullable(code, (known) => hints[known]),
+    Option.orElse(
+      Option.flatMapNullable(code, (known) => hints[known]),
+      () => ServerLimit.remedyOf(Option.getOrNull(code))
+    ),
     { onNone: () => "", onSome: (text) => ` (${text})` }
   )
