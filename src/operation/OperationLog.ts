@@ -57,7 +57,10 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
     ) => Effect.Effect<void, AlreadyApplied | LockControl | TransactionLeftOpen | DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
-    /** Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first. */
-    readonly recordOnce: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
+    /**
+     * Records an attempt unless the operation's newest has the same outcome, whichever of many replicas comes first; answers whether there is a
+     * table for it.
+     */
+    readonly recordOnce: (attempt: NewAttempt) => Effect.Effect<boolean, DatabaseError>
   }
 >() {}

@@ -105,7 +105,7 @@ export const layer: Layer.Layer<OperationLog, never, MemoryDatabase.MemoryDataba
       recordOnce: (attempt) =>
         Effect.flatMap(log.get, (state) => {
           const last = state.attempts.findLast(({ operationId }) => operationId === attempt.operationId)
-          return last?.outcome === attempt.outcome ? Effect.void : log.record(attempt)
+          return Effect.as(last?.outcome === attempt.outcome ? Effect.void : log.record(attempt), true)
         })
     })
   })

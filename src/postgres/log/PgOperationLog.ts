@@ -89,11 +89,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
 
   /** The table may be missing where the role may not create it. */
   const recordBy = (insert: Effect.Effect<unknown, SqlError>) =>
-    session(Effect.flatMap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
-      Effect.mapError(databaseError("recording the attempt")),
-      Effect.asVoid
+    session(Effect.tap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
+      Effect.mapError(databaseError("recording the attempt"))
     )
-  const record = (attempt: NewAttempt) => recordBy(sql.unsafe(attemptInsert(schema.attempts, attempt)))
+  const record = (attempt: NewAttempt) => Effect.asVoid(recordBy(sql.unsafe(attemptInsert(schema.attempts, attempt))))
 
   const appliedRows = Effect.map(
     sql`SELECT id, operation_type FROM ${markers}`.pipe(read(schema.markers, "reading the markers", TypedRow)),

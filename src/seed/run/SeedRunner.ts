@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Directory } from "../../identity/Directory.js"
+import type { NewAttempt } from "../../operation/Attempt.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import * as LockWait from "../../operation/LockWait.js"
 import type { AppliedBy } from "../../operation/Operation.js"
@@ -40,6 +41,7 @@ import * as SeedMetrics from "./SeedMetrics.js"
 import * as SeedSequence from "./SeedSequence.js"
 import type { SeedRun, SeedStep } from "./SeedStep.js"
 import * as SeedSteps from "./SeedStep.js"
+import * as SkipRecord from "./SkipRecord.js"
 
 /** What applying needs. */
 export type Requirements =
@@ -130,13 +132,16 @@ const applyAll = (
       startedAt: yield* Clock.currentTimeMillis,
       waited: yield* Ref.make(false),
       others: yield* Ref.make(Option.none<ReplicaProgress.ReplicaProgress>()),
-      lostRace: yield* Ref.make(false)
+      lostRace: yield* Ref.make(false),
+      unrecorded: yield* Ref.make<ReadonlyArray<NewAttempt>>([])
     }
     yield* observer.planned(ids, rest)
     yield* Metric.set(SeedMetrics.pending, ids.length)
-    const outcomes = yield* SeedSequence.run({ seeds: selected, rest }, (loaded) => applyOne(loaded, run)).pipe(
+    const sequence = SeedSequence.run({ seeds: selected, rest }, (loaded) => applyOne(loaded, run)).pipe(
       Effect.tapErrorTag("SeedFailed", () => Metric.increment(SeedMetrics.failed))
     )
+    const skips = selected.some(({ isSkipped }) => isSkipped)
+    const outcomes = yield* skips ? Effect.ensuring(sequence, recordSkips(run)) : sequence
     return { ...nothing, outcomes, notAttempted: rest }
   })
 
@@ -232,13 +237,17 @@ const attributesOf = (outcome: SeedOutcome) => ({
 const skip = (loaded: LoadedSeed, run: SeedRun) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
-    const log = yield* OperationLog
     const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
-    const record = Effect.flatMap(SeedSteps.attempt(step, undefined, "skipped", { durationMs: 0 }), log.recordOnce)
-    if (!run.halfDone.has(id))
-      yield* Effect.catchAll(record, ({ message }) => Effect.logWarning(`The skip was not recorded: ${message}`))
+    if (!run.halfDone.has(id)) {
+      const attempt = yield* SeedSteps.attempt(step, undefined, "skipped", { durationMs: 0 })
+      yield* SkipRecord.record(attempt, run.unrecorded)
+    }
     return yield* observed(run, SeedOutcome.Skipped({ id, flag: loaded.flag.name }))
   })
+
+/** Records the skips for which there was no table before. */
+const recordSkips = ({ unrecorded }: SeedRun): Effect.Effect<void, never, OperationLog> =>
+  Effect.flatMap(Ref.get(unrecorded), (skips) => (skips.length === 0 ? Effect.void : SkipRecord.catchUp(unrecorded)))
 
 /** What else was applied meanwhile is read once for all that the other replicas did: it spares attempts at the lock, and is no reason to fail. */
 const raced = (id: string, run: SeedRun) =>
@@ -272,7 +281,9 @@ const whileHeld = <A, E, R>(
         DatabaseError.because("creating the tables", cause.message, { connectionLost: true, cause })
       )
     )
-    const tables = Effect.suspend(() => Effect.unlessEffect(createTables, lock.ready(id)))
+    const tables = Effect.suspend(() => Effect.unlessEffect(createTables, lock.ready(id))).pipe(
+      Effect.zipLeft(recordSkips(run))
+    )
     const later = tables.pipe(
       Effect.flatMap(() => lock.probe(id)),
       Effect.zipRight(attempt)

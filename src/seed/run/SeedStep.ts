@@ -31,6 +31,7 @@ import * as SeedAttempt from "./SeedAttempt.js"
 import type { BodyFailed } from "./SeedBody.js"
 import * as SeedBody from "./SeedBody.js"
 import type * as ReplicaProgress from "./ReplicaProgress.js"
+import type { Unrecorded } from "./SkipRecord.js"
 
 /** What all seeds of one run share: how it was asked for, what was there when it was planned, and what was seen of other replicas since. */
 export interface SeedRun {
@@ -54,6 +55,8 @@ export interface SeedRun {
   readonly others: Ref.Ref<Option.Option<ReplicaProgress.ReplicaProgress>>
   /** Whether the seed before was another replica's, which may hold the lock again. */
   readonly lostRace: Ref.Ref<boolean>
+  /** The skips that are not recorded yet, as there was no table for them. */
+  readonly unrecorded: Unrecorded
 }
 
 /** One seed in its run. */
