@@ -131,6 +131,19 @@ export const layerClient: (options: {
 export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
   Effect.map(OperationConfig.make(settings), (config) => Postgres.ddl(config, tablesOf(settings)))
 
+/** The statements that give a role what applying needs, for an administrator to run once the tables are there. */
+export const grants = (settings: Partial<Settings>, role: string): Effect.Effect<ReadonlyArray<string>, SettingError> =>
+  Effect.map(OperationConfig.make(settings), (config) => Postgres.grants(config, tablesOf(settings), role))
+
+/**
+ * The statements that the database lacks of `ddl`, and those that change columns and indexes which are otherwise; none where it is complete.
+ * Nothing is written. What only a person can decide is a comment among them.
+ */
+export const difference = (
+  settings: Partial<Settings>
+): Effect.Effect<ReadonlyArray<string>, SettingError | DatabaseError, SqlClient.SqlClient> =>
+  Effect.flatMap(OperationConfig.make(settings), (config) => Postgres.difference(config, tablesOf(settings)))
+
 /**
  * Provides a client on an embedded database in a folder, for development: no server, no fsync, one process at a time. The folder is created
  * if it is missing. While another process has it open, it waits as long as `lockTimeout`, then fails with `EmbeddedInUse`.

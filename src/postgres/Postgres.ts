@@ -8,6 +8,7 @@ import { EventStore } from "../event/EventStore.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
+import type { DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
@@ -53,3 +54,13 @@ const adapters = Effect.gen(function* () {
 
 /** The statements that create all tables, in order. */
 export const ddl: typeof PgSchema.ddl = PgSchema.ddl
+
+/** The statements that give a role what applying needs, for tables that are there. */
+export const grants: typeof PgSchema.grants = PgSchema.grants
+
+/** The statements that the database lacks of `ddl`, and those that change what is otherwise; none where it is complete. */
+export const difference = (
+  config: OperationConfig["Type"],
+  options: TableOptions
+): Effect.Effect<ReadonlyArray<string>, DatabaseError, SqlClient.SqlClient> =>
+  Effect.flatMap(PgSql.make, (sql) => PgSchema.difference(sql, config, options))

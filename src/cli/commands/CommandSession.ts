@@ -2,6 +2,7 @@
  * The session of a command: its work gets its layers, on the database that is named or on none; a line on stderr names the database.
  */
 import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
@@ -12,6 +13,7 @@ import * as WriteDispatcher from "../../event/WriteDispatcher.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import { SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import type { Database } from "../input/DatabaseChoice.js"
 import type { Resolved, Source } from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
 import * as UnconnectedClient from "../../postgres/client/UnconnectedClient.js"
@@ -22,17 +24,25 @@ export const withDatabase = <A, E>(
   work: Effect.Effect<A, E, EsOps.Services>
 ): Effect.Effect<A, E | SettingError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
-    const { err } = yield* Terminal
     const { database, file, late, lockTimeout, renamed, seeds } = settings
-    yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })
-    yield* err(`database: ${database.shown}${database._tag === "Embedded" ? " (for development only: no fsync)" : ""}`)
-    const client =
-      database._tag === "Embedded"
-        ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
-        : EsOps.layerClient({ url: Redacted.make(database.url) })
+    const client = yield* clientOn(database, lockTimeout)
     const services = usable("layer", file.layer ?? Layer.empty)
     const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, renamed, lockTimeout }))
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
+  })
+
+/** The client on a database, whose name is said; it is connected when it is built. */
+export const clientOn = (
+  database: Database,
+  lockTimeout: Duration.Duration
+): Effect.Effect<ReturnType<typeof EsOps.layerEmbedded>, never, Terminal> =>
+  Effect.gen(function* () {
+    const { err } = yield* Terminal
+    yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })
+    yield* err(`database: ${database.shown}${database._tag === "Embedded" ? " (for development only: no fsync)" : ""}`)
+    return database._tag === "Embedded"
+      ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
+      : EsOps.layerClient({ url: Redacted.make(database.url) })
   })
 
 /** Runs `work` with the seeds and the names of the handlers, on an empty database in memory. */

@@ -74,7 +74,10 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         choose(given, LedgerCommands.history(given))
       ).pipe(described("Shows the attempts, newest first", "history 2026-11-24-fill-display-names")),
       Command.make("schema", SchemaCommand.options, (given) => choose(given, SchemaCommand.run(given))).pipe(
-        described("Prints the DDL for an administrator, without a connection", "schema > es-ops.sql")
+        described(
+          "Prints the DDL for an administrator, without a connection unless --diff is given",
+          "schema > es-ops.sql"
+        )
       ),
       Command.make("doctor", DoctorCommand.options, (given) => choose(given, DoctorCommand.run(given))).pipe(
         described("Looks for what keeps seeds from being applied, and says what to do", "doctor")

@@ -14,6 +14,7 @@ import * as HolderQuery from "../lock/HolderQuery.js"
 import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
+import * as TableFindings from "./TableFindings.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "../schema/PgTable.js"
@@ -189,7 +190,14 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
 
     const examine = Effect.gen(function* () {
       const about = yield* server
-      const more = [yield* pooler, ...(yield* tables), yield* lock, yield* indexes, ...(yield* oldRows)]
+      const more = [
+        yield* pooler,
+        ...(yield* tables),
+        yield* lock,
+        yield* indexes,
+        ...(yield* oldRows),
+        ...(yield* TableFindings.examine(sql, schema.tables))
+      ]
       return [...about, ...more]
     })
 

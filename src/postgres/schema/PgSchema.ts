@@ -15,7 +15,9 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
+import * as Grants from "./Grants.js"
 import * as Tables from "./PgTable.js"
+import * as SchemaDifference from "./SchemaDifference.js"
 import * as TableShape from "./TableShape.js"
 import { literal, quote } from "../client/SqlText.js"
 
@@ -126,6 +128,27 @@ export const ddl = (config: OperationConfig["Type"], options: TableOptions): Rea
     statements.map((statement) => statement.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) /, "CREATE $1 IF NOT EXISTS "))
   )
 ]
+
+/** The statements that give a role what applying needs. */
+export const grants = (config: OperationConfig["Type"], options: TableOptions, role: string): ReadonlyArray<string> =>
+  Grants.grants(tablesOf(config, options), role)
+
+/** The statements that the database lacks; none where it is complete. */
+export const difference = (
+  sql: SqlClient.SqlClient,
+  config: OperationConfig["Type"],
+  options: TableOptions
+): Effect.Effect<ReadonlyArray<string>, DatabaseError> =>
+  Effect.gen(function* () {
+    const schema = Option.getOrElse(config.schema, () => "")
+    const absent = yield* sql
+      .unsafe(
+        `SELECT name FROM (VALUES (${literal(schema)})) AS s (name) WHERE name <> '' AND to_regnamespace(quote_ident(name)) IS NULL`
+      )
+      .pipe(Effect.mapError(databaseError("looking for the schema")))
+    const create = absent.length === 0 ? [] : [`CREATE SCHEMA ${quote(schema)}`]
+    return [...create, ...(yield* SchemaDifference.statements(sql, tablesOf(config, options)))]
+  })
 
 /** The columns of those tables that the search path finds. */
 const columnsOf = (

@@ -42,6 +42,8 @@ export interface PgTable {
   /** Whether our rows have values for these columns only, so that another one must not demand a value. */
   readonly closed: boolean
   readonly indexes: ReadonlyArray<Index>
+  /** The sequence that numbers its rows, as it is named where we create it, if a role needs a right on that. */
+  readonly sequence?: string
   /** Whether it is a feature's: its values are the feature's to know, and it may be altered. */
   readonly isOwned: boolean
   /** What we do with it besides reading. */
@@ -209,6 +211,7 @@ export const eventStore: ReadonlyArray<PgTable> = [
     columns: columns(eventColumns),
     statements: [create("kumiko_events", eventColumns), ...eventIndexes.map(({ statement }) => statement)],
     indexes: [primaryKey("kumiko_events", ["id"], false), ...eventIndexes],
+    sequence: "kumiko_events_id_seq",
     optional: false,
     closed: true,
     isOwned: false,

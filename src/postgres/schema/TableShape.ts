@@ -105,9 +105,7 @@ const misfitsOf = (table: PgTable, found: ReadonlyArray<FoundColumn>): ReadonlyA
   })
   const known = new Set(table.columns.map(({ name }) => name))
   const others = found.filter(({ name }) => table.closed && !known.has(name))
-  const demanded = others.filter(
-    ({ defaulted, generated, required }) => required === "t" && defaulted === "f" && generated === "f"
-  )
+  const demanded = others.filter(isDemanded)
   const unique = table.indexes.filter((index) => index.isNeeded && !hasUnique(index, found))
   return [
     ...needed,
@@ -124,6 +122,10 @@ export const hasUnique = (index: Index, [first]: ReadonlyArray<FoundColumn>): bo
   first === undefined ||
   !isTable(first) ||
   first.unique.some((columns) => columns.every((column) => index.columns.includes(column)))
+
+/** Whether an INSERT that does not name it fails. */
+export const isDemanded = ({ defaulted, generated, required }: FoundColumn): boolean =>
+  required === "t" && defaulted === "f" && generated === "f"
 
 /** An ordinary or a partitioned one. */
 export const isTable = ({ kind }: FoundColumn): boolean => kind === "r" || kind === "p"
