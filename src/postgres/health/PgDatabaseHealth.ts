@@ -99,7 +99,10 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
           WHERE s.name IS NOT NULL AND NOT has_sequence_privilege(s.name, 'USAGE')`.pipe(
           rows("looking at the privileges", Right)
         )
-        const uncreatable = yield* Effect.forEach(missing, homeOf)
+        const uncreatable = yield* Effect.forEach(
+          missing.filter(({ added }) => added === undefined),
+          homeOf
+        )
         const needed = uncreatable.flat().filter(({ table }) => !table.optional)
         const without = uncreatable.flat().filter(({ table }) => table.optional)
         if (lacking.length + needed.length > 0) return missingRights(lacking, needed, yield* role)

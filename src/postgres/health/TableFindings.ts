@@ -10,6 +10,7 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { rows } from "../client/PgSql.js"
 import { literal } from "../client/SqlText.js"
 import type { PgTable } from "../schema/PgTable.js"
+import * as Tables from "../schema/PgTable.js"
 import * as SchemaDifference from "../schema/SchemaDifference.js"
 
 /** The findings on the tables that the search path finds. */
@@ -17,7 +18,37 @@ export const examine = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<PgTable>
 ): Effect.Effect<ReadonlyArray<Finding>, DatabaseError> =>
-  Effect.all([missingIndexes(sql, tables), sequences(sql, tables)])
+  Effect.map(
+    Effect.all([missingIndexes(sql, tables), sequences(sql, tables), columns(sql, tables)]),
+    ([indexes, behind, refused]) => [indexes, behind, ...refused]
+  )
+
+/** Only the owner of a table may add what it lacks. */
+const columns = (
+  sql: SqlClient.SqlClient,
+  tables: ReadonlyArray<PgTable>
+): Effect.Effect<ReadonlyArray<Finding>, DatabaseError> => {
+  const additions = new Map(tables.flatMap(Tables.additions).map((addition) => [addition.name, addition]))
+  if (additions.size === 0) return Effect.succeed([])
+  const asked = [...additions.values()].map(({ added, name }) => ({ name, ...added }))
+  return Effect.map(
+    sql
+      .unsafe(
+        `SELECT c.name FROM jsonb_to_recordset(${literal(JSON.stringify(asked))}::jsonb) AS c (name text, "table" text, "column" text)
+          JOIN pg_class t ON t.oid = to_regclass(c."table")
+        WHERE NOT pg_has_role(t.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_attribute a
+          WHERE a.attrelid = t.oid AND a.attname = c."column" AND NOT a.attisdropped)`
+      )
+      .pipe(rows("looking at the columns", Schema.Struct({ name: Schema.String }))),
+    (found) => {
+      if (found.length === 0) return []
+      const statements = found.flatMap(({ name }) => additions.get(name)?.statements ?? [])
+      const detail = found.map(({ name }) => `${name} is missing, and this role does not own the table`)
+      const fix = `Let the owner of the table run: ${statements.map((statement) => `${statement};`).join(" ")}`
+      return [wrong("columns", "database", detail.join("\n"), fix)]
+    }
+  )
+}
 
 const missingIndexes = (
   sql: SqlClient.SqlClient,

@@ -111,7 +111,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
     applied: Effect.withSpan(applied, "OperationLog.applied", { captureStackTrace: false }),
     hasTables: Effect.mapBoth(alone(sql)(schema.missing), {
       onFailure: (error) => (error._tag === "SqlError" ? databaseError("looking for the tables")(error) : error),
-      onSuccess: (missing) => missing.length < schema.tables.length
+      onSuccess: (missing) => missing.filter(({ added }) => added === undefined).length < schema.tables.length
     }),
     markers: Effect.map(
       sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}

@@ -34,7 +34,7 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
      * noted.
      */
     readonly mismatches: Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
-    /** The tables that the search path does not find. Which are there is noted. */
+    /** The tables that the search path does not find, and the columns that are to be added to those it finds. Which are there is noted. */
     readonly missing: Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
     /** The statement that looks for them, to be sent together with others. */
     readonly look: string
@@ -79,7 +79,12 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       has: (name) => complete && !without.some((table) => table.name === name),
       isComplete: () => complete,
       mismatches: Effect.map(columnsOf(sql, tables), (found) => {
-        noted(tables.filter(({ name }) => !found.has(name)))
+        const columnless = ({ added }: PgTable) =>
+          added !== undefined && found.get(added.table)?.every(({ name }) => name !== added.column) === true
+        noted([
+          ...tables.filter(({ name }) => !found.has(name)),
+          ...tables.flatMap(Tables.additions).filter(columnless)
+        ])
         return TableShape.misfits(tables, found).map((misfit) => new TableMismatch(misfit))
       }),
       create: (missing) =>
@@ -164,13 +169,23 @@ const columnsOf = (
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
 
-const lookFor = (tables: ReadonlyArray<PgTable>): string =>
-  `SELECT name FROM jsonb_array_elements_text(${literal(namesOf(tables))}::jsonb) AS name WHERE to_regclass(name) IS NULL`
+const lookFor = (tables: ReadonlyArray<PgTable>): string => {
+  const absent = `SELECT name FROM jsonb_array_elements_text(${literal(namesOf(tables))}::jsonb) AS name WHERE to_regclass(name) IS NULL`
+  const columns = tables.flatMap(Tables.additions).map(({ added, name }) => ({ name, ...added }))
+  if (columns.length === 0) return absent
+  return `${absent} UNION ALL SELECT c.name FROM jsonb_to_recordset(${literal(JSON.stringify(columns))}::jsonb)
+      AS c (name text, "table" text, "column" text)
+    WHERE to_regclass(c."table") IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
+      WHERE a.attrelid = to_regclass(c."table") AND a.attname = c."column" AND NOT a.attisdropped)`
+}
 
 const missingAmong =
   (tables: ReadonlyArray<PgTable>) =>
   (found: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
-    Effect.map(decodeNames(found), (absent) => tables.filter((table) => absent.some(({ name }) => name === table.name)))
+    Effect.map(decodeNames(found), (absent) => {
+      const names = new Set(absent.map(({ name }) => name))
+      return [...tables, ...tables.flatMap(Tables.additions)].filter(({ name }) => names.has(name))
+    })
 
 const decodeNames = decodeRows("looking for the tables", Schema.Struct({ name: Schema.String }))
 
@@ -217,5 +232,7 @@ const createTable = (sql: SqlClient.SqlClient, table: PgTable): Effect.Effect<bo
 const withoutHistory = (table: PgTable): string =>
   `${table.name} is missing and this role may not create it: seeds are applied without history. Let an administrator create it, or grant CREATE on the schema.`
 
-const refusedDdl = (table: PgTable, error: SqlError): DatabaseError =>
-  databaseError(`creating the table ${table.name}`)(error)
+const refusedDdl = ({ added, name }: PgTable, error: SqlError): DatabaseError =>
+  added === undefined
+    ? databaseError(`creating the table ${name}`)(error)
+    : databaseError(`adding the column ${name}`)(error).adding("es-ops schema --diff prints the statement")

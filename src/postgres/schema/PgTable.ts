@@ -37,6 +37,8 @@ export interface PgTable {
   readonly schema: string | undefined
   readonly columns: ReadonlyArray<Column>
   readonly statements: ReadonlyArray<string>
+  /** Where it is no table, but a column that is added to one. */
+  readonly added?: { readonly table: string; readonly column: string }
   /** Whether we can do without it where it may not be created. */
   readonly optional: boolean
   /** Whether our rows have values for these columns only, so that another one must not demand a value. */
@@ -274,6 +276,20 @@ export const owned =
       writes: ["INSERT", "UPDATE"]
     }
   }
+
+/** The columns that are added to a feature's table where it is there without them: those that take null, as no row has a value yet. */
+export const additions = (table: PgTable): ReadonlyArray<PgTable> =>
+  table.columns
+    .filter(({ isNullable }) => table.isOwned && isNullable)
+    .map(({ ddl, name }) => ({
+      ...table,
+      name: `${table.name}.${quote(name)}`,
+      added: { table: table.name, column: name },
+      columns: [],
+      indexes: [],
+      statements: [`ALTER TABLE ${table.name} ADD COLUMN IF NOT EXISTS ${quote(name)} ${ddl}`],
+      writes: []
+    }))
 
 const columnDdl = ({ name, nullable, type, ...column }: Feature.Column): string =>
   `${quote(name)} ${type}${nullable === true ? "" : " NOT NULL"}${column.default === "now" ? " DEFAULT now()" : ""}`
