@@ -15,6 +15,7 @@ import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import type * as Feature from "./event/Feature.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
+import * as WriteSavepoint from "./event/WriteSavepoint.js"
 import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
 import type { Directory } from "./identity/Directory.js"
 import * as Identity from "./identity/Identity.js"
@@ -27,6 +28,7 @@ import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
+import { Transactor } from "./operation/Transactor.js"
 import * as Replica from "./operation/Replica.js"
 import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
@@ -259,7 +261,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 ): Effect.Effect<
   Context.Context<SeedSource.SeedSource | WriteDispatcher>,
   SettingError,
-  Feature.Context<F> | Seed.Services<S> | EventStore | Directory
+  Feature.Context<F> | Seed.Services<S> | EventStore | Directory | Transactor
 > =>
   Effect.gen(function* () {
     const source = yield* sourceOf(settings)
@@ -269,10 +271,26 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 
 const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
-): Layer.Layer<SeedSource.SeedSource | WriteDispatcher, SettingError | E, Needs<F, S, R> | EventStore | Directory> =>
+): Layer.Layer<
+  SeedSource.SeedSource | WriteDispatcher,
+  SettingError | E,
+  Needs<F, S, R> | EventStore | Directory | Transactor
+> =>
   settings.dispatcher === undefined
     ? Layer.effectContext(entrance(settings))
-    : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), settings.dispatcher)
+    : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), ownDispatcher(settings, settings.dispatcher))
+
+/** A refused write of an own dispatcher leaves nothing, too; one that writes elsewhere cannot be undone here. */
+const ownDispatcher = <E, R>(
+  { allowNonAtomicWriter = false }: OperationSettings,
+  dispatcher: Layer.Layer<WriteDispatcher, E, R>
+): Layer.Layer<WriteDispatcher, E, R | Transactor> =>
+  allowNonAtomicWriter
+    ? dispatcher
+    : Layer.effect(
+        WriteDispatcher,
+        Effect.zipWith(Transactor, WriteDispatcher, (transactor, own) => WriteSavepoint.around(transactor, own))
+      ).pipe(Layer.provide(dispatcher))
 
 /** The tables that the settings need: the event tables are used unless writes go to a dispatcher of the application's. */
 const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(

@@ -2,28 +2,34 @@
  * The dispatcher of handlers: takes writes to the handlers of features, appends what they decide to the `EventStore` and folds it into the
  * features' projections.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { isNonEmptyReadonlyArray } from "effect/Array"
 import { SettingError } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
-import type { Event, EventMetadata, NewEvent } from "./Event.js"
+import { Transactor } from "../operation/Transactor.js"
+import type { Event, EventMetadata, NewEvent, Payload } from "./Event.js"
 import { NewId } from "./Event.js"
 import type { AppendError } from "./EventStore.js"
 import { EventStore } from "./EventStore.js"
 import type * as Feature from "./Feature.js"
+import type { NotJson } from "./JsonValue.js"
+import { noteJson, recordToJson, toJson } from "./JsonValue.js"
 import type { WriteError, WriteRequest, Written } from "./WriteDispatcher.js"
 import { WriteDispatcher, WriteFailed, WriteRejected } from "./WriteDispatcher.js"
 import type { AnyWriteHandler, Decided, DecidedEvent, Decision, RejectionCode } from "./WriteHandler.js"
 import { reject, Rejection } from "./WriteHandler.js"
+import { WriteSavepoint } from "./WriteSavepoint.js"
 
 /** Makes a dispatcher of the handlers and projections of features. Two handlers of one name are a `SettingError`. */
 export const make = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
-): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Feature.Context<F>> => makeUnited(united(features))
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Transactor | Feature.Context<F>> =>
+  makeUnited(united(features))
 
 /**
  * Provides the dispatcher of the handlers and projections of features, over the `EventStore`. `EsOps.layer` and `EsOps.layerMemory` have it
@@ -39,27 +45,29 @@ export const make = <F extends Feature.Feature>(
  */
 export const layer = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
-): Layer.Layer<WriteDispatcher, SettingError, EventStore | Feature.Context<F>> =>
+): Layer.Layer<WriteDispatcher, SettingError, EventStore | Transactor | Feature.Context<F>> =>
   Layer.effect(WriteDispatcher, make(features))
 
 const makeUnited = <R>(
   features: ReadonlyArray<Feature.Feature<R>>
-): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | R> =>
+): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Transactor | R> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<R>()
     const handlers = yield* register(features)
     const append = appending(yield* EventStore, features)
+    const transactor = yield* Transactor
 
     const decideAll = Effect.fnUntraced(function* (request: WriteAllRequest) {
       const handler = yield* admitted(handlers, request)
-      const metadata = metadataOf(request)
+      const metadata = yield* metadataOf(request)
       const written: Array<Written> = []
       let batch: Array<Decision> = []
       const flush = Effect.gen(function* () {
         written.push(...(yield* append(batch, request.actor.tenantId, metadata)))
         batch = []
       })
-      for (const payload of request.payloads) {
+      for (const given of request.payloads) {
+        const payload = isFlat(given) || given === undefined ? given : yield* asJson(toJson(given, "payload"))
         const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
         const atOnce = isDecidedAtOnce(answer)
         if (!atOnce) yield* flush
@@ -70,7 +78,7 @@ const makeUnited = <R>(
       return written
     })
 
-    const writeAll = (request: WriteAllRequest) =>
+    const decided = (request: WriteAllRequest) =>
       decideAll(request).pipe(
         inStep(context),
         Effect.mapError((error) => writeError(request.handler, error)),
@@ -78,6 +86,16 @@ const makeUnited = <R>(
           attributes: { handler: request.handler },
           captureStackTrace: false
         })
+      )
+
+    // A refusal, of a projection too, leaves nothing: in a seed the savepoint around the write undoes it.
+    const writeAll = (request: WriteAllRequest) =>
+      Effect.flatMap(Effect.serviceOption(WriteSavepoint), (savepoint) =>
+        Option.isSome(savepoint)
+          ? Effect.mapInputContext(decided(request), (context: Context.Context<never>) =>
+              Context.omit(WriteSavepoint)(context)
+            )
+          : transactor.savepoint(decided(request))
       )
 
     return WriteDispatcher.of({
@@ -147,9 +165,10 @@ const appending = <R>(store: EventStore["Type"], features: ReadonlyArray<Feature
   const projections = features.flatMap((feature) => feature.projections)
   return (decisions: ReadonlyArray<Decision>, tenantId: string, metadata: EventMetadata) =>
     Effect.gen(function* () {
-      const events = decisions.flatMap((decision) =>
-        decision.events.map((event) => complete(event, tenantId, metadata))
-      )
+      const events: Array<NewEvent> = []
+      for (const decision of decisions) {
+        for (const event of decision.events) events.push(yield* complete(event, tenantId, metadata))
+      }
       const stored = isNonEmptyReadonlyArray(events) ? yield* store.append(events) : []
       for (const projection of projections) {
         const folded = stored.filter(({ type }) => projection.events.includes(type))
@@ -159,17 +178,54 @@ const appending = <R>(store: EventStore["Type"], features: ReadonlyArray<Feature
     })
 }
 
-/** Everything of an event that the write decides. */
-const complete = (event: DecidedEvent, tenantId: string, metadata: EventMetadata): NewEvent => ({
-  tenantId,
-  aggregateId: event.aggregateId,
-  aggregateType: event.aggregateType,
-  version: event.version,
-  type: event.type,
-  eventVersion: event.eventVersion ?? 1,
-  payload: event.payload,
-  metadata: event.idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey: event.idempotencyKey }
-})
+/** Everything of an event that the write decides; refused where it has something that JSON does not keep. */
+const complete = (
+  event: DecidedEvent,
+  tenantId: string,
+  metadata: EventMetadata
+): Either.Either<NewEvent, Rejection> => {
+  const { aggregateType, idempotencyKey, type } = event
+  const own = { aggregateType, type, idempotencyKey: idempotencyKey ?? "" }
+  const isPlain = isFlat(event.payload) && isFlat(own)
+  const payload = isPlain ? Either.right({ ...event.payload }) : payloadOf(event, own)
+  return Either.map(payload, (kept) => {
+    const about = idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey }
+    noteJson(kept)
+    noteJson(about)
+    return {
+      tenantId,
+      aggregateId: event.aggregateId,
+      aggregateType,
+      version: event.version,
+      type,
+      eventVersion: event.eventVersion ?? 1,
+      payload: kept,
+      metadata: about
+    }
+  })
+}
+
+const payloadOf = (event: DecidedEvent, own: object): Either.Either<Payload, Rejection> =>
+  asJson(
+    Either.flatMap(toJson(own, "event"), () => recordToJson(event.payload, `payload of ${JSON.stringify(event.type)}`))
+  )
+
+/** Whether a value is plain at a glance, an object of texts and numbers: JSON keeps it as it is. The rest is looked at by `toJson`. */
+const isFlat = (value: unknown): value is Payload =>
+  Predicate.isRecord(value) &&
+  Object.getPrototypeOf(value) === Object.prototype &&
+  Object.getOwnPropertySymbols(value).length === 0 &&
+  Object.entries(value).every(([key, member]) => isText(key) && isKept(member))
+
+const isKept = (value: unknown): boolean =>
+  typeof value === "string"
+    ? isText(value)
+    : typeof value === "boolean" || value === null || (Number.isFinite(value) && !Object.is(value, -0))
+
+const isText = (text: string): boolean => text.isWellFormed() && !text.includes("\u0000")
+
+const asJson = <A>(json: Either.Either<A, NotJson>): Either.Either<A, Rejection> =>
+  Either.mapLeft(json, ({ message }) => reject("validation_error", message))
 
 const written = (decisions: ReadonlyArray<Decision>, stored: ReadonlyArray<Event>): ReadonlyArray<Written> => {
   let from = 0
@@ -187,11 +243,13 @@ const inStep =
     Effect.flatMap(Effect.context<never>(), (step) => effect.pipe(Effect.provide(step), Effect.provide(context)))
 
 /** The metadata of a request's events, one for all of them. */
-const metadataOf = (request: WriteRequest): EventMetadata => ({
-  userId: request.actor.id,
-  correlationId: request.correlationId,
-  headers: { operationId: request.operationId }
-})
+const metadataOf = ({ actor, correlationId, operationId }: WriteRequest): Either.Either<EventMetadata, Rejection> => {
+  const headers = operationId === undefined ? {} : { headers: { operationId } }
+  const metadata = { userId: actor.id, correlationId, ...headers }
+  return isText(actor.id) && isText(correlationId) && isText(operationId ?? "")
+    ? Either.right(metadata)
+    : Either.map(asJson(toJson(metadata, "metadata")), () => metadata)
+}
 
 const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
   VersionConflict: "version_conflict",

@@ -3,12 +3,13 @@
  * dispatcher of its own.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { Event } from "./Event.js"
-import type { Actor } from "./WriteHandler.js"
+import { NewId } from "./Event.js"
+import type * as Handler from "./WriteHandler.js"
 
 /** The handler, or the core on its behalf, refused the write; nothing of it remains. */
 export class WriteRejected extends Schema.TaggedError<WriteRejected>()("WriteRejected", {
@@ -39,18 +40,15 @@ export type WriteError = WriteRejected | WriteFailed | DatabaseError
 export interface WriteRequest {
   /** The handler's name, `<feature>:write:<handler>`. */
   readonly handler: string
-  readonly actor: Actor
-  /** The operation that writes; every event carries it as `headers.operationId`. */
-  readonly operationId: string
+  readonly actor: Handler.Actor
+  /** The operation that writes; every event carries it as `headers.operationId`. None for a write that is no part of one. */
+  readonly operationId?: string | undefined
   /** The id that all events of the operation's step share. */
   readonly correlationId: string
 }
 
 /** The answer to a write: the aggregate's id, and whatever else its handler says, the row as a rule. */
-export interface WriteData {
-  readonly id: string
-  readonly [key: string]: unknown
-}
+export type WriteData = Handler.WriteData
 
 /** The result of one write. */
 export interface Written {
@@ -91,7 +89,10 @@ export interface Written {
 export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher")<
   WriteDispatcher,
   {
-    /** Writes one payload. Runs in the transaction of the step that calls it. */
+    /**
+     * Writes one payload: in the transaction of the step that calls it, in a savepoint of one that is open otherwise, or in one of its own.
+     * Nothing of a refused write stays.
+     */
     readonly write: (request: WriteRequest & { readonly payload: unknown }) => Effect.Effect<Written, WriteError>
     /** Writes many payloads for one handler, all or none; without it they are written one by one. */
     readonly writeAll?:
@@ -106,7 +107,52 @@ export class WriteDispatcher extends Context.Tag("effect-es-ops/WriteDispatcher"
   }
 >() {}
 
+/** The user who submits a write, and what it belongs to. */
+export interface SubmitOptions {
+  readonly actor: Handler.Actor
+  /** The id that the events of one request share. Default: a new one. */
+  readonly correlationId?: string | undefined
+}
+
+/**
+ * Writes for a request, through a handler as a value: the compiler knows payload and answer. All of it is in one transaction of its own, or in
+ * a savepoint of one that is open; nothing of a refused write stays.
+ *
+ * @example
+ * ```ts
+ * import type { WriteHandler } from "effect-es-ops"
+ * import { Identity, WriteDispatcher } from "effect-es-ops"
+ *
+ * export const createAcme = (actor: WriteHandler.Actor) =>
+ *   WriteDispatcher.submit(Identity.createTenant, { key: "acme", name: "Acme" }, { actor })
+ * ```
+ */
+export const submit = <Name extends string, A, I, E, R, D extends WriteData>(
+  handler: Handler.WriteHandler<Name, A, I, E, R, D>,
+  payload: NoInfer<I>,
+  { actor, correlationId }: SubmitOptions
+): Effect.Effect<D, WriteError, WriteDispatcher> =>
+  Effect.gen(function* () {
+    const dispatcher = yield* WriteDispatcher
+    const { data } = yield* dispatcher.write({
+      handler: handler.name,
+      actor: { ...actor, tenantId: actor.tenantId.toLowerCase() },
+      correlationId: correlationId ?? (yield* yield* NewId),
+      payload
+    })
+    return answerOf(handler, data)
+  })
+
 /** A dispatcher without handlers, which lists none: every write is refused. For programs that look at seeds without running them. */
 export const layerNameless: Layer.Layer<WriteDispatcher> = Layer.succeed(WriteDispatcher, {
   write: ({ handler }) => new WriteRejected({ handler, code: "unknown_handler", reason: "there are no handlers here" })
 })
+
+/** The answer as the type of its handler has it: the handler of this name gave it. */
+function answerOf<Name extends string, A, I, E, R, D extends WriteData>(
+  handler: Handler.WriteHandler<Name, A, I, E, R, D>,
+  data: WriteData
+): D
+function answerOf(_: unknown, data: WriteData): WriteData {
+  return data
+}

@@ -67,11 +67,17 @@ export interface DecidedEvent {
   readonly idempotencyKey?: string | undefined
 }
 
+/** The answer to a write: the aggregate's id, and whatever else its handler says, the row as a rule. */
+export interface WriteData {
+  readonly id: string
+  readonly [key: string]: unknown
+}
+
 /** A decision: the events that happen, and the answer to the write. */
-export interface Decision {
+export interface Decision<out D extends WriteData = WriteData> {
   readonly events: NonEmptyReadonlyArray<DecidedEvent>
   /** The aggregate's id and whatever else the writer may want to know. */
-  readonly data: { readonly id: string; readonly [key: string]: unknown }
+  readonly data: D
 }
 
 /** The context of one write: what a handler knows besides the payload. */
@@ -85,7 +91,8 @@ export interface WriteContext {
  * A decision at once (a value or an `Either`), or an Effect of one. An Effect may read, so it is run only after every earlier write; writes
  * that are decided at once are appended in batches.
  */
-export type Decided<E, R> = Decision | Either.Either<Decision, Rejection> | Effect.Effect<Decision, Rejection | E, R>
+export type Decided<E, R, D extends WriteData = WriteData> =
+  Decision<D> | Either.Either<Decision<D>, Rejection> | Effect.Effect<Decision<D>, Rejection | E, R>
 
 /** A handler of any payload, as a feature and a dispatcher hold it. */
 export interface AnyWriteHandler<out E = unknown, out R = unknown> {
@@ -97,16 +104,18 @@ export interface AnyWriteHandler<out E = unknown, out R = unknown> {
   readonly decide: (payload: unknown, context: WriteContext) => Decided<E, R>
 }
 
-/** A handler with its name and the type of its payload. */
+/** A handler with its name and the types of its payload and its answer. */
 export interface WriteHandler<
   out Name extends string,
   in out A,
   in out I,
   out E = never,
-  out R = never
+  out R = never,
+  out D extends WriteData = WriteData
 > extends AnyWriteHandler<E, R> {
   readonly name: Name
   readonly payload: Schema.Schema<A, I>
+  readonly decide: (payload: unknown, context: WriteContext) => Decided<E, R, D>
 }
 
 /**
@@ -134,12 +143,12 @@ export interface WriteHandler<
  * })
  * ```
  */
-export const make = <const Name extends string, A, I, E = never, R = never>(options: {
+export const make = <const Name extends string, A, I, E = never, R = never, D extends WriteData = WriteData>(options: {
   readonly name: Name
   readonly payload: Schema.Schema<A, I>
   readonly access: ReadonlyArray<string>
-  readonly handle: (payload: A, context: WriteContext) => Decided<E, R>
-}): WriteHandler<Name, A, I, E, R> => {
+  readonly handle: (payload: A, context: WriteContext) => Decided<E, R, D>
+}): WriteHandler<Name, A, I, E, R, D> => {
   const decode = Schema.decodeUnknownEither(options.payload, { errors: "all" })
   return {
     name: options.name,

@@ -103,10 +103,10 @@ export const updateMemberRoles = WriteHandler.make({
     })
 })
 
-const created = <Row extends { readonly id: string }>(aggregateType: string, row: Row): Decision =>
+const created = <Row extends { readonly id: string }>(aggregateType: string, row: Row): Decision<Row> =>
   decision(row, { aggregateId: row.id, aggregateType, version: 1, type: `${aggregateType}.created`, payload: row })
 
-const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedEvent): Decision => ({
+const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedEvent): Decision<Row> => ({
   events: [event],
   data: row
 })

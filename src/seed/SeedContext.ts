@@ -10,6 +10,7 @@ import type { Event } from "../event/Event.js"
 import { systemTenantId, systemUserId } from "../event/Event.js"
 import type { WriteData, WriteError, Written } from "../event/WriteDispatcher.js"
 import { WriteDispatcher } from "../event/WriteDispatcher.js"
+import { WriteSavepoint } from "../event/WriteSavepoint.js"
 import type { Actor, WriteHandler } from "../event/WriteHandler.js"
 import type { MembershipOfUser, Tenant, User } from "../identity/Directory.js"
 import { Directory } from "../identity/Directory.js"
@@ -41,12 +42,12 @@ export class SeedContext extends Context.Tag("effect-es-ops/SeedContext")<
       payloads: ReadonlyArray<unknown>,
       options?: WriteOptions
     ) => Effect.Effect<ReadonlyArray<WriteData>, WriteError>
-    /** The same as `systemWriteAs`, with the handler as a value: name and payload are checked by the compiler. */
-    readonly write: <Name extends string, A, I, E, R>(
-      handler: WriteHandler<Name, A, I, E, R>,
-      payload: I,
+    /** The same as `systemWriteAs`, with the handler as a value: the compiler knows name, payload and answer. */
+    readonly write: <Name extends string, A, I, E, R, D extends WriteData>(
+      handler: WriteHandler<Name, A, I, E, R, D>,
+      payload: NoInfer<I>,
       options?: WriteOptions
-    ) => Effect.Effect<WriteData, WriteError>
+    ) => Effect.Effect<D, WriteError>
     /** The user with this email address. */
     readonly findUserByEmail: (email: string) => Effect.Effect<Option.Option<User>, DatabaseError>
     /** A user's memberships; writes about one go to its `streamTenantId`. */
@@ -102,12 +103,12 @@ export const systemWriteAll = (
 ): Effect.Effect<ReadonlyArray<WriteData>, WriteError, SeedContext> =>
   use((context) => context.systemWriteAll(handler, payloads, options))
 
-/** The same as `systemWriteAs`, with the handler as a value: name and payload are checked by the compiler. */
-export const write = <Name extends string, A, I, E, R>(
-  handler: WriteHandler<Name, A, I, E, R>,
-  payload: I,
+/** The same as `systemWriteAs`, with the handler as a value: the compiler knows name, payload and answer. */
+export const write = <Name extends string, A, I, E, R, D extends WriteData>(
+  handler: WriteHandler<Name, A, I, E, R, D>,
+  payload: NoInfer<I>,
   options?: WriteOptions
-): Effect.Effect<WriteData, WriteError, SeedContext> => use((context) => context.write(handler, payload, options))
+): Effect.Effect<D, WriteError, SeedContext> => use((context) => context.write(handler, payload, options))
 
 /** The user with this email address. */
 export const findUserByEmail = (email: string): Effect.Effect<Option.Option<User>, DatabaseError, SeedContext> =>
@@ -150,7 +151,7 @@ export const make = (options: StepOptions): Effect.Effect<Service, never, Transa
     const { correlationId, eventCount, operationId, preview } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
-      inStep(transactor.savepoint(writes)).pipe(
+      inStep(transactor.savepoint(Effect.provideService(writes, WriteSavepoint, true))).pipe(
         Effect.tap((written) => {
           const count = written.reduce((sum, { events }) => sum + events.length, 0)
           return Ref.update(eventCount, (before) => before + count)
@@ -184,7 +185,8 @@ export const make = (options: StepOptions): Effect.Effect<Service, never, Transa
     return {
       systemWriteAs: writeOne,
       systemWriteAll: writeAll,
-      write: (handler, payload, write) => writeOne(handler.name, payload, write),
+      write: (handler, payload, write) =>
+        Effect.map(writeOne(handler.name, payload, write), (data) => answerOf(handler, data)),
       findUserByEmail: (email) => inStep(directory.findUserByEmail(email)),
       findMembershipsOfUser: (userId) => inStep(directory.findMembershipsOfUser(userId)),
       findTenants: inStep(directory.findTenants),
@@ -206,3 +208,12 @@ const actorOf = (write: WriteOptions = {}): Actor => ({
   tenantId: (write.tenantId ?? systemTenantId).toLowerCase(),
   roles: ["system", ...(write.extraRoles ?? [])]
 })
+
+/** The answer as the type of its handler has it: the handler of this name gave it. */
+function answerOf<Name extends string, A, I, E, R, D extends WriteData>(
+  handler: WriteHandler<Name, A, I, E, R, D>,
+  data: WriteData
+): D
+function answerOf(_: unknown, data: WriteData): WriteData {
+  return data
+}

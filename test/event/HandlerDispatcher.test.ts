@@ -13,6 +13,7 @@ import {
   WriteDispatcher,
   WriteHandler
 } from "effect-es-ops"
+import * as MemoryTransactor from "../../src/operation/memory/MemoryTransactor.js"
 import * as MemoryEventStore from "../../src/event/memory/MemoryEventStore.js"
 
 class Place extends Context.Tag("test/Place")<Place, string>() {}
@@ -59,7 +60,7 @@ const request = (handler: string, id: string) => ({
   payload: { id }
 })
 
-const store = Layer.provide(MemoryEventStore.layer, MemoryDatabase.layer)
+const store = Layer.merge(MemoryEventStore.layer, MemoryTransactor.layer).pipe(Layer.provide(MemoryDatabase.layer))
 
 const write = (id: string) =>
   Effect.flatMap(WriteDispatcher.WriteDispatcher, (dispatcher) => dispatcher.write(request("notes:write:where", id)))

@@ -16,7 +16,7 @@ export const suite = (
   const context = Effect.provideService(SeedContext.SeedContext, {
     systemWriteAs: () => Effect.succeed({ id: "" }),
     systemWriteAll: () => Effect.succeed([]),
-    write: () => Effect.succeed({ id: "" }),
+    write: () => Effect.dieMessage("it is no handler"),
     findUserByEmail: () => Effect.succeedNone,
     findMembershipsOfUser: () => Effect.succeed([]),
     findTenants: Effect.succeed([]),

@@ -1,13 +1,15 @@
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import type { RequestError } from "@effect/platform/HttpServerError"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "@effect/sql"
 import { Config, Effect, Layer, Schema } from "effect"
-import type { WriteDispatcher } from "effect-es-ops"
-import { EsOps, SeedsApplied } from "effect-es-ops"
+import type { ParseError } from "effect/ParseResult"
+import type { WriteHandler } from "effect-es-ops"
+import { EsOps, SeedsApplied, WriteDispatcher } from "effect-es-ops"
 import { createServer } from "node:http"
-import { orders } from "./orders.js"
-import { write } from "./write.js"
+import { cancel, NewOrder, OrderId, orders } from "./orders.js"
+import { placeOrder } from "./write.js"
 
 /** Who asks. Take it from a verified token in an application of your own, and not from a header. */
 const currentActor = Effect.map(
@@ -25,16 +27,27 @@ const statusOf = ({ code }: WriteDispatcher.WriteRejected) =>
         ? 409
         : 400
 
-const handle = (handler: string) =>
-  Effect.gen(function* () {
-    const actor = yield* currentActor
-    const request = yield* HttpServerRequest.HttpServerRequest
-    return yield* HttpServerResponse.json(yield* write(actor, handler, yield* request.json))
-  }).pipe(
+/** The answer to a write of the user who asks. */
+const answer = <A, R>(
+  write: (actor: WriteHandler.Actor) => Effect.Effect<A, WriteDispatcher.WriteError | ParseError | RequestError, R>
+) =>
+  Effect.flatMap(currentActor, write).pipe(
+    Effect.flatMap((data) => HttpServerResponse.json(data)),
     Effect.catchTag("WriteRejected", (error) =>
       HttpServerResponse.json({ code: error.code, reason: error.reason }, { status: statusOf(error) })
+    ),
+    Effect.catchTag("ParseError", ({ message }) =>
+      HttpServerResponse.json({ code: "validation_error", reason: message }, { status: 400 })
     )
   )
+
+const placed = answer((actor) =>
+  Effect.flatMap(HttpServerRequest.schemaBodyJson(NewOrder), ({ id, total }) => placeOrder(actor, id, total))
+)
+
+const cancelled = answer((actor) =>
+  Effect.flatMap(HttpServerRequest.schemaBodyJson(OrderId), (order) => WriteDispatcher.submit(cancel, order, { actor }))
+)
 
 const list = Effect.gen(function* () {
   const { tenantId } = yield* currentActor
@@ -46,8 +59,8 @@ const list = Effect.gen(function* () {
 
 const routes = HttpRouter.empty.pipe(
   HttpRouter.get("/orders", list),
-  HttpRouter.post("/orders", handle("orders:write:place")),
-  HttpRouter.post("/orders/cancel", handle("orders:write:cancel"))
+  HttpRouter.post("/orders", placed),
+  HttpRouter.post("/orders/cancel", cancelled)
 )
 
 const ServerLive = NodeHttpServer.layerConfig(createServer, {

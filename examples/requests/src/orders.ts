@@ -2,10 +2,12 @@ import { SqlClient } from "@effect/sql"
 import { Effect, Schema } from "effect"
 import { EventStore, Feature, Projection, WriteHandler } from "effect-es-ops"
 
-const NewOrder = Schema.Struct({ id: Schema.UUID, total: Schema.Int.pipe(Schema.positive()) })
+export const NewOrder = Schema.Struct({ id: Schema.UUID, total: Schema.Int.pipe(Schema.positive()) })
+
+export const OrderId = Schema.Struct({ id: Schema.UUID })
 
 /** A new stream: its first event has version 1, and a second order of the same id is a `version_conflict`. */
-const place = WriteHandler.make({
+export const place = WriteHandler.make({
   name: "orders:write:place",
   payload: NewOrder,
   access: ["system", "Customer"],
@@ -18,9 +20,9 @@ const place = WriteHandler.make({
 })
 
 /** The next event of a stream that is there: the handler reads the stream first. */
-const cancel = WriteHandler.make({
+export const cancel = WriteHandler.make({
   name: "orders:write:cancel",
-  payload: Schema.Struct({ id: Schema.UUID }),
+  payload: OrderId,
   access: ["Customer"],
   handle: ({ id }, { actor }) =>
     Effect.gen(function* () {

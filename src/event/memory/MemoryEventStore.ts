@@ -11,6 +11,7 @@ import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
 import { expectations, refuseTakenKeys, streamKey } from "../AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../Event.js"
 import { EventStore, StreamArchived, VersionConflict } from "../EventStore.js"
+import { allStorable } from "../JsonValue.js"
 import { MemoryEvents } from "./MemoryEvents.js"
 
 /** The event store of a `MemoryDatabase`. */
@@ -35,9 +36,10 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
       })
 
     return EventStore.of({
-      load,
+      load: (stream) => Effect.map(load(stream), (events) => events.map(copied)),
       version,
-      append: Effect.fn("EventStore.append")(function* (events) {
+      append: Effect.fn("EventStore.append")(function* (given) {
+        const events = yield* allStorable(given)
         const state = yield* store.get
         yield* admit(state, events)
         const createdAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
@@ -52,7 +54,7 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
           stored(head, 0),
           ...tail.map((event, index) => stored(event, index + 1))
         ]
-        yield* store.update((current) => ({ ...current, events: [...current.events, ...added] }))
+        yield* store.update((current) => ({ ...current, events: [...current.events, ...added.map(copied)] }))
         return added
       }),
       archive: (stream) =>
@@ -60,3 +62,6 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
     })
   })
 )
+
+/** What is stored is nobody's to change: a payload that is handed out is another one, as it is from a server. */
+const copied = (event: Event): Event => ({ ...event, payload: structuredClone(event.payload) })

@@ -28,6 +28,19 @@ export const layer: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDatabase
     const log = MemoryLog.viewOf(database)
     const undoable = undoableIn(database)
 
+    /** Alone among those of this database: undoing one must not undo another. A part of a part belongs to it. */
+    const outside = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.flatMap(Effect.serviceOption(CurrentSavepoint), (around) => {
+        if (Option.exists(around, ({ ended, step }) => step === database && !ended)) return undoable(part)
+        const current = { step: database, ended: false }
+        const end = Effect.sync(() => {
+          current.ended = true
+        })
+        return turnOf(database).alone(
+          undoable(part).pipe(Effect.provideService(CurrentSavepoint, current), Effect.ensuring(end))
+        )
+      })
+
     const step = <A, E, R>(
       work: Effect.Effect<StepEnding<A, E>, never, R>
     ): Effect.Effect<StepResult<A, E>, never, R> =>
@@ -54,7 +67,7 @@ export const layer: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDatabase
       savepoint: (part) =>
         Effect.flatMap(
           Effect.serviceOption(MemoryStep),
-          Option.match({ onNone: () => undoable(part), onSome: (current) => current.savepoint(part) })
+          Option.match({ onNone: () => outside(part), onSome: (current) => current.savepoint(part) })
         ),
       checkDeferred: Effect.flatMap(Effect.serviceOption(MemoryStep), (current) =>
         Option.isNone(current) ? outsideStep("checking constraints") : Effect.void
@@ -64,6 +77,15 @@ export const layer: Layer.Layer<Transactor, never, MemoryDatabase.MemoryDatabase
     })
   })
 )
+
+/** The turns of what is written outside a step, by the database that may be shared by several layers. */
+const turns = new WeakMap<object, Mutex.Mutex>()
+
+const turnOf = (database: object): Mutex.Mutex => {
+  const turn = turns.get(database) ?? Mutex.make()
+  turns.set(database, turn)
+  return turn
+}
 
 type MadeStep = Effect.Effect.Success<ReturnType<typeof makeStep>>
 

@@ -12,6 +12,7 @@ import { expectations, refuseTakenKeys } from "../../event/AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../../event/Event.js"
 import type { AppendError } from "../../event/EventStore.js"
 import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from "../../event/EventStore.js"
+import { allStorable, isJson } from "../../event/JsonValue.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
@@ -120,6 +121,14 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
     })
 
+  const appendStorable = (events: NonEmptyReadonlyArray<NewEvent>): ReturnType<typeof appendMany> => {
+    const [event, ...others] = events
+    if (others.length > 0 || event.metadata.idempotencyKey !== undefined) return appendMany(events)
+    return Effect.flatMap(appendOne(event), (found): ReturnType<typeof appendMany> =>
+      Option.isSome(found) ? Effect.succeed([stored(event, found.value)]) : appendMany(events)
+    )
+  }
+
   const eventRows = (stream: StreamId): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
     Effect.map(
       sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
@@ -131,13 +140,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
 
   return EventStore.of({
     append: (events) =>
-      Effect.useSpan("EventStore.append", { captureStackTrace: false }, () => {
-        const [event, ...others] = events
-        if (others.length > 0 || event.metadata.idempotencyKey !== undefined) return appendMany(events)
-        return Effect.flatMap(appendOne(event), (found): ReturnType<typeof appendMany> =>
-          Option.isSome(found) ? Effect.succeed([stored(event, found.value)]) : appendMany(events)
-        )
-      }),
+      Effect.useSpan("EventStore.append", { captureStackTrace: false }, () =>
+        events.every(isStorable) ? appendStorable(events) : Effect.flatMap(allStorable(events), appendStorable)
+      ),
     load: eventRows,
     version: (stream) =>
       Effect.map(
@@ -159,6 +164,8 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
 
 /** `EventStore` on PostgreSQL. */
 export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(EventStore, make)
+
+const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
 
 const toInput = (event: NewEvent, n: number) => ({
   n,

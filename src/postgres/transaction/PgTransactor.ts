@@ -26,6 +26,7 @@ import { PgSchema } from "../schema/PgSchema.js"
 import * as DeferredConstraints from "./DeferredConstraints.js"
 import * as OwnSession from "./OwnSession.js"
 import * as ReadOnlyQuery from "./ReadOnlyQuery.js"
+import * as SessionSavepoints from "./SessionSavepoints.js"
 import * as StepStatements from "./StepStatements.js"
 import * as StepTransaction from "./StepTransaction.js"
 
@@ -88,18 +89,22 @@ export const make: Effect.Effect<
       )
     ).pipe(Effect.withSpan("Transactor.session", { attributes: { step: name }, captureStackTrace: false }))
 
-  /** Inside a transaction that a body began in its session it is a savepoint; elsewhere a transaction of its own. */
+  /** Inside a transaction that a body or the application began it is a savepoint; elsewhere a transaction of its own. */
   const outside = <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R> =>
     Effect.flatMap(
       Effect.all([Effect.serviceOption(PgSession), Effect.serviceOption(SqlClient.TransactionConnection)]),
-      ([own, transaction]) =>
-        Option.isSome(own) && Option.isSome(transaction)
-          ? Effect.mapError(own.value.savepoint(Effect.mapError(part, asPart)), (failed) =>
-              failed._tag === "Part" ? failed.error : databaseError("writing")(failed)
-            )
-          : Effect.mapError(runIn({ step }, Effect.mapError(part, asPart)), (failed) =>
-              failed._tag === "Part" ? failed.error : writeFailure(failed)
-            )
+      ([own, transaction]) => {
+        const named = Effect.mapError(part, asPart)
+        if (Option.isNone(transaction)) {
+          return Effect.mapError(runIn({ step }, named), (failed) =>
+            failed._tag === "Part" ? failed.error : writeFailure(failed)
+          )
+        }
+        const { savepoint } = Option.getOrElse(own, () => SessionSavepoints.ofTransaction(transaction.value[0]))
+        return Effect.mapError(savepoint(named), (failed) =>
+          failed._tag === "Part" ? failed.error : databaseError("writing")(failed)
+        )
+      }
     )
 
   return Transactor.of({

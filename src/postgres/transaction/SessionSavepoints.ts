@@ -21,6 +21,16 @@ export interface SessionSavepoints {
   readonly savepoint: PgSession["Type"]["savepoint"]
 }
 
+/** The savepoints of the transactions that an application began, by their connections. */
+const ofApplication = new WeakMap<Connection, SessionSavepoints>()
+
+/** Savepoints inside a transaction that the application began on this connection; it is one part at a time that has its turn. */
+export const ofTransaction = (connection: Connection): SessionSavepoints => {
+  const known = ofApplication.get(connection) ?? make(connection, connection)
+  ofApplication.set(connection, known)
+  return known
+}
+
 const partIsOver = sqlError(new Error("the write or query that this statement belongs to is over"))
 
 /** Over `wire`, on which savepoints are sent; the statements of the body go over `guarded`. */
@@ -45,6 +55,8 @@ export const make = (wire: Connection, guarded: Connection): SessionSavepoints =
           decorate(guarded, (run) => Effect.suspend(() => (ended ? Effect.fail(partIsOver) : run)))
         )
         ofParts.add(own)
+        // A part of a part may ask for the savepoints of the connection that it was given.
+        ofApplication.set(own, savepoints)
         yield* wire.executeRaw([`SAVEPOINT ${name}`, begin ?? []].flat().join("; "), [])
         const exit = yield* Effect.exit(
           restore(Effect.provideService(part, SqlClient.TransactionConnection, [own, depth]))
@@ -58,7 +70,7 @@ export const make = (wire: Connection, guarded: Connection): SessionSavepoints =
       })
     )
 
-  return {
+  const savepoints: SessionSavepoints = {
     connection: withWholeStreams(decorate(guarded, (run) => mutex.alone(run))),
     savepoint: (part, options) =>
       Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (transaction) => {
@@ -67,4 +79,5 @@ export const make = (wire: Connection, guarded: Connection): SessionSavepoints =
         return ofParts.has(connection) ? run : mutex.alone(run)
       })
   }
+  return savepoints
 }
