@@ -167,8 +167,14 @@ export interface CommandSettings<
   readonly databaseUrl?: string | undefined
   readonly appliedBy?: "cli" | "ci-pipeline" | undefined
   /** The application's services, for seeds, features and the dispatcher; it is given the command's client. */
-  readonly layer?: Layer.Layer<Needs<F, S, R>, unknown, SqlClient.SqlClient> | undefined
+  readonly layer?: Layer.Layer<never, unknown, CommandClient> | undefined
 }
+
+/** The client of the command, which its file's layer is given, as are features, seeds and the dispatcher. */
+export type CommandClient = PgClient.PgClient | SqlClient.SqlClient
+
+/** The services that the application has to bring: `layer` is needed where there are any, and has to give all of them. */
+export type Brought<F, S, R> = Exclude<Needs<F, S, R>, Base | CommandClient>
 
 /**
  * Gives the settings of the command, for the default export of its file, with their types checked.
@@ -185,7 +191,10 @@ export interface CommandSettings<
  * ```
  */
 export const config = <F extends Feature.Feature = never, S extends SeedSource.Recorded = never, E = never, R = never>(
-  settings: CommandSettings<F, S, E, R>
+  settings: CommandSettings<F, S, E, R> &
+    ([Brought<F, S, R>] extends [never]
+      ? unknown
+      : { readonly layer: Layer.Layer<Brought<F, S, R>, unknown, CommandClient> })
 ): CommandSettings<F, S, E, R> => settings
 
 /** The settings of the memory layers: those of an application, and the database. */
