@@ -137,10 +137,10 @@ const applyAll = (
     }
     yield* observer.planned(ids, rest)
     yield* Metric.set(SeedMetrics.pending, ids.length)
+    const skips = selected.some(({ isSkipped }) => isSkipped)
     const sequence = SeedSequence.run({ seeds: selected, rest }, (loaded) => applyOne(loaded, run)).pipe(
       Effect.tapErrorTag("SeedFailed", () => Metric.increment(SeedMetrics.failed))
     )
-    const skips = selected.some(({ isSkipped }) => isSkipped)
     const outcomes = yield* skips ? Effect.ensuring(sequence, recordSkips(run)) : sequence
     return { ...nothing, outcomes, notAttempted: rest }
   })
