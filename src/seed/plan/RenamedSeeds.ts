@@ -48,9 +48,10 @@ const orphanedSources = (
 
 /** The hash of its code, and that of its text, which earlier releases recorded. */
 const hashesOf = ({ entry, sourceHash }: LoadedSeed): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.map(
+  Effect.zipWith(
+    sourceHash,
     Effect.orElseSucceed(entry.source, () => Option.none<string>()),
-    (text) => [...Option.toArray(sourceHash), ...Option.toArray(Option.map(text, textHashOf))]
+    (hash, text) => [...Option.toArray(hash), ...Option.toArray(Option.map(text, textHashOf))]
   )
 
 const what = ({ from, id }: RenamedSeed): string =>

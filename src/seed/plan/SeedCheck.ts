@@ -19,7 +19,8 @@ import * as SkipFlag from "./SkipFlag.js"
 export interface LoadedSeed {
   readonly entry: SeedEntry
   readonly seed: Seed
-  readonly sourceHash: Option.Option<string>
+  /** The hash of its source, where it has one: parsed when it is first asked for. */
+  readonly sourceHash: Effect.Effect<Option.Option<string>>
   readonly flag: { readonly name: string; readonly value: Flag }
   /** Whether its flag skips it. */
   readonly isSkipped: boolean
@@ -124,15 +125,18 @@ const load = (
         problems: errors.length > 0 ? errors.map((error) => syntaxError(entry, error)) : [problem, ...unknown]
       })),
     onSuccess: (seed) =>
-      Effect.map(
-        Effect.transposeMapOption(text, (source) => SourceHash.of(entry.path, source)),
-        (sourceHash) => ({
-          loads: Option.some({ entry, seed, sourceHash }),
-          problems: unknown
-        })
-      )
+      Effect.succeed({
+        loads: Option.some({ entry, seed, sourceHash: hashOf(entry, text) }),
+        problems: unknown
+      })
   })
 }
+
+const hashOf = (entry: SeedEntry, text: Option.Option<string>): LoadedSeed["sourceHash"] =>
+  Option.match(text, {
+    onNone: () => Effect.succeedNone,
+    onSome: (source) => Effect.suspend(() => Effect.asSome(SourceHash.of(entry.path, source)))
+  })
 
 const syntaxError = ({ id, path }: SeedEntry, error: string): SeedProblem =>
   new SeedProblem({ _tag: "SeedImportError", id, path, message: `${path} cannot be loaded: ${error}` })

@@ -155,7 +155,8 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     if (loaded.isSkipped) return yield* skip(loaded, run)
     if (Option.exists(yield* Ref.get(run.others), ({ applied }) => applied.has(id))) return yield* raced(id, run)
     const transactor = yield* Transactor
-    const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
+    const sourceHash = yield* loaded.sourceHash
+    const step: SeedStep = { loaded, run, sourceHash, beganAt: yield* Clock.currentTimeMillis }
     const attempt = Effect.suspend(() =>
       loaded.seed.transaction === "one"
         ? Effect.uninterruptibleMask((restore) =>
@@ -237,7 +238,8 @@ const attributesOf = (outcome: SeedOutcome) => ({
 const skip = (loaded: LoadedSeed, run: SeedRun) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
-    const step: SeedStep = { loaded, run, beganAt: yield* Clock.currentTimeMillis }
+    const sourceHash = yield* loaded.sourceHash
+    const step: SeedStep = { loaded, run, sourceHash, beganAt: yield* Clock.currentTimeMillis }
     if (!run.halfDone.has(id)) {
       const attempt = yield* SeedSteps.attempt(step, undefined, "skipped", { durationMs: 0 })
       yield* SkipRecord.record(attempt, run.unrecorded)

@@ -63,6 +63,8 @@ export interface SeedRun {
 export interface SeedStep {
   readonly loaded: LoadedSeed
   readonly run: SeedRun
+  /** The hash of its source, where it has one. */
+  readonly sourceHash: Option.Option<string>
   /** When the run came to it, in milliseconds since the epoch. */
   readonly beganAt: number
 }
@@ -143,7 +145,7 @@ const refuse = (step: SeedStep) =>
   })
 
 /** A replica that waited, and finds that this seed failed meanwhile with this source, does not run it again. */
-const refuseFailedElsewhere = ({ loaded: { entry, sourceHash }, run }: SeedStep) =>
+const refuseFailedElsewhere = ({ loaded: { entry }, run, sourceHash }: SeedStep) =>
   Effect.gen(function* () {
     const { id } = entry
     const log = yield* OperationLog
@@ -180,12 +182,12 @@ export const attempt = (
   outcome: NewAttempt["outcome"],
   more: Partial<SeedAttempt.Ended> = {}
 ): Effect.Effect<NewAttempt, never, OperationConfig | Replica> => {
-  const { beganAt, loaded, run } = step
+  const { beganAt, loaded, run, sourceHash } = step
   const reason = isTransactional(step) ? (run.atomic ? undefined : notAtomic) : outsideTransaction
   return SeedAttempt.make({
     id: loaded.entry.id,
     outcome,
-    sourceHash: loaded.sourceHash,
+    sourceHash,
     appliedBy: run.appliedBy,
     beganAt,
     claimedAt,

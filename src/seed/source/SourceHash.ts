@@ -35,15 +35,14 @@ interface Node {
 
 const isNode = (value: unknown): value is Node => Predicate.hasProperty(value, "type") && Predicate.isString(value.type)
 
-/** The tree as text: one text for all ways to write the same code. */
+/** The tree as text: one text for all ways to write the same code. What it imports comes last, when it is known which names are used. */
 const codeOf = (program: unknown): string => {
-  const used = new Set<string>()
-  visit(program, (node) => {
-    if (node.type === "Identifier" && Predicate.isString(node["name"])) used.add(node["name"])
-  })
-  const code: Array<string> = []
-  write(program, used, code)
-  return code.join("")
+  const writer = new Writer()
+  const body = isNode(program) && Array.isArray(program["body"]) ? program["body"] : []
+  const isImport = (node: unknown) => isNode(node) && node.type === "ImportDeclaration"
+  writer.write(body.filter((node) => !isImport(node)))
+  writer.write(body.filter(isImport))
+  return writer.text
 }
 
 /** What TypeScript puts around an expression, and parentheses, which the tree shows anyway. */
@@ -110,82 +109,90 @@ const chains = new Set(["CallExpression", "ImportExpression", "MemberExpression"
 const bare = (node: Node): Node =>
   wrappers.has(node.type) && isNode(node["expression"]) ? bare(node["expression"]) : node
 
-/** The parts of a node that are code, in the order of their names. */
-const partsOf = (node: Node): ReadonlyArray<readonly [string, unknown]> =>
-  Object.entries(node)
-    .filter(
-      ([key, value]) =>
-        !left.has(key) && value !== null && value !== false && (key !== "optional" || chains.has(node.type))
-    )
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+/** The names of the parts that are code, sorted, by the type of a node; nodes of a type are of one shape. */
+const parts = new Map<string, ReadonlyArray<string>>()
 
-/** Whether a name is that of a member, and no variable's. */
+const partsOf = (node: Node): ReadonlyArray<string> => {
+  const keys = Object.keys(node)
+  const shape = `${node.type} ${keys.length}`
+  const known = parts.get(shape)
+  if (known !== undefined) return known
+  const found = keys.filter((key) => !left.has(key) && (key !== "optional" || chains.has(node.type))).toSorted()
+  parts.set(shape, found)
+  return found
+}
+
+/** Whether a name is that of a member or a label, and no variable's. */
 const isMemberName = (node: Node, key: string): boolean =>
   node["computed"] !== true &&
-  ((node.type === "MemberExpression" && key === "property") ||
+  ((key === "property" && node.type === "MemberExpression") ||
     (key === "key" && node["shorthand"] !== true) ||
     key === "label")
 
-/** Calls `see` with each node of the code that may be a use of a variable. */
-const visit = (value: unknown, see: (node: Node) => void): void => {
-  if (Array.isArray(value)) return value.forEach((part) => visit(part, see))
-  if (!isNode(value)) return
-  const node = bare(value)
-  if (isErased(node) || node.type === "ImportDeclaration") return
-  see(node)
-  for (const [key, part] of partsOf(node)) if (!isMemberName(node, key)) visit(part, see)
-}
-
-/** Whether an import or an export brings nothing, as what it named is a type or is used as one. */
-const isIdle = (node: Node, used: ReadonlySet<string>): boolean => {
-  const { specifiers } = node
-  if (!Array.isArray(specifiers) || !isNode(node)) return false
-  if (node.type === "ImportDeclaration") return specifiers.length > 0 && specifiers.every((one) => isUnused(one, used))
-  return (
-    node.type === "ExportNamedDeclaration" &&
-    (isNode(node["declaration"])
-      ? isErased(node["declaration"])
-      : !isNode(node["source"]) && specifiers.every((one) => isNode(one) && isErased(one)))
-  )
+/** Whether an export brings nothing, as what it names is a type. */
+const isIdleExport = (node: Node): boolean => {
+  if (node.type !== "ExportNamedDeclaration") return false
+  const { declaration, source, specifiers } = node
+  if (isNode(declaration)) return isErased(declaration)
+  return !isNode(source) && Array.isArray(specifiers) && specifiers.every((one) => isNode(one) && isErased(one))
 }
 
 const imports = new Set(["ImportSpecifier", "ImportDefaultSpecifier", "ImportNamespaceSpecifier"])
 
-/** Whether it imports a name that no code uses: the compiler leaves it out. */
-const isUnused = (value: unknown, used: ReadonlySet<string>): boolean => {
-  if (!isNode(value) || !imports.has(value.type)) return false
-  const { local } = value
-  return isErased(value) || (isNode(local) && Predicate.isString(local["name"]) && !used.has(local["name"]))
-}
+/** Writes nodes as text, and notes the names that may be variables'. */
+class Writer {
+  private readonly used = new Set<string>()
+  private readonly out: Array<string> = []
 
-const write = (value: unknown, used: ReadonlySet<string>, out: Array<string>): void => {
-  if (Array.isArray(value)) {
-    out.push("[")
-    for (const part of value) {
-      if (isNode(part) && (isErased(part) || isIdle(part, used) || isUnused(part, used))) continue
-      write(part, used, out)
-      out.push(",")
-    }
-    out.push("]")
-  } else if (isNode(value)) writeNode(bare(value), used, out)
-  else if (Predicate.isRecord(value)) {
-    for (const [key, part] of Object.entries(value)) {
-      out.push(key, ":")
-      write(part, used, out)
-    }
-  } else out.push(textOf(value))
-}
-
-const writeNode = (node: Node, used: ReadonlySet<string>, out: Array<string>): void => {
-  if (node.type === "Literal") return void out.push(literalOf(node))
-  out.push("(", node.type)
-  for (const [key, part] of partsOf(node)) {
-    if (Array.isArray(part) && part.length === 0) continue
-    out.push(" ", key, ":")
-    if (key === "source" && isNode(part)) out.push(moduleOf(literalOf(part)))
-    else write(part, used, out)
+  get text(): string {
+    return this.out.join("")
   }
-  out.push(")")
+
+  write(value: unknown): void {
+    if (Array.isArray(value)) {
+      this.out.push("[")
+      for (const part of value) {
+        if (isNode(part) && (isErased(part) || isIdleExport(part) || this.isUnused(part))) continue
+        this.write(part)
+        this.out.push(",")
+      }
+      this.out.push("]")
+    } else if (isNode(value)) this.writeNode(bare(value))
+    else if (Predicate.isRecord(value)) {
+      for (const [key, part] of Object.entries(value)) {
+        this.out.push(key, ":")
+        this.write(part)
+      }
+    } else this.out.push(textOf(value))
+  }
+
+  private writeNode(node: Node): void {
+    if (node.type === "Literal") return void this.out.push(literalOf(node))
+    this.out.push("(", node.type)
+    for (const key of partsOf(node)) {
+      const part = node[key]
+      if (part === null || part === undefined || part === false || (Array.isArray(part) && part.length === 0)) continue
+      this.out.push(" ", key, ":")
+      if (key === "source" && isNode(part)) this.out.push(moduleOf(literalOf(part)))
+      else if (isNode(part) && part.type === "Identifier" && (isMemberName(node, key) || imports.has(node.type)))
+        this.out.push(textOf(part["name"]))
+      else this.write(part)
+    }
+    if (node.type === "Identifier" && Predicate.isString(node["name"])) this.used.add(node["name"])
+    this.out.push(")")
+  }
+
+  /** Whether it imports only names that no code uses: the compiler leaves it out. */
+  private isUnused(node: Node): boolean {
+    const { local, specifiers } = node
+    if (node.type === "ImportDeclaration")
+      return (
+        Array.isArray(specifiers) &&
+        specifiers.length > 0 &&
+        specifiers.every((one) => isNode(one) && (isErased(one) || this.isUnused(one)))
+      )
+    return imports.has(node.type) && isNode(local) && Predicate.isString(local["name"]) && !this.used.has(local["name"])
+  }
 }
 
 const literalOf = (node: Node): string => {
