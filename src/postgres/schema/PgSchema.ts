@@ -57,6 +57,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     const config = yield* OperationConfig
     const sql = yield* PgSql
     const tables = tablesOf(config, options)
+    const wanted = [...tables, ...tables.flatMap(Tables.additions)]
     /** What is known of the tables so far. */
     let complete = false
     let without: ReadonlyArray<PgTable> = []
@@ -70,22 +71,23 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       markers,
       attempts,
       tables,
-      missing: Effect.tap(missingOf(sql, tables), (absent) => Effect.sync(() => noted(absent))),
-      look: lookFor(tables),
+      missing: Effect.tap(missingOf(sql, wanted), (absent) => Effect.sync(() => noted(absent))),
+      look: lookFor(wanted),
       created: () => {
         complete = true
       },
-      seen: (found) => Effect.map(missingAmong(tables)(found), noted),
+      seen: (found) => Effect.map(missingAmong(wanted)(found), noted),
       has: (name) => complete && !without.some((table) => table.name === name),
       isComplete: () => complete,
-      mismatches: Effect.map(columnsOf(sql, tables), (found) => {
-        const columnless = ({ added }: PgTable) =>
-          added !== undefined && found.get(added.table)?.every(({ name }) => name !== added.column) === true
-        noted([
-          ...tables.filter(({ name }) => !found.has(name)),
-          ...tables.flatMap(Tables.additions).filter(columnless)
-        ])
-        return TableShape.misfits(tables, found).map((misfit) => new TableMismatch(misfit))
+      mismatches: Effect.map(columnsOf(sql, tables), (columns) => {
+        const found = new Set(columns.map(({ table_name }) => table_name))
+        const isAbsent = ({ added, name }: PgTable) =>
+          added === undefined
+            ? !found.has(name)
+            : found.has(added.table) &&
+              !columns.some((column) => column.table_name === added.table && column.name === added.column)
+        noted(wanted.filter(isAbsent))
+        return TableShape.misfits(tables, columns).map((misfit) => new TableMismatch(misfit))
       }),
       create: (missing) =>
         // All in one message; where that fails, one by one shows which and why.
@@ -159,19 +161,17 @@ export const difference = (
 const columnsOf = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<PgTable>
-): Effect.Effect<TableShape.Found, DatabaseError> =>
-  Effect.map(
-    sql
-      .unsafe(TableShape.columnsQuery(literal(namesOf(tables))))
-      .pipe(rows("looking at the tables", TableShape.ColumnRow)),
-    TableShape.byTable
-  )
+): Effect.Effect<ReadonlyArray<TableShape.FoundColumn>, DatabaseError> =>
+  sql
+    .unsafe(TableShape.columnsQuery(literal(namesOf(tables))))
+    .pipe(rows("looking at the tables", TableShape.ColumnRow))
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
 
-const lookFor = (tables: ReadonlyArray<PgTable>): string => {
-  const absent = `SELECT name FROM jsonb_array_elements_text(${literal(namesOf(tables))}::jsonb) AS name WHERE to_regclass(name) IS NULL`
-  const columns = tables.flatMap(Tables.additions).map(({ added, name }) => ({ name, ...added }))
+const lookFor = (wanted: ReadonlyArray<PgTable>): string => {
+  const names = namesOf(wanted.filter(({ added }) => added === undefined))
+  const absent = `SELECT name FROM jsonb_array_elements_text(${literal(names)}::jsonb) AS name WHERE to_regclass(name) IS NULL`
+  const columns = wanted.flatMap(({ added, name }) => (added === undefined ? [] : [{ name, ...added }]))
   if (columns.length === 0) return absent
   return `${absent} UNION ALL SELECT c.name FROM jsonb_to_recordset(${literal(JSON.stringify(columns))}::jsonb)
       AS c (name text, "table" text, "column" text)
@@ -180,23 +180,23 @@ const lookFor = (tables: ReadonlyArray<PgTable>): string => {
 }
 
 const missingAmong =
-  (tables: ReadonlyArray<PgTable>) =>
+  (wanted: ReadonlyArray<PgTable>) =>
   (found: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
     Effect.map(decodeNames(found), (absent) => {
       const names = new Set(absent.map(({ name }) => name))
-      return [...tables, ...tables.flatMap(Tables.additions)].filter(({ name }) => names.has(name))
+      return wanted.filter(({ name }) => names.has(name))
     })
 
 const decodeNames = decodeRows("looking for the tables", Schema.Struct({ name: Schema.String }))
 
-/** The tables of `tables` that the search path does not find. */
+/** Those of `wanted` that the search path does not find. */
 const missingOf = (
   sql: SqlClient.SqlClient,
-  tables: ReadonlyArray<PgTable>
+  wanted: ReadonlyArray<PgTable>
 ): Effect.Effect<ReadonlyArray<PgTable>, DatabaseError> =>
   sql
-    .unsafe(lookFor(tables))
-    .pipe(Effect.mapError(databaseError("looking for the tables")), Effect.flatMap(missingAmong(tables)))
+    .unsafe(lookFor(wanted))
+    .pipe(Effect.mapError(databaseError("looking for the tables")), Effect.flatMap(missingAmong(wanted)))
 
 /** Another program creates the same table without the lock: unique_violation in the catalog, duplicate_table, duplicate_object. */
 const createdByAnother = new Set(["23505", "42P07", "42710"])

@@ -81,15 +81,17 @@ export interface Misfit {
   readonly remedy: string | undefined
 }
 
-/** Those of the tables that are among the found and cannot be used as they are. */
-export const misfits = (tables: ReadonlyArray<PgTable>, found: Found): ReadonlyArray<Misfit> =>
-  tables.flatMap((table) => {
+/** Those of the tables that have columns among the found and cannot be used as they are. */
+export const misfits = (tables: ReadonlyArray<PgTable>, rows: ReadonlyArray<FoundColumn>): ReadonlyArray<Misfit> => {
+  const found = byTable(rows)
+  return tables.flatMap((table) => {
     const columns = found.get(table.name)
     const reasons = columns === undefined ? [] : misfitsOf(table, columns)
     return reasons.length === 0
       ? []
       : [{ table: table.name, reason: reasons.join("; "), remedy: table.isOwned ? ownedRemedy : undefined }]
   })
+}
 
 const ownedRemedy =
   "If it is kept by another application's handlers, let seeds write through the application's own dispatcher (the setting `dispatcher`): the finders read the table as it is. Otherwise es-ops schema --diff prints what changes it"
