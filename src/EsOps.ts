@@ -147,13 +147,28 @@ export const difference = (
   Effect.flatMap(OperationConfig.make(settings), (config) => Postgres.difference(config, tablesOf(settings)))
 
 /**
- * Provides a client on an embedded database in a folder, for development: no server, no fsync, one process at a time. The folder is created
- * if it is missing. While another process has it open, it waits as long as `lockTimeout`, then fails with `EmbeddedInUse`.
+ * Provides a client on an embedded database, for development and tests: no server, no fsync. In a `folder` it is for one process at a time; the
+ * folder is created if it is missing, and while another process has it open, it waits as long as `lockTimeout`, then fails with `EmbeddedInUse`.
+ * Without a folder it is in memory and empty each time: the first is opened in seconds, and is emptied and used again for those that follow.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { EsOps, SeedRunner } from "effect-es-ops"
+ *
+ * const Test = EsOps.layer({ seeds: "./seeds" }).pipe(Layer.provideMerge(EsOps.layerEmbedded()))
+ *
+ * export const test = SeedRunner.apply({ appliedBy: "boot" }).pipe(Effect.provide(Test))
+ * ```
  */
-export const layerEmbedded: (options: {
-  readonly folder: string
-  readonly lockTimeout: Duration.DurationInput
-}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, EmbeddedInUse | DatabaseError> = Pglite.layer
+export const layerEmbedded = ({
+  folder,
+  lockTimeout = "5 minutes"
+}: {
+  readonly folder?: string | undefined
+  readonly lockTimeout?: Duration.DurationInput | undefined
+} = {}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, EmbeddedInUse | DatabaseError> =>
+  folder === undefined ? Pglite.layerMemory : Pglite.layer({ folder, lockTimeout })
 
 export { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 
