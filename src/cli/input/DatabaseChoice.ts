@@ -8,6 +8,7 @@ import { resolve } from "node:path"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { UsageError } from "../UsageError.js"
 import type { FileSettings } from "./ConfigFile.js"
+import * as ServerUrl from "./ServerUrl.js"
 import * as Setting from "./Setting.js"
 
 /** `shown` is its name for people, without a password; `note` says which variable is set, but not used. */
@@ -91,29 +92,12 @@ const embeddedIn = (folder: string, note: Option.Option<string>): Database => ({
   note
 })
 
-/** The server at a URL, which is parsed before the driver sees it: the driver would take any text for the name of a database. */
 const server = (
   text: string,
   invalid: Setting.InvalidValue,
   note: Option.Option<string>
-): Either.Either<Database, UsageError | SettingError> => {
-  if (!/^postgres(ql)?:\/\//.test(text)) {
-    return Either.left(invalid("it is not a URL that begins with postgres:// or postgresql://"))
-  }
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  // An @ behind the host: the host was a part of the password, and what is shown of the URL would have the rest of it.
-  if (url === undefined || /@/.test(url.pathname + url.hash) || /^\?[^=]*@/.test(url.search)) {
-    const reason =
-      "it is not a URL that can be read: is the port a number up to 65535, and are / # ? @ in the password percent-encoded?"
-    return Either.left(invalid(reason))
-  }
-  return Either.right({ _tag: "Server", url: text, shown: hidden(url), note })
-}
-
-/** The URL with its password hidden, wherever it stands. */
-const hidden = (url: URL): string => {
-  const shown = new URL(url)
-  if (shown.password !== "") shown.password = "***"
-  if (shown.searchParams.has("password")) shown.searchParams.set("password", "***")
-  return shown.href
-}
+): Either.Either<Database, UsageError | SettingError> =>
+  Either.mapBoth(ServerUrl.read(text), {
+    onLeft: invalid,
+    onRight: ({ shown, url }): Database => ({ _tag: "Server", url, shown, note })
+  })

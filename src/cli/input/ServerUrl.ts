@@ -1,0 +1,62 @@
+/**
+ * The URL of a server, read before the driver sees it: the driver takes any text for the name of a database, and a parameter that it does not
+ * know for none.
+ */
+import * as Either from "effect/Either"
+
+/** What the driver is given, and what may be shown: without the password. */
+export interface ServerUrl {
+  readonly url: string
+  readonly shown: string
+}
+
+/** Reads it, or says why it cannot be used. */
+export const read = (text: string): Either.Either<ServerUrl, string> => {
+  if (!/^postgres(ql)?:\/\//.test(text)) {
+    return Either.left("it is not a URL that begins with postgres:// or postgresql://")
+  }
+  const url = parsed(text)
+  // An @ behind the host: the host was a part of the password, and what is shown of the URL would have the rest of it.
+  if (url === undefined || /@/.test(url.pathname + url.hash) || /^\?[^=]*@/.test(url.search)) {
+    return Either.left(
+      "it is not a URL that can be read: is the port a number up to 65535, and are / # ? @ in the password percent-encoded?"
+    )
+  }
+  const schema = [...url.searchParams.keys()].find((name) => schemaParameters.has(name.toLowerCase()))
+  if (schema !== undefined) {
+    const named = url.searchParams.get(schema) ?? ""
+    const works = `options=-c%20search_path%3D${named === "" ? "<schema>" : encodeURIComponent(named)}`
+    return Either.left(`the parameter ${schema} names no schema here and would be ignored: say ${works}`)
+  }
+  return Either.right({ url: withCheckedCertificate(text), shown: hidden(url) })
+}
+
+/** Other tools' parameters for a schema. */
+const schemaParameters = new Set(["schema", "currentschema", "search_path"])
+
+/** A host that stands for none: URLs of sockets have theirs in `?host=`, or none at all, which a URL with a user must not. */
+const noHost = "no-host.invalid"
+
+const parsed = (text: string): URL | undefined => {
+  if (URL.canParse(text)) return new URL(text)
+  const [, before = "", port = "", behind = ""] = /^([a-z]+:\/\/[^/?#]*@)(:\d+)?((?:[/?#].*)?)$/s.exec(text) ?? []
+  const filled = `${before}${noHost}${port}${behind}`
+  return before !== "" && URL.canParse(filled) ? new URL(filled) : undefined
+}
+
+/**
+ * The driver takes prefer, require and verify-ca for verify-full, and warns on stderr that this will change; said outright, it stays so. With
+ * uselibpqcompat they mean what they mean to libpq.
+ */
+const withCheckedCertificate = (text: string): string =>
+  /[?&]uselibpqcompat=true/.test(text)
+    ? text
+    : text.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|#|$)/g, "$1verify-full")
+
+/** The URL with its password hidden, wherever it stands. */
+const hidden = (url: URL): string => {
+  const shown = new URL(url)
+  if (shown.password !== "") shown.password = "***"
+  if (shown.searchParams.has("password")) shown.searchParams.set("password", "***")
+  return shown.href.replace(noHost, "")
+}
