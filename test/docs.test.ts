@@ -103,9 +103,9 @@ describe("the pages", () => {
 
   it("show tests that pass", { timeout: 120_000 }, async () => {
     const tests = programs.filter(({ name }) => name.endsWith(".test.ts"))
-    assert.strictEqual(tests.length, 2)
+    assert.strictEqual(tests.length, 3)
     const files = tests.map(({ name, text }) => ({ name, text: text.replace("./seeds/", "../../../seeds/") }))
-    assert.include(await Pages.inFolder(files, Pages.runTests), "2 passed")
+    assert.include(await Pages.inFolder(files, Pages.runTests), "3 passed")
   })
 })
 
