@@ -14,6 +14,7 @@ import * as HolderQuery from "../lock/HolderQuery.js"
 import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
+import * as ServerFindings from "./ServerFindings.js"
 import * as TableFindings from "./TableFindings.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import { PgSql, rows } from "../client/PgSql.js"
@@ -199,7 +200,8 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         yield* lock,
         yield* indexes,
         ...(yield* oldRows),
-        ...(yield* TableFindings.examine(sql, schema.tables))
+        ...(yield* TableFindings.examine(sql, schema.tables)),
+        ...(yield* ServerFindings.examine(sql, schema.tables))
       ]
       return [...about, ...more]
     })

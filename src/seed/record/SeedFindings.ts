@@ -31,7 +31,15 @@ export const examineSeeds: Effect.Effect<
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
-  return [...unloadable(status), interrupted(status), changed(status), ...renamed(status), yield* flags(status)]
+  return [
+    ...unloadable(status),
+    interrupted(status),
+    failed(status),
+    changed(status),
+    orphans(status),
+    ...renamed(status),
+    yield* flags(status)
+  ]
 })
 
 /** One finding for each problem, as each has a file of its own. */
@@ -48,6 +56,32 @@ const interrupted = ({ seeds }: Status): Finding => {
   if (id === undefined) return fine("interrupted", "no attempt is without an end")
   const fix = `Look at what it left behind; then ${afterInterruption(id)}.`
   return wrong("interrupted", "state", `an attempt was interrupted, or never ended: ${found.join(", ")}`, fix)
+}
+
+/** An applied seed's failures are behind it. */
+const failed = ({ seeds }: Status): Finding => {
+  const found = seeds.flatMap(({ id, lastAttempt, state }) =>
+    state !== "pending" && state !== "late"
+      ? []
+      : Option.toArray(Option.filter(lastAttempt, ({ outcome }) => outcome === "failed")).map(({ error }) => ({
+          id,
+          reason: Option.match(error, { onNone: () => "", onSome: ({ message }) => `: ${message}` })
+        }))
+  )
+  const [first] = found
+  if (first === undefined) return fine("failed", "no seed that is to be run failed at its last attempt")
+  const detail = found.map(({ id, reason }) => `"${id}" failed at its last attempt${reason}`).join("\n")
+  return wrong("failed", "state", detail, `es-ops history ${first.id} has its attempts; then es-ops seed:apply again.`)
+}
+
+/** One whose source a pending seed has is among the renamed. */
+const orphans = ({ seeds }: Status): Finding => {
+  const moved = new Set(seeds.flatMap(({ renamedFrom }) => Option.toArray(renamedFrom)))
+  const found = seeds.filter(({ id, state }) => state === "orphan" && !moved.has(id)).map(({ id }) => id)
+  const [first] = found
+  if (first === undefined) return fine("orphans", "every applied seed has its file")
+  const fix = `Nothing stops for it. If its file was renamed: es-ops seed:rename ${first} <new id> --reason <text>; if it is gone for good: es-ops seed:unmark ${first} --reason <text>.`
+  return wrong("orphans", "state", `applied, but there is no file: ${found.join(", ")}`, fix)
 }
 
 const changed = (status: Status): Finding => {
