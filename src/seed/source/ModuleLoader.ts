@@ -67,8 +67,17 @@ const lineOfImport = (path: string, source: string, error: unknown): number | un
   return at === -1 ? undefined : at + 1
 }
 
-/** Node reads TypeScript from 22.18 on, and test runners bring a loader of their own. */
-const readsTypeScript = "__vitest_worker__" in globalThis || Boolean(Reflect.get(process.features, "typescript"))
+/** Whether the process was started with tsx: by its own command, by `node --import tsx`, or by NODE_OPTIONS. */
+const startedWithTsx = [...process.execArgv, ...(process.env["NODE_OPTIONS"] ?? "").split(/[\s"]+/)].some((word) =>
+  /(?:^|[\\/=])tsx(?:[\\/]|$)/.test(word)
+)
+
+/**
+ * Test runners, Bun and tsx bring a loader of their own, which the application's files went through: a second one would give the seeds
+ * another copy of what both import. Node's own one, from 22.18 on, is not enough: it takes no `./x.js` for `x.ts`, no enum, no parameter
+ * property, no import without extension, no paths of a tsconfig.json, and no module in a package that is CommonJS.
+ */
+const readsTypeScript = "__vitest_worker__" in globalThis || "bun" in process.versions || startedWithTsx
 
 let tsx: Promise<void> | undefined
 let takesAsModules = false
@@ -78,7 +87,7 @@ const useTsx = async (folder: string): Promise<void> => {
   await (tsx ??= import("tsx/esm/api").then(({ register }) => void register()))
   if (takesAsModules || isModules(folder)) return
   takesAsModules = true
-  Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
+  registerAsModules()
 }
 
 const folders = new Map<string, boolean>()
@@ -104,9 +113,17 @@ const typeOf = (text: string): unknown => {
 }
 
 /**
- * A hook of Node's loader, before tsx's: TypeScript is modules, whatever the project's package.json says. In a project that is not
+ * Registers a hook of Node's loader, before tsx's: TypeScript is modules, whatever the project's package.json says. In a project that is not
  * "type": "module" tsx leaves `.ts` to the loader of CommonJS, for which it is not registered, and which could not import this package.
  */
+const registerAsModules = (): void => {
+  // Node 26 calls this kind of hook deprecated; the other kind does not come before tsx's, and a user can do nothing about either.
+  const before = process.noDeprecation ?? false
+  process.noDeprecation = true
+  Module.register(`data:text/javascript,${encodeURIComponent(asModules)}`)
+  process.noDeprecation = before
+}
+
 const asModules = `export const resolve = async (specifier, context, next) => {
   const resolved = await next(specifier, context)
   return /\\.ts(\\?|$)/.test(resolved.url) && !resolved.url.includes("/node_modules/")
