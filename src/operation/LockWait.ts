@@ -92,8 +92,8 @@ export const afterHeld = <A, E, R>(
     return yield* next.pipe(
       Effect.tapError((error) => (isLockHeld(error) ? Effect.zipRight(onHeld(error), mention(error)) : Effect.void)),
       Effect.retry({ schedule, while: isLockHeld }),
-      Effect.catchIf(isLockHeld, ({ holder }) =>
-        Effect.flatMap(waitedMs, (waited) => Effect.fail(new LockTimeout({ id, holder, waitedMs: waited })))
+      Effect.catchIf(isLockHeld, ({ holder, table }) =>
+        Effect.flatMap(waitedMs, (waited) => Effect.fail(new LockTimeout({ id, holder, waitedMs: waited, table })))
       )
     )
   })

@@ -20,10 +20,14 @@ export class LockHolder extends Schema.Class<LockHolder>("effect-es-ops/LockHold
 /** One attempt at the lock found it taken. The runner retries it by its schedule. */
 export class LockHeld extends Schema.TaggedError<LockHeld>()("LockHeld", {
   id: Schema.String,
-  holder: Schema.Option(LockHolder)
+  holder: Schema.Option(LockHolder),
+  /** The table that is locked, where it is not the operations lock. */
+  table: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `the operations lock is held by ${describeHolder(this.holder)}`
+    return this.table === undefined
+      ? `the operations lock is held by ${describeHolder(this.holder)}`
+      : `the table ${this.table} is locked by ${describeHolder(this.holder)}`
   }
 }
 
@@ -34,14 +38,21 @@ export class AlreadyApplied extends Schema.TaggedError<AlreadyApplied>()("Alread
   }
 }
 
-/** The lock stayed taken for longer than `lockTimeout`. */
+/** The lock, or a table of ours that another session has locked, stayed taken for longer than `lockTimeout`. */
 export class LockTimeout extends Schema.TaggedError<LockTimeout>()("LockTimeout", {
-  id: Schema.String,
+  /** The operation that waited; null where no single one did, as when markers are read. */
+  id: Schema.NullOr(Schema.String),
   holder: Schema.Option(LockHolder),
-  waitedMs: Schema.Number
+  waitedMs: Schema.Number,
+  /** The table that is locked, where it is not the operations lock. */
+  table: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `"${this.id}" waited ${this.waitedMs} ms for the operations lock, which is held by ${describeHolder(this.holder)}. Wait for it to finish, or give --lock-timeout (lockTimeout) a longer duration.`
+    const [who, what] = [
+      this.id === null ? "" : `"${this.id}" `,
+      this.table === undefined ? "the operations lock, which is held by" : `the table ${this.table}, which is locked by`
+    ]
+    return `${who}waited ${this.waitedMs} ms for ${what} ${describeHolder(this.holder)}. Wait for it to finish, or give --lock-timeout (lockTimeout) a longer duration.`
   }
 }
 

@@ -19,6 +19,7 @@ const tests = [
   "test/postgres",
   "test/seed",
   "test/cli",
+  "test/nodes/TypeScriptSeeds.test.ts",
   "test/package.test.ts"
 ]
 

@@ -18,6 +18,8 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly reserve: Effect.Effect<Connection, SqlError, Scope.Scope>
     /** The same, for a statement inside a transaction of the body, which has it already. */
     readonly connection: Connection
+    /** Closes the connection. */
+    readonly disconnect: Effect.Effect<void>
     /** Whether the body left a transaction of its own open. */
     readonly isOpen: Effect.Effect<boolean>
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */

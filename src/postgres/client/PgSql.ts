@@ -7,6 +7,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -17,6 +18,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DatabaseError } from "../../operation/OperationError.js"
+import * as DriverAccess from "./DriverAccess.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
 
@@ -100,15 +102,54 @@ export const over =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
 
-/** Runs `effect` on a connection of its own, outside any transaction of its fiber. */
+/**
+ * Runs `effect` on a connection of its own, outside any transaction of its fiber. When `watch` fails, which goes beside it, the connection is closed
+ * and its failure is the answer.
+ */
 export const alone =
-  (sql: PgSql["Type"]) =>
+  (sql: PgSql["Type"], watch?: Effect.Effect<never, SqlError>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
-        Effect.ensuring(restore(Effect.flatMap(connection, (lent) => over(lent)(effect))), giveBack)
+        Effect.ensuring(
+          restore(
+            Effect.flatMap(connection, (lent) =>
+              watch === undefined ? over(lent)(effect) : watched(closeOf(lent), watch, over(lent)(effect))
+            )
+          ),
+          giveBack
+        )
       )
     )
+
+/** The end of a connection that was lent: a session's is its own to end. */
+const closeOf = (lent: Connection): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.serviceOption(PgSession),
+    Option.match({ onNone: () => DriverAccess.disconnect(lent), onSome: ({ disconnect }) => disconnect })
+  )
+
+/** When a watch begins: most statements are answered before that. */
+export const watchDelay: Duration.Duration = Duration.millis(100)
+
+/** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
+export const watched = <A, E, R>(
+  close: Effect.Effect<void>,
+  watch: Effect.Effect<never, SqlError>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.suspend(() => {
+    let failure: SqlError | undefined
+    const watching = Effect.catchAll(watch, (error) => {
+      failure = error
+      return close
+    })
+    return Effect.acquireUseRelease(
+      Effect.forkDaemon(Effect.interruptible(Effect.delay(watching, watchDelay))),
+      () => Effect.mapError(effect, (error) => failure ?? error),
+      Fiber.interruptFork
+    )
+  })
 
 /** The rows of a statement, decoded. */
 export const rows =

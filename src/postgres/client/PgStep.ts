@@ -37,6 +37,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
   {
     /** The connection for statements of ours, past what the body may send. */
     readonly connection: Connection
+    /** Closes the connection: the server undoes the step then. */
+    readonly disconnect: Effect.Effect<void>
     /** Sends statements of ours in one message; gives the rows of each. */
     readonly send: (text: string) => Effect.Effect<Results, SqlError>
     /** Sends a claim, and with it guard and savepoint: what follows is the body. */

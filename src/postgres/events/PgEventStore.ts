@@ -13,11 +13,14 @@ import type { Event, NewEvent, StreamId } from "../../event/Event.js"
 import type { AppendError } from "../../event/EventStore.js"
 import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from "../../event/EventStore.js"
 import { allStorable, isJson } from "../../event/JsonValue.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
-import { decodeRows, PgSql, rows } from "../client/PgSql.js"
+import { decodeRows, PgSql, rows, watched } from "../client/PgSql.js"
+import { PgStep } from "../client/PgStep.js"
+import * as TableLock from "../client/TableLock.js"
 
 const Answer = Schema.Struct({
   kind: Schema.Literal("stored", "archived", "version", "key"),
@@ -42,11 +45,22 @@ const stream = "FROM kumiko_events WHERE tenant_id = $3::uuid AND aggregate_id =
 const insertFirst = insertIf(`NOT EXISTS (SELECT ${stream})`)
 const insertNext = insertIf(`(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`)
 
+const ourTables = ["kumiko_events", "kumiko_archived_streams"]
+
 const decodeStored = decodeRows("appending an event", Stored)
 
 /** Streams in `kumiko_events`; statements join the transaction of their fiber. */
-export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(function* () {
+export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
+  const { lockTimeout } = yield* OperationConfig
+  const watch = TableLock.watch(sql, { tables: ourTables, access: "write", bound: Option.some(lockTimeout) })
+
+  /** Inside a step, a statement waits for our tables no longer than `lockTimeout`. */
+  const bounded = <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    Effect.flatMap(
+      Effect.serviceOption(PgStep),
+      Option.match({ onNone: () => statement, onSome: ({ disconnect }) => watched(disconnect, watch, statement) })
+    )
 
   /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */
   const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean) => {
@@ -83,6 +97,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
         expected::text, NULL, NULL, NULL FROM refused
       UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key FROM taken`.pipe(
+      bounded,
       Effect.mapError(appendError(events)),
       Effect.flatMap(decodeRows("appending events", Answer))
     )
@@ -106,6 +121,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
         event.metadata.userId
       ])
       .pipe(
+        bounded,
         Effect.mapError(appendError([event])),
         Effect.flatMap(decodeStored),
         Effect.map(([found]) => Option.fromNullable(found))
@@ -134,7 +150,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
           payload::text, metadata::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, created_by
         FROM kumiko_events e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
-        ORDER BY e.version`.pipe(rows("loading a stream", EventRow)),
+        ORDER BY e.version`.pipe(bounded, rows("loading a stream", EventRow)),
       (found) => found.map(toEvent)
     )
 
@@ -148,6 +164,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       Effect.map(
         sql`SELECT coalesce(max(version), 0)::text AS version FROM kumiko_events
           WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid`.pipe(
+          bounded,
           rows("reading a stream's version", Schema.Struct({ version: Schema.NumberFromString }))
         ),
         ([found]) => found?.version ?? 0
@@ -156,6 +173,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
       sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
         SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason ?? null}::text
         WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)`.pipe(
+        bounded,
         Effect.mapError(databaseError("archiving a stream")),
         Effect.asVoid
       )
@@ -163,7 +181,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql> = Effect.gen(
 })
 
 /** `EventStore` on PostgreSQL. */
-export const layer: Layer.Layer<EventStore, never, PgSql> = Layer.effect(EventStore, make)
+export const layer: Layer.Layer<EventStore, never, PgSql | OperationConfig> = Layer.effect(EventStore, make)
 
 const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
 

@@ -9,7 +9,9 @@ import type { Finding, TableMismatch } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { fine, wrong } from "../../operation/HealthFinding.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
+import { LockHeld } from "../../operation/OperationError.js"
 import { databaseError, sqlState } from "../client/PgError.js"
+import * as TableLock from "../client/TableLock.js"
 import * as HolderQuery from "../lock/HolderQuery.js"
 import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
@@ -192,6 +194,31 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       return [wrong("old rows", "state", `${row.name} events hold a jsonb string in place of an object`, fix)]
     })
 
+    /** What is in the tables, which cannot be asked of one that is locked. */
+    const contents = Effect.map(
+      Effect.all([oldRows, TableFindings.examine(sql, schema.tables)]),
+      (found): ReadonlyArray<Finding> => found.flat()
+    )
+
+    const locked = Effect.mapBoth(
+      TableLock.find(
+        sql,
+        schema.tables.map(({ name }) => name),
+        "read"
+      ),
+      {
+        onFailure: databaseError("looking for locks"),
+        onSuccess: Option.map(({ holder, table }) =>
+          wrong(
+            "locked tables",
+            "database",
+            `${new LockHeld({ id: "", holder, table }).message}: what is in the tables was not looked at`,
+            "Wait for that session, or end it: SELECT pg_terminate_backend(<pid>)."
+          )
+        )
+      }
+    )
+
     const examine = Effect.gen(function* () {
       const about = yield* server
       const more = [
@@ -199,9 +226,11 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         ...(yield* tables),
         yield* lock,
         yield* indexes,
-        ...(yield* oldRows),
-        ...(yield* TableFindings.examine(sql, schema.tables)),
-        ...(yield* ServerFindings.examine(sql, schema.tables))
+        ...(yield* ServerFindings.examine(sql, schema.tables)),
+        ...(yield* Option.match(yield* locked, {
+          onNone: () => contents,
+          onSome: (finding) => Effect.succeed([finding])
+        }))
       ]
       return [...about, ...more]
     })

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "../../operation/Operation.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
@@ -15,12 +16,13 @@ import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { cancelling } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
-import { databaseError } from "../client/PgError.js"
+import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { decodeRows, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import { oldestServer, serverVersion, tooOld } from "../client/ServerVersion.js"
 import { literal } from "../client/SqlText.js"
+import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import * as HolderQuery from "./HolderQuery.js"
 
@@ -55,6 +57,10 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     const decodeTried = decodeRows("trying the operations lock", Tried)
     const marked = (id: OperationId) => `SELECT id FROM ${schema.markers} WHERE id = ${literal(id)}`
 
+    /** The same behind `briefly`: from here on a wait is for the body to bound. It has a row in any case. */
+    const markedUnbound = (id: OperationId) =>
+      `SELECT m.id FROM (SELECT set_config('lock_timeout', '0', true)) AS s LEFT JOIN ${schema.markers} m ON m.id = ${literal(id)}`
+
     const isMarked = (id: OperationId) =>
       Effect.map(
         sql.unsafe(marked(id)).pipe(rows("re-reading the marker", Schema.Struct({ id: Schema.String }))),
@@ -63,6 +69,36 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     const held = (id: OperationId) =>
       Effect.flatMap(HolderQuery.find(sql, config.lockKey), (holder) => new LockHeld({ id, holder }))
+
+    /** Whether the last attempt found the markers locked: until they are free, they are not asked for. */
+    let isTableHeld = false
+
+    const tableHeld = (id: OperationId) =>
+      Effect.flatMap(TableLock.find(sql, [schema.markers], "read"), (locked) => {
+        isTableHeld = true
+        return new LockHeld({
+          id,
+          holder: Option.flatMap(locked, ({ holder }) => holder),
+          table: Option.match(locked, { onNone: () => schema.markers, onSome: ({ table }) => table })
+        })
+      })
+
+    /** Fails while the markers stay locked, and asks nothing of them. */
+    const whileTableHeld = (id: OperationId): Effect.Effect<void, LockHeld> =>
+      Effect.suspend(() =>
+        isTableHeld
+          ? Effect.flatMap(
+              Effect.orElseSucceed(TableLock.find(sql, [schema.markers], "read"), Option.none),
+              (locked) => {
+                isTableHeld = Option.isSome(locked)
+                return Option.match(locked, {
+                  onNone: () => Effect.void,
+                  onSome: ({ holder, table }) => new LockHeld({ id, holder, table })
+                })
+              }
+            )
+          : Effect.void
+      )
 
     const admit = ([got]: ReadonlyArray<typeof Tried.Type>): Effect.Effect<boolean, DatabaseError> => {
       const { locked, server, server_text = "unknown" } = got ?? {}
@@ -98,10 +134,18 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     const claimIn = (step: PgStep["Type"], id: OperationId): Effect.Effect<void, ClaimError> =>
       Effect.gen(function* () {
         if (!schema.isComplete()) yield* over(step.connection)(createMissing(step, id))
-        const claim = { columns: tried(), statement: marked(id) }
-        const { row, rows: markers } = yield* Effect.mapError(step.open(claim), claiming)
+        const claim = { columns: `${tried()}, ${briefly}`, statement: markedUnbound(id) }
+        const { row, rows: markers } = yield* Effect.catchAll(step.open(claim), (error) =>
+          isTableLocked(error)
+            ? Effect.zipRight(
+                Effect.ignore(step.send("ROLLBACK")),
+                Effect.catchTag(over(step.connection)(tableHeld(id)), "SqlError", () => claiming(error))
+              )
+            : claiming(error)
+        )
+        isTableHeld = false
         const locked = yield* Effect.flatMap(decodeTried([row]), admit)
-        if (markers.length > 0) return yield* new AlreadyApplied({ id })
+        if (markers.some(isMarker)) return yield* new AlreadyApplied({ id })
         if (!locked) return yield* over(step.connection)(held(id))
       })
 
@@ -173,7 +217,10 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
           "OperationLock.probe",
           id,
           // Before the tables are there, only an attempt can tell.
-          Effect.suspend(() => (schema.has(schema.markers) ? probe(id) : Effect.void))
+          Effect.zipRight(
+            whileTableHeld(id),
+            Effect.suspend(() => (schema.has(schema.markers) ? probe(id) : Effect.void))
+          )
         ),
       ready: (id) =>
         Effect.suspend(() =>
@@ -194,6 +241,13 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     })
   }
 )
+
+/** The column by which what follows waits for a table only briefly. */
+const briefly = `set_config('lock_timeout', '${TableLock.attemptPatience}', true) AS waits`
+
+const isMarker = (row: unknown): boolean => Predicate.hasProperty(row, "id") && row.id !== null
+
+const isTableLocked = (error: SqlError): boolean => Option.contains(sqlState(error), TableLock.notAvailable)
 
 /** A span with the outcome as an attribute: that another holds the lock, or has applied the operation, is no failure of it. */
 const inSpan = <A, E extends { readonly _tag: string }>(

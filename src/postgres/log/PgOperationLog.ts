@@ -10,13 +10,15 @@ import * as Schema from "effect/Schema"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { AppliedOperations } from "../../operation/AppliedOperations.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
 import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
-import { alone, over, PgSql, rows } from "../client/PgSql.js"
+import { alone, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import {
   AppliedRow,
@@ -38,19 +40,30 @@ const Moved = Schema.Struct({ gone: Schema.String, put: Schema.NullOr(Schema.Str
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
 
+type Requirements = PgSql | PgSchema | OperationConfig
+
 /** Markers and attempts, in the tables that the search path finds. */
-export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> = Effect.gen(function* () {
+export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Effect.gen(function* () {
   const sql = yield* PgSql
+  const config = yield* OperationConfig
   const schema = yield* PgSchema
   const markers = sql.literal(schema.markers)
   const attempts = sql.literal(schema.attempts)
   const epoch = (column: string) => sql`(extract(epoch FROM ${sql(column)}) * 1000)::bigint::text AS ${sql(column)}`
 
+  const tables = [schema.markers, schema.attempts]
+  const watch = (access: TableLock.Access) =>
+    TableLock.watch(sql, { tables, access, bound: Option.some(config.lockTimeout) })
+  const [reading, writing] = [watch("read"), watch("write")]
+
   /** On the step's connection, past whatever its body may still send; without a step, on one of its own. */
   const session = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.flatMap(
       Effect.serviceOption(PgStep),
-      Option.match({ onNone: () => alone(sql)(effect), onSome: (step) => over(step.connection)(effect) })
+      Option.match({
+        onNone: () => alone(sql, writing)(effect),
+        onSome: (step) => watched(step.disconnect, writing, over(step.connection)(effect))
+      })
     )
 
   /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
@@ -60,9 +73,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, PgSql | PgSchema> 
       Effect.flatMap(
         Effect.serviceOption(PgStep),
         Option.match({
-          onNone: () => Effect.catchAll(alone(sql)(statement), noneIfMissing),
+          onNone: () => Effect.catchAll(alone(sql, reading)(statement), noneIfMissing),
           onSome: (step) =>
-            over(step.connection)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
+            watched(
+              step.disconnect,
+              reading,
+              over(step.connection)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
+            )
         })
       ).pipe(rows(action, row))
 
@@ -212,4 +229,4 @@ const recording = (member: string, { operationId, outcome }: NewAttempt) =>
   })
 
 /** `OperationLog` on PostgreSQL. */
-export const layer: Layer.Layer<OperationLog, never, PgSql | PgSchema> = Layer.effect(OperationLog, make)
+export const layer: Layer.Layer<OperationLog, never, Requirements> = Layer.effect(OperationLog, make)

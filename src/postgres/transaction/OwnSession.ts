@@ -75,6 +75,7 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     const session = PgSession.of({
       reserve: reserved(guarded),
       connection: guarded,
+      disconnect: DriverAccess.disconnect(wire),
       // The driver gives a failure before the server has told the state that it left: another statement is answered behind that.
       isOpen: Effect.map(Effect.ignore(connection.executeRaw("SELECT 1", [])), () =>
         Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I")

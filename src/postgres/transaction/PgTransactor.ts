@@ -22,6 +22,7 @@ import { PgSession } from "../client/PgSession.js"
 import type { Loan } from "../client/PgSql.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import * as DeferredConstraints from "./DeferredConstraints.js"
 import * as OwnSession from "./OwnSession.js"
@@ -45,6 +46,8 @@ export const make: Effect.Effect<
   const config = yield* OperationConfig
   const { host } = yield* Replica
   const server: StepStatements.ServerKnowledge = { settings: Option.none() }
+  const recordTables = [schema.markers, schema.attempts]
+  const waits = TableLock.watch(sql, { tables: recordTables, access: "write", bound: Option.none() })
 
   const step: Transactor["Type"]["step"] = (work, name, restore) =>
     Effect.withSpan(
@@ -60,6 +63,7 @@ export const make: Effect.Effect<
                 StepStatements.opening(config, host, name, server),
                 server,
                 schema,
+                waits,
                 restore
               )
           }).pipe(Effect.ensuring(loan.giveBack))

@@ -112,6 +112,7 @@ export class StepConnection {
     const step = PgStep.of({
       ...parts,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run))),
+      disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
       send: (text) => abandonable(this.send(text)),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })

@@ -7,7 +7,8 @@ import * as Predicate from "effect/Predicate"
 import { randomUUID } from "node:crypto"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import * as StepName from "../../operation/StepName.js"
-import { literal, names, quote } from "../client/SqlText.js"
+import { literal } from "../client/SqlText.js"
+import * as TableLock from "../client/TableLock.js"
 
 /** Values by the names of settings. */
 export type Settings = Readonly<Record<string, string>>
@@ -30,6 +31,12 @@ export const settingsOf = ({ seedTimeout }: OperationConfig["Type"], host: strin
   }
 }
 
+/** Bounds the wait for a table, in milliseconds. */
+export const waitAtMost = (milliseconds: number): string => `SET LOCAL lock_timeout = ${milliseconds}`
+
+/** Bounds it where another attempt is made, or nothing depends on it. */
+export const waitBriefly = waitAtMost(TableLock.attemptPatience)
+
 /** What the transaction of one step is begun and guarded with. */
 export interface Opening {
   /** BEGIN, and the settings until the transaction ends. Roles and databases may have another isolation level as their default. */
@@ -37,6 +44,8 @@ export interface Opening {
   readonly guard: CommitGuard
   /** The name of the savepoint behind the claim, which the body cannot know either. */
   readonly savepoint: string
+  /** How long the record may wait for its tables, in milliseconds. */
+  readonly waitBounded: number
 }
 
 /** What is known of a server, of whichever of its sessions. */
@@ -54,6 +63,10 @@ export const opening = (
 ): Opening => ({
   begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${setForStep(settingsOf(config, host, name), settings)}`,
   guard: commitGuard(),
+  waitBounded: Math.min(
+    longestTimeout,
+    Math.max(TableLock.attemptPatience, Math.ceil(Duration.toMillis(config.lockTimeout)))
+  ),
   savepoint: `es_ops_step_${randomUUID().replaceAll("-", "")}`
 })
 
@@ -141,10 +154,5 @@ export const isIdentity = (row: unknown): row is SessionIdentity =>
   Predicate.isString(row.role)
 
 /** The text that puts it back, for the session as well, where a plain SET would outlive the transaction. */
-export const resetIdentity = ({ role, search_path }: SessionIdentity): string => {
-  const path = Option.match(names(search_path), {
-    onNone: () => `SELECT set_config('search_path', ${literal(search_path)}, false)`,
-    onSome: (all) => `SET search_path = ${all.map(quote).join(", ")}`
-  })
-  return `${path}; SET ROLE ${role === "none" ? "NONE" : quote(role)}`
-}
+export const resetIdentity = ({ role, search_path }: SessionIdentity): string =>
+  `SELECT pg_catalog.set_config('search_path', ${literal(search_path)}, false), pg_catalog.set_config('role', ${literal(role)}, false)`

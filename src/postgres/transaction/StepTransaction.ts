@@ -13,29 +13,26 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
-import {
-  AlreadyApplied,
-  CommitLost,
-  CommitRefused,
-  DatabaseError,
-  SwallowedSqlError
-} from "../../operation/OperationError.js"
+import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../../operation/OperationError.js"
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
 import { abandonable, toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
-import { databaseError, isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
+import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
+import { watchDelay } from "../client/PgSql.js"
 import { literal } from "../client/SqlText.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import * as InterruptedCommit from "./InterruptedCommit.js"
 import type { StepParts } from "./StepConnection.js"
+import * as RefusedRecord from "./RefusedRecord.js"
 import { inLongerText, StepConnection } from "./StepConnection.js"
 import type { CommitGuard, Opening, ServerKnowledge, SessionIdentity } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
@@ -59,9 +56,10 @@ const undoPatience = "1 second"
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
-  { begin, guard, savepoint }: Opening,
+  { begin, guard, savepoint, waitBounded }: Opening,
   server: ServerKnowledge,
   schema: PgSchema["Type"],
+  waits: Effect.Effect<never, SqlError>,
   restore: Restore
 ) {
   const transaction: Transaction = {
@@ -71,6 +69,8 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     step: new StepConnection(connection, savepoint, begin),
     guard,
     savepoint,
+    waitBounded,
+    waits,
     identity: Option.none(),
     isGuarded: false,
     createdTables: false
@@ -105,6 +105,10 @@ interface Transaction {
   readonly guard: CommitGuard
   /** The savepoint behind the claim, to which a failed body is undone. */
   readonly savepoint: string
+  /** Bounds the wait for the tables of the record. */
+  readonly waitBounded: number
+  /** Tells of that wait, for as long as it takes. */
+  readonly waits: Effect.Effect<never, SqlError>
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
   identity: Option.Option<SessionIdentity>
   /** Whether the guard cursor is there. */
@@ -156,7 +160,16 @@ const commit = <A>(
       onNone: () => Effect.succeed([]),
       onSome: (given) => recordText(transaction, given)
     })
-    const exit = yield* toItsEnd(step.send([...before, ...recording, "COMMIT"].join("; ")), commitPatience)
+    // The wait for our own tables is bounded; what was deferred is the body's, and is behind us.
+    const bounded = recording.length === 0 ? [] : [StepStatements.waitAtMost(transaction.waitBounded), ...recording]
+    const exit = yield* toItsEnd(
+      Effect.acquireUseRelease(
+        Effect.forkDaemon(Effect.interruptible(Effect.delay(transaction.waits, watchDelay))),
+        () => step.send([...before, ...bounded, "COMMIT"].join("; ")),
+        Fiber.interruptFork
+      ),
+      commitPatience
+    )
     if (Exit.isSuccess(exit)) {
       if (exit.value.at(-1)?.command === "COMMIT") {
         if (transaction.createdTables) schema.created()
@@ -236,7 +249,7 @@ const refusedCommit = (
     if (Option.contains(code, StepStatements.noCursor) || Option.contains(code, StepStatements.noSavepoint))
       return transaction.step.violated(inLongerText)
     const isPassed = Option.isSome(code) && (yield* Effect.orElseSucceed(backPastGuard(transaction, true), () => false))
-    if (isPassed && Option.isSome(record)) return yield* refusedRecord(transaction, record.value, error)
+    if (isPassed && Option.isSome(record)) return yield* RefusedRecord.reason(transaction, record.value, error)
     if (Option.contains(code, "25P02")) {
       const swallowed = Option.getOrElse(transaction.step.lastFailure, () => error)
       return new SwallowedSqlError({ code: sqlState(swallowed), reason: reasonOf(swallowed) })
@@ -266,31 +279,6 @@ const backPastGuard = (transaction: Transaction, wasSent: boolean): Effect.Effec
   )
 }
 
-/** The marker cannot be written: now that the body is undone, it shows whether another wrote it without the lock, or the body itself. */
-const refusedRecord = (
-  { schema, step }: Transaction,
-  { marker }: StepRecord,
-  error: SqlError
-): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> => {
-  if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
-  const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
-  const look = Effect.flatMap(
-    step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.markers)}) IS NOT NULL`),
-    (results) => ((results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([]))
-  )
-  return Effect.match(look, {
-    onFailure: databaseError("writing the marker"),
-    onSuccess: (results) =>
-      (results.at(-1)?.rows.length ?? 0) > 0
-        ? new AlreadyApplied({ id: marker.id })
-        : new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
-  })
-}
-
-/** What a body can bring about: a marker of its own, a transaction made read-only, the table dropped. Not: a right that is missing. */
-const isBodysOwn = (error: SqlError): boolean =>
-  Option.exists(sqlState(error), (state) => state === "23505" || state === "25006" || state === "42P01")
-
 /** The end of a step that was to be kept: its attempt is recorded as what it came to. A marker that is there already is no attempt. */
 const undoKept = (
   transaction: Transaction,
@@ -299,7 +287,7 @@ const undoKept = (
   isCommitting = false
 ): Effect.Effect<Ended<never, never>> => {
   const failure = Cause.failureOption(cause)
-  const attempt = Option.exists(failure, (refused) => refused._tag === "AlreadyApplied")
+  const attempt = Option.exists(failure, RefusedRecord.isNoAttempt)
     ? Option.none()
     : Option.map(record, (given) =>
         Cause.isInterrupted(cause)
@@ -371,7 +359,7 @@ const undoNow = <E>(
       if (within) yield* end("COMMIT")
       return rolledBack(cause, Option.none())
     }
-    const insert = LogStatement.attemptInsert(schema.attempts, attempt.value)
+    const insert = `${StepStatements.waitBriefly}; ${LogStatement.attemptInsert(schema.attempts, attempt.value)}`
     yield* step
       .sendInstead(within ? `${insert}; COMMIT` : insert)
       .pipe(

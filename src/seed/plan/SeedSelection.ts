@@ -8,7 +8,7 @@ import type { Attempt } from "../../operation/Attempt.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { DatabaseError, LockHolder } from "../../operation/OperationError.js"
+import type { DatabaseError, LockTimeout, LockHolder } from "../../operation/OperationError.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
@@ -42,7 +42,7 @@ interface Looked {
   readonly lastAttempts: ReadonlyMap<string, Attempt>
 }
 
-type LookError = SeedsInconsistent | DatabaseError | SettingError
+type LookError = SeedsInconsistent | LockTimeout | DatabaseError | SettingError
 
 type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | WriteDispatcher
 
@@ -123,7 +123,7 @@ export const look: Effect.Effect<Planned, LookError, Looks | OperationLock> = Ef
 /** All attempts; none for a role that may read the markers only (insufficient_privilege). */
 const attempts: Effect.Effect<
   ReadonlyArray<Attempt>,
-  DatabaseError | SeedsInconsistent,
+  DatabaseError | LockTimeout | SeedsInconsistent,
   OperationLog | DatabaseHealth
 > = Effect.flatMap(OperationLog, (log) => TableCheck.explain(log.attempts({}))).pipe(
   Effect.catchIf(

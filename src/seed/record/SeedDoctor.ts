@@ -8,7 +8,7 @@ import type { Finding } from "../../operation/DatabaseHealth.js"
 import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { wrong } from "../../operation/HealthFinding.js"
 import type { SettingError, OperationConfig } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
 import type { SeedSource } from "../source/SeedSource.js"
@@ -26,12 +26,21 @@ export const examine: Effect.Effect<
     Effect.catchTags({
       // The tables cannot be read as they are, or not by this role, which the findings on the database say.
       SeedsInconsistent: () => Effect.map(SeedFindings.flags(), (found) => [found]),
+      LockTimeout: (error) => Effect.map(SeedFindings.flags(), (found) => [locked(error), found]),
       DatabaseError: (error) =>
         error.connectionLost ? error : Effect.map(SeedFindings.flags(), (found) => [unread(error), found])
     })
   )
   return [...database, ...seeds]
 }).pipe(Effect.withSpan("SeedDoctor.examine"))
+
+const locked = ({ message }: LockTimeout): Finding =>
+  wrong(
+    "seeds",
+    "database",
+    `their record cannot be read: ${message}`,
+    "Wait for the session that has locked the table, or end it: SELECT pg_terminate_backend(<pid>)."
+  )
 
 const unread = ({ message }: DatabaseError): Finding =>
   wrong(

@@ -7,7 +7,7 @@ import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { DatabaseHealth, Finding } from "../../operation/DatabaseHealth.js"
 import { fine, wrong } from "../../operation/HealthFinding.js"
 import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
 import { afterInterruption } from "../HalfDoneSeed.js"
@@ -27,7 +27,7 @@ export const examineSource: typeof examineSeeds = Effect.gen(function* () {
 /** The findings on the seeds alone. */
 export const examineSeeds: Effect.Effect<
   ReadonlyArray<Finding>,
-  SeedsInconsistent | DatabaseError | SettingError,
+  SeedsInconsistent | LockTimeout | DatabaseError | SettingError,
   DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status

@@ -13,11 +13,11 @@ import type {
   AlreadyApplied,
   CommitRefused,
   LockHeld,
-  LockTimeout,
   SwallowedSqlError,
   TransactionControl
 } from "../../operation/OperationError.js"
-import { CommitUnknown, DatabaseError } from "../../operation/OperationError.js"
+import { CommitUnknown, DatabaseError, LockTimeout } from "../../operation/OperationError.js"
+import * as TableWait from "../../operation/TableWait.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as LockWait from "../../operation/LockWait.js"
@@ -99,7 +99,9 @@ export const unmark = (
     const log = yield* OperationLog
     const { appliedBy, id, reason } = options
     yield* refuseTables
-    const [known] = (yield* log.markers).filter((marker) => marker.id === id && marker.operationType === seedMigration)
+    const [known] = (yield* TableCheck.explain(log.markers)).filter(
+      (marker) => marker.id === id && marker.operationType === seedMigration
+    )
     if (known === undefined) return yield* new NotApplied({ id })
     const marker = { id: known.id, operationType: seedMigration }
     const attempt = yield* SeedAttempt.make({
@@ -143,14 +145,16 @@ export const rename = (
     const refused = (why: string) => new RenameRefused({ from, to, reason: why })
     if (from === to) return yield* refused("that is its name")
     const entry = yield* entryOf(to)
-    const markers = (yield* log.markers).filter(({ operationType }) => operationType === seedMigration)
+    const markers = (yield* TableCheck.explain(log.markers)).filter(
+      ({ operationType }) => operationType === seedMigration
+    )
     const known = markers.find(({ id }) => id === from)
     if (known === undefined) return yield* new NotApplied({ id: from })
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const old = entries.find(({ id }) => id === from)
     if (old !== undefined) return yield* refused(`${old.path} is there, and would be run again`)
     const both = refused(`both are applied; es-ops seed:unmark ${from} --reason <text> forgets the old one`)
-    const recorded = (yield* log.attempts({ id: known.id })).find(
+    const recorded = (yield* TableCheck.explain(log.attempts({ id: known.id }))).find(
       ({ outcome }) => outcome === "applied" || outcome === "marked"
     )
     // What was applied is what it is compared with from now on.
@@ -182,7 +186,7 @@ export const history = (
   id?: string
 ): Effect.Effect<
   ReadonlyArray<Attempt>,
-  UnknownSeed | SeedsInconsistent | DatabaseError,
+  UnknownSeed | SeedsInconsistent | LockTimeout | DatabaseError,
   SeedSource | OperationLog | DatabaseHealth
 > =>
   Effect.gen(function* () {
@@ -210,6 +214,11 @@ const underLock = <A>(
   ).pipe(
     Effect.catchTags({
       CommitLost: ({ reason }) => new CommitUnknown({ id, reason }),
+      DatabaseError: (error) =>
+        Option.match(TableWait.timeoutIn(error), {
+          onNone: (): Effect.Effect<never, DatabaseError | LockTimeout> => Effect.fail(error),
+          onSome: (timeout) => Effect.fail(new LockTimeout({ ...timeout, id }))
+        }),
       // There is no body here to blame for it.
       CommitRefused: (error) => notKept(id, error),
       SwallowedSqlError: (error) => notKept(id, error),
@@ -235,7 +244,7 @@ const entryOf = (
   id: string
 ): Effect.Effect<
   SeedEntry,
-  UnknownSeed | SeedsInconsistent | DatabaseError,
+  UnknownSeed | SeedsInconsistent | LockTimeout | DatabaseError,
   SeedSource | OperationLog | DatabaseHealth
 > =>
   Effect.gen(function* () {

@@ -10,7 +10,7 @@ import { seedMigration } from "../../operation/Operation.js"
 import type { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as EditedSeeds from "../plan/EditedSeeds.js"
@@ -66,7 +66,7 @@ export interface Status {
  */
 export const status: Effect.Effect<
   Status,
-  DatabaseError | SettingError | SeedsInconsistent,
+  DatabaseError | LockTimeout | SettingError | SeedsInconsistent,
   SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
 > = Effect.gen(function* () {
   const { entries, problems, warnings } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
@@ -99,18 +99,21 @@ interface OnRecord {
   readonly lastAttempts: ReadonlyMap<string, Attempt>
 }
 
-const readRecord: Effect.Effect<OnRecord, DatabaseError | SeedsInconsistent, OperationLog | DatabaseHealth> =
-  Effect.gen(function* () {
-    const log = yield* OperationLog
-    const markers = yield* log.markers
-    const attempts = yield* log.attempts({})
-    return {
-      markers: new Map(markers.map((marker): [string, Marker] => [marker.id, marker])),
-      applied: new Map(markers.map(({ id, operationType }): [string, string] => [id, operationType])),
-      attempts,
-      lastAttempts: new Map(attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt]))
-    }
-  }).pipe(TableCheck.explain)
+const readRecord: Effect.Effect<
+  OnRecord,
+  DatabaseError | LockTimeout | SeedsInconsistent,
+  OperationLog | DatabaseHealth
+> = Effect.gen(function* () {
+  const log = yield* OperationLog
+  const markers = yield* log.markers
+  const attempts = yield* log.attempts({})
+  return {
+    markers: new Map(markers.map((marker): [string, Marker] => [marker.id, marker])),
+    applied: new Map(markers.map(({ id, operationType }): [string, string] => [id, operationType])),
+    attempts,
+    lastAttempts: new Map(attempts.toReversed().map((attempt): [string, Attempt] => [attempt.operationId, attempt]))
+  }
+}).pipe(TableCheck.explain)
 
 /** What there is to say about flags that are no one seed's. */
 const flagWarnings = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, SettingError> =>
@@ -135,7 +138,11 @@ interface Moment extends OnRecord {
  */
 const readMoment = (
   ids: ReadonlyArray<string>
-): Effect.Effect<Moment, DatabaseError | SeedsInconsistent, OperationLog | OperationLock | DatabaseHealth> =>
+): Effect.Effect<
+  Moment,
+  DatabaseError | LockTimeout | SeedsInconsistent,
+  OperationLog | OperationLock | DatabaseHealth
+> =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const record = yield* readRecord

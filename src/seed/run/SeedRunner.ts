@@ -79,8 +79,11 @@ export interface ApplyOptions {
 }
 
 /** The seeds with their states, and everything that forbids to apply them. Loads pending seeds; writes nothing. */
-export const plan: Effect.Effect<Planned, SeedsInconsistent | DatabaseError | SettingError, Requirements> =
-  Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
+export const plan: Effect.Effect<
+  Planned,
+  SeedsInconsistent | LockTimeout | DatabaseError | SettingError,
+  Requirements
+> = Effect.suspend(() => SeedSelection.look).pipe(Effect.withSpan("SeedRunner.plan"))
 
 /**
  * Applies the pending seeds in order, each exactly once, and stops at the first that fails.

@@ -5,7 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { CommitRefused, SwallowedSqlError, TransactionControl } from "../../operation/OperationError.js"
-import { DatabaseError } from "../../operation/OperationError.js"
+import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
+import * as TableWait from "../../operation/TableWait.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import type { SeedOutcome } from "../SeedReport.js"
 import { SeedFailed } from "../SeedReport.js"
@@ -15,7 +16,7 @@ import { BodyFailed } from "./SeedBody.js"
 export type SeedsOwn = BodyFailed | TransactionControl | SwallowedSqlError | CommitRefused
 
 /** What a failure of one seed is for its run. */
-export type RunError<E> = Exclude<E, SeedsOwn | DatabaseError> | SeedFailed | DatabaseError
+export type RunError<E> = Exclude<E, SeedsOwn | DatabaseError> | SeedFailed | LockTimeout | DatabaseError
 
 /** The seeds of a run, and the ids after them, which are not attempted either way. */
 export interface Sequence {
@@ -49,6 +50,8 @@ export const failure = <E extends { readonly _tag: string }>(
   error: E
 ): Effect.Effect<never, RunError<E>> => {
   if (isOfTheWorld(error)) return Effect.fail(error)
+  const timeout = TableWait.timeoutIn(error)
+  if (Option.isSome(timeout)) return Effect.fail(new LockTimeout({ ...timeout.value, id }))
   if (error instanceof DatabaseError) return Effect.fail(error.during(id))
   const cause: unknown = error instanceof BodyFailed ? error.cause : error
   // insufficient_privilege for a statement of ours is no fault of the seed.

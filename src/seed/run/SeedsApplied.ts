@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import type { Attempt } from "../../operation/Attempt.js"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import * as LockWait from "../../operation/LockWait.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import * as TableCheck from "../plan/TableCheck.js"
@@ -65,7 +65,7 @@ export const layer: Layer.Layer<SeedsApplied, ApplyError, Requirements> = Layer.
 )
 
 /** How a look at whether the seeds are applied can fail. */
-export type VerifyError = SeedsPending | SeedsInconsistent | DatabaseError | SettingError
+export type VerifyError = SeedsPending | SeedsInconsistent | LockTimeout | DatabaseError | SettingError
 
 /** Looks whether the seeds are applied, and fails with `SeedsPending` if they are not. */
 export const layerVerify: Layer.Layer<SeedsApplied, VerifyError, Requirements> = Layer.effect(
