@@ -100,8 +100,8 @@ describe("seed:apply and seed:status", () => {
     const { env } = await database()
     const made = await project({ "seeds/1.mjs": tenant("one"), "seeds/3.mjs": tenant("three") })
     await made.run(["seed:apply"], env)
-    await made.write("seeds/1.mjs", `${tenant("one")}\n// edited`)
-    const other = await project({ "seeds/1.mjs": `${tenant("one")}\r\n// edited`, "seeds/2.mjs": tenant("two") })
+    await made.write("seeds/1.mjs", `${tenant("one")}\nexport const edited = 1`)
+    const other = await project({ "seeds/1.mjs": `${tenant("one")}\r\nexport const edited = 1`, "seeds/2.mjs": tenant("two") })
     const { seeds } = decodeStatus((await other.run(["seed:status", "--json"], env)).stdout)
     assert.deepStrictEqual(
       seeds.map(({ changed, id, state }) => [id, state, changed]),

@@ -226,7 +226,7 @@ describe("none of the reference's faults is ours", () => {
         ["1", "applied"]
       ]
     )
-    await made.write("seeds/1.mjs", plain("// edited"))
+    await made.write("seeds/1.mjs", plain("const edited = 1"))
     await query("INSERT INTO kumiko_es_operations VALUES ('9', 'seed-migration', now(), 0, 'boot', null)")
     const { seeds } = decodeStatus((await made.run(["seed:status", "--json"], env)).stdout)
     assert.deepStrictEqual(
