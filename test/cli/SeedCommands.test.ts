@@ -101,7 +101,10 @@ describe("seed:apply and seed:status", () => {
     const made = await project({ "seeds/1.mjs": tenant("one"), "seeds/3.mjs": tenant("three") })
     await made.run(["seed:apply"], env)
     await made.write("seeds/1.mjs", `${tenant("one")}\nexport const edited = 1`)
-    const other = await project({ "seeds/1.mjs": `${tenant("one")}\r\nexport const edited = 1`, "seeds/2.mjs": tenant("two") })
+    const other = await project({
+      "seeds/1.mjs": `${tenant("one")}\r\nexport const edited = 1`,
+      "seeds/2.mjs": tenant("two")
+    })
     const { seeds } = decodeStatus((await other.run(["seed:status", "--json"], env)).stdout)
     assert.deepStrictEqual(
       seeds.map(({ changed, id, state }) => [id, state, changed]),
