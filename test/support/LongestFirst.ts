@@ -8,6 +8,7 @@ import { BaseSequencer } from "vitest/node"
 const longest: ReadonlyArray<string> = [
   "cli/Embedded.test.ts",
   "cli/Signals.test.ts",
+  "cli/LockedTables.test.ts",
   "test/package.test.ts",
   "nodes/nodes.test.ts",
   "faults/faults.test.ts",
@@ -19,6 +20,10 @@ const longest: ReadonlyArray<string> = [
   "run/OutsideTransaction.postgres.test.ts",
   "faults/surroundings.test.ts",
   "cli/Terminal.test.ts",
+  "nodes/TypeScriptSeeds.test.ts",
+  "cli/RenamedSeeds.test.ts",
+  "cli/RunningSeeds.test.ts",
+  "test/examples.test.ts",
   "test/readme.test.ts",
   "reference/fleet.test.ts",
   "reference/database.test.ts",
