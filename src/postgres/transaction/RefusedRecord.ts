@@ -11,6 +11,7 @@ import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import type { StepConnection } from "./StepConnection.js"
+import * as StepStatements from "./StepStatements.js"
 
 /** The transaction of the step. */
 interface Refusing {
@@ -29,9 +30,8 @@ export const reason = (
   if (Option.contains(sqlState(error), TableLock.notAvailable)) return waitedInVain(refusing, marker.id)
   if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
   const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
-  const look = Effect.flatMap(
-    step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.markers)}) IS NOT NULL`),
-    (results) => ((results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([]))
+  const look = Effect.flatMap(step.send(StepStatements.exists(schema.markers)), (results) =>
+    (results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([])
   )
   return Effect.match(look, {
     onFailure: databaseError("writing the marker"),

@@ -111,6 +111,9 @@ const applicationName = (host: string, name: string): string => {
     .replaceAll(StepName.unprintable, "?")
 }
 
+/** The statement that gives a row where there is a table of this quoted name. */
+export const exists = (table: string): string => `SELECT 1 AS found WHERE to_regclass(${literal(table)}) IS NOT NULL`
+
 /** invalid_savepoint_specification: there is none of this name. */
 export const noSavepoint = "3B001"
 

@@ -27,7 +27,6 @@ import * as DriverAccess from "../client/DriverAccess.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
 import { watchDelay } from "../client/PgSql.js"
-import { literal } from "../client/SqlText.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import * as InterruptedCommit from "./InterruptedCommit.js"
@@ -233,7 +232,7 @@ const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect
 const hasAttempts = ({ schema, step }: Transaction): Effect.Effect<boolean> =>
   schema.has(schema.attempts)
     ? Effect.succeed(true)
-    : Effect.match(step.send(`SELECT 1 AS found WHERE to_regclass(${literal(schema.attempts)}) IS NOT NULL`), {
+    : Effect.match(step.send(StepStatements.exists(schema.attempts)), {
         onFailure: () => false,
         onSuccess: (results) => (results.at(-1)?.rows.length ?? 0) > 0
       })
