@@ -17,6 +17,7 @@ export default defineConfig({
     reporters: ["default", new SlowestTests()],
     sequence: { sequencer: LongestFirst },
     pool: "forks",
-    poolOptions: { forks: { maxForks: 2 } }
+    // Most of a small file is the loading of effect and of the sources: files that follow each other in a process share that.
+    poolOptions: { forks: { maxForks: 2, isolate: false } }
   }
 })

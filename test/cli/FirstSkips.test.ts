@@ -2,7 +2,7 @@
  * Skips in the very first apply, when there is no table yet that could keep them.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { database, decodeHistory, decodeStatus, endless, project, tenant } from "../support/Command.js"
+import { database, decodeHistory, decodeStatus, endless, bundled, tenant } from "../support/Command.js"
 import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import * as Projects from "../support/Project.js"
 import * as Reference from "../support/Reference.js"
@@ -21,7 +21,7 @@ describe("a skip in the very first apply", () => {
     ["outside any transaction", Projects.seedSource("yield* Effect.void", '\n  transaction: "none",')]
   ])("is in the history, in its turn, where the run creates the tables for a seed %s", async (_, other) => {
     const { env } = await database()
-    const made = await project({ "seeds/1.mjs": skippable, "seeds/2.mjs": other, "seeds/3.mjs": skippable })
+    const made = await bundled({ "seeds/1.mjs": skippable, "seeds/2.mjs": other, "seeds/3.mjs": skippable })
     const applied = await made.run(["seed:apply"], { ...env, ...flags })
     assert.strictEqual(applied.code, 0, applied.stderr)
     const expected = [
@@ -46,7 +46,7 @@ describe("a skip in the very first apply", () => {
       [endless, "interrupted"]
     ] as const) {
       const { env } = await database()
-      const made = await project({ "seeds/1.mjs": skippable, "seeds/2.mjs": body })
+      const made = await bundled({ "seeds/1.mjs": skippable, "seeds/2.mjs": body })
       const run = made.start(["seed:apply"], { ...env, ...flags })
       if (last === "interrupted") {
         await run.says("inside")
@@ -63,7 +63,7 @@ describe("a skip in the very first apply", () => {
   it("is in the history on a database of the reference, whose markers are there and no attempts", async () => {
     const { env, query } = await database()
     await query(`${Reference.tables}; ${Reference.readTables}`)
-    const made = await project({ "seeds/1.mjs": skippable, "seeds/2.mjs": tenant("two") })
+    const made = await bundled({ "seeds/1.mjs": skippable, "seeds/2.mjs": tenant("two") })
     const applied = await made.run(["seed:apply"], { ...env, ...flags })
     assert.strictEqual(applied.code, 0, applied.stderr)
     assert.deepStrictEqual(outcomes((await made.run(["history", "--json"], env)).stdout), [
@@ -74,7 +74,7 @@ describe("a skip in the very first apply", () => {
 
   it("creates nothing where every seed is skipped, and neither does a dry run", async () => {
     const { env, query } = await database()
-    const made = await project({ "seeds/1.mjs": skippable, "seeds/3.mjs": skippable })
+    const made = await bundled({ "seeds/1.mjs": skippable, "seeds/3.mjs": skippable })
     const applied = await made.run(["seed:apply"], { ...env, ...flags })
     assert.strictEqual(applied.code, 0, applied.stderr)
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
@@ -84,7 +84,7 @@ describe("a skip in the very first apply", () => {
   })
 
   it("is in the history of an embedded database", async () => {
-    const made = await project({ "seeds/1.mjs": skippable, "seeds/2.mjs": tenant("two") })
+    const made = await bundled({ "seeds/1.mjs": skippable, "seeds/2.mjs": tenant("two") })
     await EmbeddedFolder.prepare(made)
     const applied = await made.run(["seed:apply", "--embedded"], flags)
     assert.strictEqual(applied.code, 0, applied.stderr)

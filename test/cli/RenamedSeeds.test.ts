@@ -14,7 +14,7 @@ import {
   decodeError,
   decodeHistory,
   decodeStatus,
-  project
+  bundled
 } from "../support/Command.js"
 import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import * as Projects from "../support/Project.js"
@@ -26,7 +26,7 @@ const because = ["--reason", "a clearer name"]
 const renamed = async (source = counting) => {
   const { env, name, query, url } = await database()
   await query("CREATE TABLE counter (n int)")
-  const made = await project({ "seeds/1-old.mjs": source })
+  const made = await bundled({ "seeds/1-old.mjs": source })
   assert.strictEqual((await made.run(["seed:apply"], env)).code, 0)
   await rename(join(made.folder, "seeds/1-old.mjs"), join(made.folder, "seeds/2-new.mjs"))
   const count = async () => (await query("SELECT count(*)::int AS n FROM counter"))[0]?.["n"]
@@ -234,7 +234,7 @@ describe("seed:rename", () => {
   })
 
   it("works on an embedded database", async () => {
-    const made = await project({ "seeds/1-old.mjs": Projects.seedSource("yield* Effect.void") })
+    const made = await bundled({ "seeds/1-old.mjs": Projects.seedSource("yield* Effect.void") })
     const run = (...line: ReadonlyArray<string>) => made.run([...line, "--embedded"])
     await EmbeddedFolder.prepare(made)
     assert.strictEqual((await run("seed:apply")).code, 0)

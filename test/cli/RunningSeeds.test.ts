@@ -6,7 +6,7 @@ import { Effect, Layer, Option } from "effect"
 import { EsOps, SeedRunner, SeedStatus } from "effect-es-ops"
 import { hostname } from "node:os"
 import { join } from "node:path"
-import { admin, database, decodeDoctor, decodeStatus, endless, project, tenant, untilTrue } from "../support/Command.js"
+import { admin, database, decodeDoctor, decodeStatus, endless, bundled, tenant, untilTrue } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 import * as Database from "../support/TestDatabase.js"
 
@@ -15,7 +15,7 @@ const outside = Projects.seedSource(`yield* Effect.log("inside")\n    yield* Eff
 /** A process that is inside a seed. */
 const inside = async (files: Readonly<Record<string, string>>) => {
   const base = await database()
-  const made = await project(files)
+  const made = await bundled(files)
   const running = made.start(["seed:apply"], base.env)
   await running.says("inside")
   const [found] = await base.query(
@@ -131,7 +131,7 @@ describe("a seed that another process is in", () => {
 describe("a seed that nobody is in", () => {
   it("is pending while something else holds the lock: a stranger, a dry run", async () => {
     const { env, query, url } = await database()
-    const made = await project({ "seeds/1.mjs": endless, "seeds/2.mjs": tenant("two") })
+    const made = await bundled({ "seeds/1.mjs": endless, "seeds/2.mjs": tenant("two") })
     const state = async () =>
       decodeStatus((await made.run(["seed:status", "--json"], env)).stdout).seeds.map((seed) => seed.state)
     await admin(async (holder) => {
