@@ -3,9 +3,9 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as FieldErrors from "../operation/FieldErrors.js"
 import type { Payload } from "./Event.js"
 
 /** The user who acts: the streams of the tenant are written, and access rules are about the roles. */
@@ -156,7 +156,7 @@ export const make = <const Name extends string, A, I, E = never, R = never, D ex
     access: options.access,
     decide: (payload, context) =>
       Either.match(decode(payload), {
-        onLeft: (issue) => Either.left(reject("validation_error", ParseResult.TreeFormatter.formatErrorSync(issue))),
+        onLeft: (issue) => Either.left(reject("validation_error", FieldErrors.lines(issue.issue))),
         onRight: (decoded) => options.handle(decoded, context)
       })
   }

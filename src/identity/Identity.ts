@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import * as FieldErrors from "../operation/FieldErrors.js"
 import type { Event } from "../event/Event.js"
 import { EventStore } from "../event/EventStore.js"
 import * as Feature from "../event/Feature.js"
@@ -122,7 +123,7 @@ const payloadsOf = <A, I>(schema: Schema.Schema<A, I>) => {
           action: "projecting an event",
           id: Option.none(),
           code: Option.none(),
-          reason: ParseResult.TreeFormatter.formatIssueSync(issue),
+          reason: FieldErrors.lines(issue),
           connectionLost: false,
           cause: issue
         })

@@ -5,6 +5,7 @@ import { assert, afterAll, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { SeedDocument } from "effect-es-ops"
 import { Client } from "pg"
+import { database, project, tenant } from "../support/Command.js"
 import * as EmbeddedFolder from "../support/EmbeddedFolder.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
@@ -138,5 +139,21 @@ export default { ${key}: Layer.effectDiscard(Effect.die(new Error("a defect"))) 
     const missing = await made.run(["seed:status", "--config", "nowhere.ts"])
     assert.strictEqual(missing.code, 2)
     assert.include(missing.stderr, "nowhere.ts does not exist")
+  })
+})
+
+describe("a config file in another folder", () => {
+  it("names its seeds by a path of its own, and options by one of the working directory", async () => {
+    const { env } = await database()
+    const made = await project({
+      "ops/es-ops.config.ts": `import { EsOps } from "effect-es-ops"\nexport default EsOps.config({ seeds: "../migrations" })\n`,
+      "migrations/1.mjs": tenant("one"),
+      "other/2.mjs": tenant("two")
+    })
+    const config = ["--config", "ops/es-ops.config.ts"]
+    const own = await made.run(["seed:apply", ...config], env)
+    assert.deepStrictEqual([own.code, own.stdout.includes("1 applied, 0 not attempted.")], [0, true], own.stderr)
+    const option = await made.run(["seed:check", ...config, "--seeds", "other"], env)
+    assert.deepStrictEqual([option.code, option.stdout], [0, "1 seed checked, no problems.\n"], option.stderr)
   })
 })

@@ -120,7 +120,7 @@ describe("wrong input", () => {
     await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 
-  it("a seeds folder that is a file: exit 4; one that is not there: a notice and nothing to do", async () => {
+  it("a seeds folder that is a file, or is not there: exit 4", async () => {
     const { env } = await database()
     const { error, id } = await refused(shared, ["--seeds", "a-file"], env, 4)
     assert.isNull(id)
@@ -132,9 +132,27 @@ describe("wrong input", () => {
     const status = await shared.run(["seed:status", "--seeds", "a-file", "--json"], env)
     assert.strictEqual(status.code, 4)
     assert.strictEqual(decodeError(status.stdout).error._tag, "SeedsInconsistent")
-    const missing = await shared.run(["seed:apply", "--seeds", "typo"], env)
-    assert.deepStrictEqual([missing.code, missing.stdout], [0, "Nothing to do.\n"])
-    assert.match(missing.stderr, /warn: the seeds folder .*typo does not exist/)
+    for (const command of ["seed:apply", "seed:check", "seed:status"]) {
+      const missing = await shared.run([command, "--seeds", "typo"], env)
+      assert.strictEqual(missing.code, 4, command)
+      assert.match(missing.stderr, /the seeds folder .*typo does not exist: create it, or name another/)
+      const variable = await shared.run([command], { ...env, ES_OPS_SEEDS: "typo" })
+      assert.strictEqual(variable.code, 4, command)
+    }
+    const doctor = await shared.run(["doctor", "--seeds", "typo"], env)
+    assert.strictEqual(doctor.code, 4)
+    assert.include(doctor.stdout, "typo does not exist")
+  })
+
+  it("a default folder that is not there is nobody's mistake: a notice, and nothing to do", async () => {
+    const { env } = await database()
+    const empty = await project()
+    for (const command of ["seed:apply", "seed:check", "seed:status"]) {
+      const { code, stderr } = await empty.run([command], env)
+      assert.strictEqual(code, 0, command)
+      assert.match(stderr, /warn: the seeds folder .*seeds does not exist, so there are no seeds/)
+    }
+    assert.strictEqual((await empty.run(["seed:new", "first", "--seeds", "later"], env)).code, 0)
   })
 
   it("many wrong seeds among good ones: exit 4, every problem listed with its file, nothing applied", async () => {

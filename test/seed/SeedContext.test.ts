@@ -102,6 +102,18 @@ const members = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
       )
     )
 
+    it.effect("rejects a payload with one line a field", () =>
+      asSeed(
+        Effect.gen(function* () {
+          const rejected = yield* Effect.flip(write("tenant:write:create", { key: "", name: 1 }, undefined))
+          assert.include(
+            rejected.message,
+            'key: Expected a string at least 1 character(s) long, actual ""\nname: Expected string, actual 1'
+          )
+        })
+      )
+    )
+
     it.effect("rejects a write to an archived stream, and one of an id that is there", () =>
       asSeed(
         Effect.gen(function* () {

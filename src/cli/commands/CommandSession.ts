@@ -8,6 +8,8 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
 import * as EsOps from "../../EsOps.js"
 import * as WriteDispatcher from "../../event/WriteDispatcher.js"
 import { describe } from "../../operation/ErrorDescription.js"
@@ -24,7 +26,8 @@ export const withDatabase = <A, E>(
   work: Effect.Effect<A, E, EsOps.Services>
 ): Effect.Effect<A, E | SettingError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
-    const { database, file, late, lockTimeout, renamed, seeds } = settings
+    const { database, file, late, lockTimeout, renamed } = settings
+    const seeds = yield* seedsOf(settings)
     const client = yield* clientOn(database, lockTimeout)
     const services = usable("layer", file.layer ?? Layer.empty)
     const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, renamed, lockTimeout }))
@@ -47,11 +50,13 @@ export const clientOn = (
 
 /** Runs `work` with the seeds and the names of the handlers, on an empty database in memory. */
 export const withoutDatabase = <A, E>(
-  { file, seeds }: Source,
+  source: Source,
   work: Effect.Effect<A, E, EsOps.Services>
 ): Effect.Effect<A, E | SettingError, Terminal> =>
   Effect.gen(function* () {
+    const { file } = source
     const { err } = yield* Terminal
+    const seeds = yield* seedsOf(source)
     // No seed is run: only a dispatcher of the application's needs the services, and only so that its names can be read.
     const services = (file.layer ?? Layer.empty).pipe(Layer.provideMerge(UnconnectedClient.layer))
     const nameless = (error: unknown) =>
@@ -68,6 +73,12 @@ export const withoutDatabase = <A, E>(
     const operations = usable(keyOf(file), EsOps.layerMemory({ ...writes, seeds }))
     return yield* Effect.provide(work, operations)
   })
+
+/** The seeds, or none with a notice where the default folder is missing, which nobody named. */
+const seedsOf = ({ isNamed, seeds }: Source): Effect.Effect<Source["seeds"]> =>
+  isNamed || typeof seeds !== "string" || existsSync(seeds)
+    ? Effect.succeed(seeds)
+    : Effect.as(Effect.logWarning(`the seeds folder ${resolve(seeds)} does not exist, so there are no seeds`), {})
 
 /** The key of the config file that is the reason where the operations' own layer cannot be built. */
 const keyOf = ({ dispatcher }: Source["file"]): string => (dispatcher === undefined ? "features" : "dispatcher")

@@ -7,7 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { existsSync } from "node:fs"
-import { resolve } from "node:path"
+import { dirname, resolve } from "node:path"
 import type * as EsOps from "../../EsOps.js"
 import type { Feature } from "../../event/Feature.js"
 import { describe } from "../../operation/ErrorDescription.js"
@@ -33,7 +33,9 @@ export const load = (given: Option.Option<string>): Effect.Effect<FileSettings, 
     })
     const exported = Predicate.hasProperty(module, "default") ? module.default : undefined
     const settings = Predicate.hasProperty(exported, "default") ? exported.default : exported
-    return yield* Either.mapLeft(decode(settings), (reason) => new SettingError({ key: file, reason }))
+    const decoded = yield* Either.mapLeft(decode(settings), (reason) => new SettingError({ key: file, reason }))
+    // Its paths are its own, wherever the command is run.
+    return isText(decoded.seeds) ? { ...decoded, seeds: resolve(dirname(file), decoded.seeds) } : decoded
   })
 
 const isText = Predicate.isString

@@ -20,6 +20,8 @@ export interface Source {
   /** The config file's, which count where neither an option nor the environment says something. */
   readonly file: FileSettings
   readonly seeds: FileSettings["seeds"] & {}
+  /** Whether somebody named them: the default folder may be missing. */
+  readonly isNamed: boolean
 }
 
 /** The settings of a command on a database. */
@@ -38,7 +40,8 @@ export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageEr
     const seeds = yield* Setting.optionOrVariable(given.seeds, "seeds", "ES_OPS_SEEDS")
     if (Option.contains(given.seeds, ""))
       return yield* new UsageError({ reason: "--seeds is empty: it names no folder" })
-    return { file, seeds: Option.match(seeds, { onNone: () => file.seeds ?? "./seeds", onSome: ({ value }) => value }) }
+    const named = Option.match(seeds, { onNone: () => file.seeds, onSome: ({ value }) => value })
+    return { file, seeds: named ?? "./seeds", isNamed: named !== undefined }
   })
 
 /** Finds every setting; fails with the one that cannot be used. */

@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as FieldErrors from "../../operation/FieldErrors.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import * as DriverAccess from "./DriverAccess.js"
 import { databaseError } from "./PgError.js"
@@ -170,8 +171,6 @@ export const decodeRows = <A, I>(
 }
 
 const unexpectedRows = (action: string, issue: ParseResult.ParseIssue): DatabaseError =>
-  DatabaseError.because(
-    action,
-    `the database answered with other columns than expected: ${ParseResult.TreeFormatter.formatIssueSync(issue)}`,
-    { cause: issue }
-  )
+  DatabaseError.because(action, `the database answered with other columns than expected: ${FieldErrors.lines(issue)}`, {
+    cause: issue
+  })

@@ -4,6 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { existsSync } from "node:fs"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { describe } from "../../operation/ErrorDescription.js"
@@ -35,18 +36,20 @@ export const create = (directory: string, name: string): Effect.Effect<Created, 
     if (slug === "") {
       return yield* new SeedNotCreated({ reason: `"${name}" has none of a-z and 0-9 to make a file name of` })
     }
+    const folder = resolve(directory)
+    const source = existsSync(folder) ? SeedSource.layerDirectory(folder) : SeedSource.layerRecord<never>({})
     const { entries, problems } = yield* Effect.flatMap(SeedSource.SeedSource, ({ discover }) => discover).pipe(
-      Effect.provide(SeedSource.layerDirectory(directory))
+      Effect.provide(source)
     )
     yield* refuseUnreadable(problems)
     const ids = entries.map((entry): string => entry.id)
     const id = idOf(slug, yield* DateTime.now, ids)
-    const path = join(resolve(directory), `${id}.ts`)
+    const path = join(folder, `${id}.ts`)
     const taken = entries.find((entry) => entry.id === id)
     if (taken !== undefined) return yield* exists(taken.path)
     yield* Effect.tryPromise({
       try: async () => {
-        await mkdir(resolve(directory), { recursive: true })
+        await mkdir(folder, { recursive: true })
         await writeFile(path, template(slug.replaceAll("-", " ")), { flag: "wx" })
       },
       catch: (error) => notWritten(path, error)

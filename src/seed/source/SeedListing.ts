@@ -150,10 +150,10 @@ const duplicate = (id: OperationId, same: ReadonlyArray<SeedEntry>): SeedProblem
 const unreadable = (root: string, error: unknown): Discovery => {
   const { code, message } = describe(error)
   const empty = { entries: [], problems: [], warnings: [] }
-  if (code === "ENOENT") {
-    return { ...empty, warnings: [`the seeds folder ${root} does not exist, so there are no seeds`] }
-  }
   const reason = code === "ENOTDIR" ? "it is not a folder" : message
-  const text = `the seeds folder ${root} cannot be read: ${reason}`
+  const text =
+    code === "ENOENT"
+      ? `the seeds folder ${root} does not exist: create it, or name another`
+      : `the seeds folder ${root} cannot be read: ${reason}`
   return { ...empty, problems: [new SeedProblem({ _tag: "SeedSourceError", id: null, path: root, message: text })] }
 }

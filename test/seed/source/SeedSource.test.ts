@@ -65,12 +65,15 @@ describe("SeedSource.layerDirectory", () => {
     })
   )
 
-  it.scoped("is empty with a notice where there is no folder, and a problem where it is a file", () =>
+  it.scoped("is a problem where there is no folder, and where it is a file", () =>
     Effect.gen(function* () {
       const root = yield* folder
       const missing = yield* discover(join(root, "nothing"))
-      assert.deepStrictEqual([missing.entries, missing.problems], [[], []])
-      assert.include(missing.warnings[0], "does not exist")
+      assert.deepStrictEqual(
+        [missing.entries, missing.problems.map(({ _tag }) => _tag), missing.warnings],
+        [[], ["SeedSourceError"], []]
+      )
+      assert.include(missing.problems[0]?.message, "nothing does not exist")
       yield* put(join(root, "file"))
       const file = yield* discover(join(root, "file"))
       assert.deepStrictEqual(
