@@ -40,6 +40,14 @@ export const databaseError =
     })
   }
 
+/** A row that is not in its table as it was sent, and no error of the server's says why. */
+export const notStored = (action: string, table: string, cause?: SqlError): DatabaseError =>
+  DatabaseError.because(
+    action,
+    `${table} did not store the row as it was sent: look for a trigger, a rule or a row security policy on it`,
+    { cause }
+  )
+
 const hints: { readonly [code: string]: string } = {
   "28P01": "check user and password in DATABASE_URL",
   "28000": "check user and password in DATABASE_URL",

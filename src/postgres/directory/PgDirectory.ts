@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { AlreadyTaken, Directory } from "../../identity/Directory.js"
 import { refuseTaken, unique } from "../../identity/UniqueRow.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { databaseError } from "../client/PgError.js"
+import { databaseError, notStored } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 
@@ -27,6 +27,8 @@ const MembershipRow = Schema.Struct({
 })
 
 const EventsRow = Schema.Struct({ id: Schema.NullOr(Schema.String) })
+
+const RolesRow = Schema.Struct({ id: Schema.String, roles: Schema.NullOr(Schema.String) })
 
 const IdRow = Schema.Struct({ id: Schema.String })
 
@@ -140,13 +142,26 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
       })),
     setRoles: (given) =>
       Effect.suspend(() => {
-        const rows = lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) }))
-        return sql.unsafe(
-          `UPDATE read_tenant_memberships m SET roles = g.roles
-              FROM jsonb_to_recordset($1::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id`,
-          [JSON.stringify(rows)]
-        )
-      }).pipe(Effect.mapError(databaseError("setting roles")), Effect.asVoid)
+        const changed = lastOfEach(given).map(({ id, roles }) => ({ id, roles: JSON.stringify(roles) }))
+        return sql
+          .unsafe(
+            `UPDATE read_tenant_memberships m SET roles = g.roles
+              FROM jsonb_to_recordset($1::jsonb) AS g (id uuid, roles text) WHERE m.id = g.id
+              RETURNING m.id::text, m.roles`,
+            [JSON.stringify(changed)]
+          )
+          .pipe(
+            Effect.mapError(databaseError("setting roles")),
+            Effect.flatMap(decodeRows("setting roles", RolesRow)),
+            // A row policy or a trigger keeps a row as it was without an error.
+            Effect.flatMap((found) => {
+              const now = new Map(found.map(({ id, roles }) => [id, roles]))
+              return changed.every(({ id, roles }) => now.get(id.toLowerCase()) === roles)
+                ? Effect.void
+                : notStored("setting roles", memberships.table)
+            })
+          )
+      })
   })
 })
 

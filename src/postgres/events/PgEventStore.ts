@@ -15,7 +15,7 @@ import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { databaseError } from "../client/PgError.js"
+import { databaseError, notStored } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import { decodeRows, PgSql, rows, watched } from "../client/PgSql.js"
@@ -231,6 +231,7 @@ const storedAs = (
     tenantId: refused?.tenant_id ?? event.tenantId,
     aggregateId: refused?.aggregate_id ?? event.aggregateId
   }
+  if (refused === undefined) return notStored("appending events", "kumiko_events")
   if (refused?.kind === "archived") return new StreamArchived(stream)
   if (refused?.kind === "key") {
     return new IdempotencyConflict({ tenantId: stream.tenantId, idempotencyKey: refused.key ?? "" })

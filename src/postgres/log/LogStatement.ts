@@ -2,15 +2,22 @@
  * Statements that write markers and attempts, with their values in them: what is sent together with other statements takes no parameters.
  */
 import * as DateTime from "effect/DateTime"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import type { NewMarker } from "../../operation/Operation.js"
 import type { StepRecord } from "../../operation/Transactor.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { notStored, sqlState } from "../client/PgError.js"
 import type { Constant, Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
 
-/** The marker; the server says when. */
-export const markerInsert = (table: string, marker: NewMarker): string => markerOf(table, constants(markerRow(marker)))
+/** The marker, of which the server says when, and the end of its attempt, or neither: fails with `markerNotStored`. */
+export const markedUpdate = (table: string, marker: NewMarker, update: string): string => {
+  const marked = constants(markerRow(marker))
+  const insert = `${markerOf(table, marked)} RETURNING ${marked.columns.join(", ")}`
+  return `WITH marked AS (${insert}), ended AS (${update}) SELECT 1 / count(*)::integer AS kept FROM marked WHERE ${same(marked)}`
+}
 
 /** The marker, and the attempt where there is a table of attempts. */
 export const recordInserts = (
@@ -20,10 +27,46 @@ export const recordInserts = (
   const rows = [markerRow(marker), rowOf(attempt)] as const
   const [marked, attempted] = [constants(rows[0]), constants(rows[1])]
   return [
-    markerOf(tables.markers, marked),
-    ...(tables.attempts === undefined ? [] : [numbered(tables.attempts, attempted)])
+    stored(markerOf(tables.markers, marked), marked, (kept) => `1 / ${kept}::integer`),
+    ...(tables.attempts === undefined
+      ? []
+      : [stored(numbered(tables.attempts, attempted), identifying(attempted), (kept) => `ln(${kept}::numeric)`)])
   ]
 }
+
+/** Fails a step whose marker was not stored as it was sent: division_by_zero. */
+export const markerNotStored = "22012"
+
+/** Fails a step whose attempt was not: invalid_argument_for_logarithm. */
+const attemptNotStored = "2201E"
+
+/** The failure of a record that was not stored as it was sent, if this is one. */
+export const notStoredBy = (
+  tables: { readonly markers: string; readonly attempts: string },
+  error: SqlError
+): DatabaseError | undefined => {
+  const state = Option.getOrUndefined(sqlState(error))
+  if (state !== markerNotStored && state !== attemptNotStored) return undefined
+  return notStored("writing the marker", state === markerNotStored ? tables.markers : tables.attempts, error)
+}
+
+/** Behind the INSERT, in the same message as the COMMIT, a row that a trigger swallowed or changed must be an error of the server's. */
+const stored = (insert: string, sent: Constants, failing: (kept: string) => string): string => {
+  const returning = `${insert} RETURNING ${sent.columns.join(", ")}`
+  return `WITH stored AS (${returning}) SELECT ${failing("count(*)")} AS kept FROM stored WHERE ${same(sent)}`
+}
+
+const same = ({ columns, values }: Constants): string =>
+  columns.map((column, at) => `${column} IS NOT DISTINCT FROM ${values[at]}`).join(" AND ")
+
+/** The columns of an attempt that are stored as they are sent, however the server writes times and JSON. */
+const identifying = ({ columns, values }: Constants): Constants => {
+  const kept = columns.flatMap((column, at) => (asSent.has(column) ? [at] : []))
+  const at = (of: ReadonlyArray<string>) => kept.map((n) => of[n] ?? "NULL")
+  return { columns: at(columns), values: at(values) }
+}
+
+const asSent = new Set(["operation_id", "operation_type", "outcome", "applied_by", "host", "pid"])
 
 /** The statement that answers with a row where this very record is there: by the attempt, or by the marker where there is no table of attempts. */
 export const recordSelect = (

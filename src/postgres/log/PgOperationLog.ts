@@ -14,7 +14,7 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import { databaseError, sqlState } from "../client/PgError.js"
+import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { alone, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
@@ -30,7 +30,14 @@ import {
   toAttempt,
   toMarker
 } from "./LogRow.js"
-import { attemptInsert, attemptInsertOnce, attemptUpdate, interruptEarlier, markerInsert } from "./LogStatement.js"
+import {
+  attemptInsert,
+  attemptInsertOnce,
+  attemptUpdate,
+  interruptEarlier,
+  markedUpdate,
+  markerNotStored
+} from "./LogStatement.js"
 
 /** undefined_table: nothing was ever applied here. */
 const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
@@ -201,7 +208,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         // One statement: all of it, or a failure that says why.
         const write = Option.match(marker, {
           onNone: () => update,
-          onSome: (given) => `WITH marked AS (${markerInsert(schema.markers, given)}) ${update}`
+          onSome: (given) => markedUpdate(schema.markers, given, update)
         })
         const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
         const holds = Option.match(Option.zipLeft(session, marker), {
@@ -213,7 +220,9 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
             ? failed
             : Option.contains(sqlState(failed), "23505")
               ? new AlreadyApplied({ id: attempt.operationId })
-              : databaseError("writing the marker")(failed)
+              : Option.contains(sqlState(failed), markerNotStored)
+                ? notStored("writing the marker", schema.markers, failed)
+                : databaseError("writing the marker")(failed)
         )
       }).pipe(recording("finish", attempt)),
     record: (attempt) => record(attempt).pipe(recording("record", attempt)),

@@ -21,7 +21,6 @@ import * as DriverAccess from "../client/DriverAccess.js"
 import { freesLock } from "../client/LockControl.js"
 import { sqlError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
-import { literal } from "../client/SqlText.js"
 import * as Savepoints from "./SessionSavepoints.js"
 import type { Settings } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
@@ -68,7 +67,7 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     const settle = Effect.asVoid(
       connection.executeRaw(
         // Outside a transaction it is a warning.
-        `ROLLBACK; SELECT set_config('search_path', ${literal(before.search_path)}, false), set_config('role', ${literal(before.role)}, false)`,
+        `ROLLBACK; ${StepStatements.resetIdentity(before)}; ${StepStatements.discard}`,
         []
       )
     )
@@ -138,21 +137,17 @@ const ownLock = (key: bigint): string =>
 const isHeld = (connection: Connection, key: bigint): Effect.Effect<boolean, SqlError> =>
   Effect.map(connection.executeUnprepared(ownLock(key), [], undefined), (found) => found.length > 0)
 
-const Identity = Schema.Tuple(Schema.Struct({ search_path: Schema.String, role: Schema.String }))
+const Identity = Schema.Tuple(
+  Schema.Struct({ search_path: Schema.String, role: Schema.String, session_user: Schema.String })
+)
 
-/** Search path and role of the session as it is. */
+/** Search path, role and user of the session as it is. */
 const identityOf = (connection: Connection) =>
-  connection
-    .executeUnprepared(
-      "SELECT current_setting('search_path') AS search_path, current_setting('role') AS role",
-      [],
-      undefined
-    )
-    .pipe(
-      Effect.flatMap(Schema.decodeUnknown(Identity)),
-      Effect.map(([identity]) => identity),
-      Effect.catchTag("ParseError", (error) => Effect.fail(sqlError(error)))
-    )
+  connection.executeUnprepared(`SELECT ${StepStatements.sessionColumns}`, [], undefined).pipe(
+    Effect.flatMap(Schema.decodeUnknown(Identity)),
+    Effect.map(([identity]) => identity),
+    Effect.catchTag("ParseError", (error) => Effect.fail(sqlError(error)))
+  )
 
 /** A transaction of the caller is on another connection. */
 const outsideTransaction = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -60,7 +60,7 @@ export const make: Effect.Effect<
               StepTransaction.run(
                 connection,
                 work,
-                StepStatements.opening(config, host, name, server),
+                StepStatements.opening(config, host, name, server, schema),
                 server,
                 schema,
                 waits,

@@ -9,6 +9,7 @@ import type { RefusedCommit, StepRecord } from "../../operation/Transactor.js"
 import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
 import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
+import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import type { StepConnection } from "./StepConnection.js"
 import * as StepStatements from "./StepStatements.js"
@@ -28,7 +29,8 @@ export const reason = (
 ): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> => {
   const { schema, step } = refusing
   if (Option.contains(sqlState(error), TableLock.notAvailable)) return waitedInVain(refusing, marker.id)
-  if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
+  const refused = LogStatement.notStoredBy(schema, error) ?? databaseError("writing the marker")(error)
+  if (!isBodysOwn(error)) return Effect.succeed(refused)
   const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
   const look = Effect.flatMap(step.send(StepStatements.exists(schema.markers)), (results) =>
     (results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([])

@@ -46,6 +46,8 @@ export interface Opening {
   readonly savepoint: string
   /** How long the record may wait for its tables, in milliseconds. */
   readonly waitBounded: number
+  /** The columns by which the claim reads who the session is. */
+  readonly identity: string
 }
 
 /** What is known of a server, of whichever of its sessions. */
@@ -59,8 +61,10 @@ export const opening = (
   config: OperationConfig["Type"],
   host: string,
   name: string,
-  { settings }: Readonly<ServerKnowledge>
+  { settings }: Readonly<ServerKnowledge>,
+  tables: LogTables
 ): Opening => ({
+  identity: identityColumns(tables),
   begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${setForStep(settingsOf(config, host, name), settings)}`,
   guard: commitGuard(),
   waitBounded: Math.min(
@@ -140,22 +144,69 @@ const commitGuard = (): CommitGuard => {
   }
 }
 
+/** The quoted names of the marker table and the attempts table. */
+export interface LogTables {
+  readonly markers: string
+  readonly attempts: string
+}
+
 /** Who the session is, and where it finds tables: both decide where the marker goes. */
-export interface SessionIdentity {
+export interface SessionIdentity extends LogTables {
   readonly search_path: string
   readonly role: string
+  readonly session_user: string
 }
 
 /** Columns by which that is read. */
-export const identityColumns = "current_setting('search_path') AS search_path, current_setting('role') AS role"
+const identityColumns = ({ attempts, markers }: LogTables): string =>
+  `${sessionColumns}, ${foundAs(markers)} AS markers, ${foundAs(attempts)} AS attempts`
+
+/** The part of them that is the session's. */
+export const sessionColumns =
+  "current_setting('search_path') AS search_path, current_setting('role') AS role, session_user::text AS session_user"
+
+/** The name in full, by the schema that the search path finds it in. Names of the settings hold nothing that a literal would have to escape. */
+const foundAs = (table: string): string =>
+  `coalesce((SELECT format('%s.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = to_regclass('${table}')), '${table}')`
 
 /** Whether a row has these columns. */
 export const isIdentity = (row: unknown): row is SessionIdentity =>
   Predicate.hasProperty(row, "search_path") &&
   Predicate.isString(row.search_path) &&
   Predicate.hasProperty(row, "role") &&
-  Predicate.isString(row.role)
+  Predicate.isString(row.role) &&
+  Predicate.hasProperty(row, "session_user") &&
+  Predicate.isString(row.session_user) &&
+  Predicate.hasProperty(row, "markers") &&
+  Predicate.isString(row.markers) &&
+  Predicate.hasProperty(row, "attempts") &&
+  Predicate.isString(row.attempts)
 
 /** The text that puts it back, for the session as well, where a plain SET would outlive the transaction. */
-export const resetIdentity = ({ role, search_path }: SessionIdentity): string =>
-  `SELECT pg_catalog.set_config('search_path', ${literal(search_path)}, false), pg_catalog.set_config('role', ${literal(role)}, false)`
+export const resetIdentity = ({
+  role,
+  search_path,
+  session_user
+}: Pick<SessionIdentity, "search_path" | "role" | "session_user">): string =>
+  // The session user comes before the role, as setting it sets the role to none.
+  `SELECT ${[
+    ["search_path", search_path],
+    ["session_authorization", session_user],
+    ["role", role]
+  ]
+    .map(([name = "", value = ""]) => `pg_catalog.set_config('${name}', ${literal(value)}, false)`)
+    .join(", ")}`
+
+/**
+ * What a body leaves in its session besides: a temporary table would be found before every other, by the next body as well. One that a cursor
+ * reads cannot be dropped. Behind the guard, which is a cursor too.
+ */
+export const discard = "CLOSE ALL; DISCARD TEMP"
+
+/** What is sent before marker and attempt: deferred constraints fail before the guard is closed, which tells their failures from those behind it. */
+export const ending = (guard: CommitGuard, identity: SessionIdentity): ReadonlyArray<string> => [
+  resetIdentity(identity),
+  "SET CONSTRAINTS ALL IMMEDIATE",
+  guard.close,
+  discard
+]

@@ -55,7 +55,7 @@ const undoPatience = "1 second"
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
-  { begin, guard, savepoint, waitBounded }: Opening,
+  { begin, guard, identity: columns, savepoint, waitBounded }: Opening,
   server: ServerKnowledge,
   schema: PgSchema["Type"],
   waits: Effect.Effect<never, SqlError>,
@@ -70,6 +70,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     savepoint,
     waitBounded,
     waits,
+    columns,
     identity: Option.none(),
     isGuarded: false,
     createdTables: false
@@ -108,6 +109,7 @@ interface Transaction {
   readonly waitBounded: number
   /** Tells of that wait, for as long as it takes. */
   readonly waits: Effect.Effect<never, SqlError>
+  readonly columns: string
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
   identity: Option.Option<SessionIdentity>
   /** Whether the guard cursor is there. */
@@ -120,7 +122,7 @@ const open = (transaction: Transaction, { columns, statement }: Claim): Effect.E
   Effect.flatMap(
     abandonable(
       transaction.step.send(
-        `SELECT ${columns}, ${StepStatements.identityColumns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${transaction.savepoint}`
+        `SELECT ${columns}, ${transaction.columns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${transaction.savepoint}`
       )
     ),
     (results) => {
@@ -151,10 +153,7 @@ const commit = <A>(
   Effect.gen(function* () {
     const { guard, identity, schema, step } = transaction
     if (step.isUnsent) return committed(value)
-    const before = Option.match(identity, {
-      onNone: () => [],
-      onSome: (session) => [StepStatements.resetIdentity(session), "SET CONSTRAINTS ALL IMMEDIATE", guard.close]
-    })
+    const before = Option.match(identity, { onNone: () => [], onSome: (known) => StepStatements.ending(guard, known) })
     const recording = yield* Option.match(record, {
       onNone: () => Effect.succeed([]),
       onSome: (given) => recordText(transaction, given)
@@ -224,7 +223,7 @@ const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
 const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(hasAttempts(transaction), (there) => {
-    const { attempts, markers } = transaction.schema
+    const { attempts, markers } = Option.getOrElse(transaction.identity, () => transaction.schema)
     return LogStatement.recordInserts({ markers, attempts: there ? attempts : undefined }, record)
   })
 
