@@ -187,15 +187,11 @@ export const resetIdentity = ({
   role,
   search_path,
   session_user
-}: Pick<SessionIdentity, "search_path" | "role" | "session_user">): string =>
+}: Pick<SessionIdentity, "search_path" | "role" | "session_user">): string => {
+  const [path, user, who] = [search_path, session_user, role].map(literal)
   // The session user comes before the role, as setting it sets the role to none.
-  `SELECT ${[
-    ["search_path", search_path],
-    ["session_authorization", session_user],
-    ["role", role]
-  ]
-    .map(([name = "", value = ""]) => `pg_catalog.set_config('${name}', ${literal(value)}, false)`)
-    .join(", ")}`
+  return `SELECT pg_catalog.set_config('search_path', ${path}, false), pg_catalog.set_config('session_authorization', ${user}, false), pg_catalog.set_config('role', ${who}, false)`
+}
 
 /**
  * What a body leaves in its session besides: a temporary table would be found before every other, by the next body as well. One that a cursor
