@@ -2,10 +2,10 @@
  * An event: what happened to one aggregate, at one version of its stream.
  */
 import * as Context from "effect/Context"
-import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
+import type { RecordedTime } from "../operation/RecordedTime.js"
 
 /** The acting user of operations. */
 export const systemUserId = "00000000-0000-0000-0000-000000000000"
@@ -50,7 +50,7 @@ export interface NewEvent extends StreamId {
 /** An event as it is stored. Ids are given before commit: their order is not the order of commits. */
 export interface Event extends NewEvent {
   readonly id: bigint
-  readonly createdAt: DateTime.Utc
+  readonly createdAt: RecordedTime
   readonly createdBy: string
 }
 

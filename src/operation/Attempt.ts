@@ -1,10 +1,10 @@
 /**
  * An attempt is one try at one operation, as `es_ops_attempts` keeps it: when, by which process, with what outcome, and why it failed.
  */
-import type * as DateTime from "effect/DateTime"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { OperationId } from "./Operation.js"
+import type { RecordedTime } from "./RecordedTime.js"
 
 /** The outcome of a try. `running` is the one that has not ended yet. */
 export const AttemptOutcome = Schema.Literal(
@@ -34,8 +34,8 @@ export interface Attempt {
   /** 1 for the first try at this operation, 2 for the second, … */
   readonly attempt: number
   readonly outcome: AttemptOutcome
-  readonly startedAt: DateTime.Utc
-  readonly endedAt: Option.Option<DateTime.Utc>
+  readonly startedAt: RecordedTime
+  readonly endedAt: Option.Option<RecordedTime>
   /** Whole milliseconds of the body. */
   readonly durationMs: Option.Option<number>
   /** Whole milliseconds of waiting for the lock. */

@@ -1,9 +1,9 @@
 /**
  * An operation is work that is done once to a database. Every kind has an id, a type, and a marker that says who applied it and when.
  */
-import type * as DateTime from "effect/DateTime"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { RecordedTime } from "./RecordedTime.js"
 
 /** The name of one operation, unique in a database. A seed's id is its file name without extension. */
 export const OperationId = Schema.NonEmptyString.pipe(Schema.brand("effect-es-ops/OperationId"))
@@ -23,7 +23,7 @@ export type AppliedBy = typeof AppliedBy.Type
 export interface Marker {
   readonly id: OperationId
   readonly operationType: string
-  readonly appliedAt: DateTime.Utc
+  readonly appliedAt: RecordedTime
   /** The duration of the body, in whole milliseconds. */
   readonly durationMs: number
   readonly appliedBy: string

@@ -1,13 +1,13 @@
 /**
  * The JSON documents that `--json` prints, made of what the library reports.
  */
-import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Event } from "../../event/Event.js"
 import type { Attempt } from "../../operation/Attempt.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
+import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { SeedOutcome, SeedReport } from "../../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../../seed/SeedReport.js"
 import type * as SeedDocument from "../../seed/record/SeedDocument.js"
@@ -18,8 +18,6 @@ import { seedOf } from "./CommandFailure.js"
 /** Encodes a document as JSON text. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>
   JSON.stringify(Schema.encodeSync(schema)(document), null, 2)
-
-const iso = (at: DateTime.Utc): string => DateTime.formatIso(at)
 
 /** The document of a status. */
 export const ofStatus = (status: Status, database: string | null): SeedDocument.StatusDocument => ({
@@ -42,13 +40,13 @@ const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   skippable: Option.getOrNull(seed.skippable),
   flag: Option.getOrNull(seed.flag),
   flagSet: seed.flagSet,
-  appliedAt: Option.getOrNull(Option.map(seed.marker, ({ appliedAt }) => iso(appliedAt))),
+  appliedAt: Option.getOrNull(Option.map(seed.marker, ({ appliedAt }) => RecordedTime.format(appliedAt))),
   appliedBy: Option.getOrNull(Option.map(seed.marker, ({ appliedBy }) => appliedBy)),
   durationMs: Option.getOrNull(Option.map(seed.marker, ({ durationMs }) => durationMs)),
   lastAttempt: Option.getOrNull(
     Option.map(seed.lastAttempt, ({ endedAt, error, outcome, startedAt }) => ({
       outcome,
-      at: iso(Option.getOrElse(endedAt, () => startedAt)),
+      at: RecordedTime.format(Option.getOrElse(endedAt, () => startedAt)),
       error: Option.getOrNull(error)
     }))
   ),
@@ -62,8 +60,8 @@ export const ofHistory = (attempts: ReadonlyArray<Attempt>): SeedDocument.Histor
     operationType: attempt.operationType,
     attempt: attempt.attempt,
     outcome: attempt.outcome,
-    startedAt: iso(attempt.startedAt),
-    endedAt: Option.getOrNull(Option.map(attempt.endedAt, iso)),
+    startedAt: RecordedTime.format(attempt.startedAt),
+    endedAt: Option.getOrNull(Option.map(attempt.endedAt, RecordedTime.format)),
     durationMs: Option.getOrNull(attempt.durationMs),
     waitedMs: Option.getOrNull(attempt.waitedMs),
     appliedBy: attempt.appliedBy,

@@ -1,9 +1,9 @@
 /**
  * The lines of a history for people: one an attempt.
  */
-import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import type { Attempt } from "../../operation/Attempt.js"
+import * as RecordedTime from "../../operation/RecordedTime.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
@@ -31,7 +31,7 @@ export const historyLines = (terminal: Terminal["Type"], attempts: ReadonlyArray
 const cells = (attempt: Attempt): ReadonlyArray<string> => [
   attempt.operationId,
   `#${attempt.attempt}`,
-  Layout.instant(DateTime.formatIso(attempt.startedAt)),
+  Layout.instant(RecordedTime.format(attempt.startedAt)),
   Option.match(attempt.durationMs, { onNone: () => "", onSome: Layout.durationColumn }),
   `by ${attempt.appliedBy} on ${attempt.host} (process ${attempt.pid})`,
   [

@@ -24,8 +24,8 @@ export const durationColumn = (milliseconds: number): string => duration(millise
 /** Whole seconds since then. */
 export const seconds = (milliseconds: number): string => `${Math.floor(milliseconds / 1000)} s`
 
-/** An instant as `2026-11-24 21:07:55Z`. */
-export const instant = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
+/** An instant as `2026-11-24 21:07:55Z`; what is none stays as it is. */
+export const instant = (iso: string): string => iso.replace(/^([-+]?\d+-\d\d-\d\d)T([\d:]{8})(?:\.\d+)?Z$/, "$1 $2Z")
 
 /** Rows with their cells below each other; the last cell is cut where the terminal ends. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, width: number): ReadonlyArray<string> => {

@@ -1,8 +1,8 @@
 /**
  * The lines of a status for people: one a seed with its state, the problems, and the counts.
  */
-import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
+import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { RunningSeed } from "../../seed/plan/SeedPlan.js"
 import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import * as Layout from "./Layout.js"
@@ -61,7 +61,7 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   seed.id,
   Option.match(seed.marker, {
     onNone: () => "",
-    onSome: ({ appliedAt, appliedBy }) => `${Layout.instant(DateTime.formatIso(appliedAt))} by ${appliedBy}`
+    onSome: ({ appliedAt, appliedBy }) => `${Layout.instant(RecordedTime.format(appliedAt))} by ${appliedBy}`
   }),
   Option.match(seed.marker, { onNone: () => "", onSome: ({ durationMs }) => Layout.durationColumn(durationMs) }),
   [

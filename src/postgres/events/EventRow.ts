@@ -1,10 +1,10 @@
 /**
  * Rows of the events table: numbers and instants as text, as drivers differ in what they make of them.
  */
-import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 import type { Event } from "../../event/Event.js"
 import { EventMetadata, Payload } from "../../event/Event.js"
+import * as PgTime from "../client/PgTime.js"
 
 /** Old rows hold a jsonb string that contains JSON; both shapes read as the object. */
 const json = <A, I>(schema: Schema.Schema<A, I>) => Schema.parseJson(Schema.Union(schema, Schema.parseJson(schema)))
@@ -20,7 +20,7 @@ export const EventRow = Schema.Struct({
   event_version: Schema.NumberFromString,
   payload: json(Payload),
   metadata: json(EventMetadata),
-  created_at: Schema.NumberFromString,
+  created_at: PgTime.Column,
   created_by: Schema.String
 })
 
@@ -35,6 +35,6 @@ export const toEvent = (row: typeof EventRow.Type): Event => ({
   eventVersion: row.event_version,
   payload: row.payload,
   metadata: row.metadata,
-  createdAt: DateTime.unsafeMake(row.created_at),
+  createdAt: row.created_at,
   createdBy: row.created_by
 })

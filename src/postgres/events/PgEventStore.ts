@@ -3,7 +3,6 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -20,6 +19,7 @@ import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import { decodeRows, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as PgTime from "../client/PgTime.js"
 import * as TableLock from "../client/TableLock.js"
 
 const Answer = Schema.Struct({
@@ -29,17 +29,19 @@ const Answer = Schema.Struct({
   version: Schema.NumberFromString,
   expected: Schema.NullOr(Schema.NumberFromString),
   id: Schema.NullOr(Schema.BigInt),
-  created_at: Schema.NullOr(Schema.NumberFromString),
+  created_at: Schema.NullOr(PgTime.Column),
   key: Schema.NullOr(Schema.String)
 })
 
-const Stored = Schema.Struct({ id: Schema.BigInt, created_at: Schema.NumberFromString })
+const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column })
+
+const createdAt = PgTime.select("created_at")
 
 const insertIf = (atVersion: string) =>
   `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
     SELECT $1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text
     WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
-    RETURNING id::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, pg_notify('kumiko_events_new', '')`
+    RETURNING id::text, ${createdAt}, pg_notify('kumiko_events_new', '')`
 
 const stream = "FROM kumiko_events WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid"
 const insertFirst = insertIf(`NOT EXISTS (SELECT ${stream})`)
@@ -92,7 +94,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
         SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
       )
       SELECT 'stored' AS kind, tenant_id::text, aggregate_id::text, version::text, NULL AS expected, id::text,
-        (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, NULL AS key
+        ${sql.literal(createdAt)}, NULL AS key
       FROM stored LEFT JOIN notified ON true
       UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
         expected::text, NULL, NULL, NULL FROM refused
@@ -148,7 +150,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
   const eventRows = (stream: StreamId): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
     Effect.map(
       sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
-          payload::text, metadata::text, (extract(epoch FROM created_at) * 1000)::bigint::text AS created_at, created_by
+          payload::text, metadata::text, ${sql.literal(createdAt)}, created_by
         FROM kumiko_events e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
         ORDER BY e.version`.pipe(bounded, rows("loading a stream", EventRow)),
       (found) => found.map(toEvent)
@@ -212,7 +214,7 @@ const stored = (event: NewEvent, { created_at, id }: typeof Stored.Type): Event 
   payload: event.payload,
   metadata: event.metadata,
   id,
-  createdAt: DateTime.unsafeMake(created_at),
+  createdAt: created_at,
   createdBy: event.metadata.userId
 })
 

@@ -1,7 +1,6 @@
 /**
  * Rows of the marker table and of the attempts table: numbers and instants as text, as drivers differ in what they make of them.
  */
-import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Attempt } from "../../operation/Attempt.js"
@@ -9,16 +8,16 @@ import { AttemptError, AttemptOutcome } from "../../operation/Attempt.js"
 import type { Marker } from "../../operation/Operation.js"
 import { OperationId } from "../../operation/Operation.js"
 import { AppliedOperations, separator } from "../../operation/AppliedOperations.js"
+import * as PgTime from "../client/PgTime.js"
 import { literal } from "../client/SqlText.js"
 
-const Epoch = Schema.NumberFromString
 const Count = Schema.NullOr(Schema.NumberFromString)
 
 /** A marker, as it is selected. */
 export const MarkerRow = Schema.Struct({
   id: OperationId,
   operation_type: Schema.String,
-  applied_at: Epoch,
+  applied_at: PgTime.Column,
   duration_ms: Schema.NumberFromString,
   applied_by: Schema.String,
   notes: Schema.NullOr(Schema.String)
@@ -31,8 +30,8 @@ export const AttemptRow = Schema.Struct({
   operation_type: Schema.String,
   attempt: Schema.NumberFromString,
   outcome: AttemptOutcome,
-  started_at: Epoch,
-  ended_at: Count,
+  started_at: PgTime.Column,
+  ended_at: Schema.NullOr(PgTime.Column),
   duration_ms: Count,
   waited_ms: Count,
   applied_by: Schema.String,
@@ -44,12 +43,10 @@ export const AttemptRow = Schema.Struct({
   error: Schema.NullOr(Schema.parseJson(AttemptError))
 })
 
-const utc = (millis: number): DateTime.Utc => DateTime.unsafeMake(millis)
-
 export const toMarker = (row: typeof MarkerRow.Type): Marker => ({
   id: row.id,
   operationType: row.operation_type,
-  appliedAt: utc(row.applied_at),
+  appliedAt: row.applied_at,
   durationMs: row.duration_ms,
   appliedBy: row.applied_by,
   notes: Option.fromNullable(row.notes)
@@ -61,8 +58,8 @@ export const toAttempt = (row: typeof AttemptRow.Type): Attempt => ({
   operationType: row.operation_type,
   attempt: row.attempt,
   outcome: row.outcome,
-  startedAt: utc(row.started_at),
-  endedAt: Option.map(Option.fromNullable(row.ended_at), utc),
+  startedAt: row.started_at,
+  endedAt: Option.fromNullable(row.ended_at),
   durationMs: Option.fromNullable(row.duration_ms),
   waitedMs: Option.fromNullable(row.waited_ms),
   appliedBy: row.applied_by,

@@ -6,10 +6,11 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import type { NewMarker } from "../../operation/Operation.js"
+import type { RecordedTime } from "../../operation/RecordedTime.js"
 import type { StepRecord } from "../../operation/Transactor.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { notStored, sqlState } from "../client/PgError.js"
-import type { Constant, Constants } from "../client/SqlText.js"
+import type { Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
 
 /** The marker, of which the server says when, and the end of its attempt, or neither: fails with `markerNotStored`. */
@@ -122,8 +123,8 @@ const rowOf = (attempt: NewAttempt) => ({
   operation_id: attempt.operationId,
   operation_type: attempt.operationType,
   outcome: attempt.outcome,
-  started_at: DateTime.formatIso(attempt.startedAt),
-  ended_at: instant(attempt.endedAt),
+  started_at: instant(attempt.startedAt),
+  ended_at: Option.getOrNull(Option.map(attempt.endedAt, instant)),
   duration_ms: Option.getOrNull(attempt.durationMs),
   waited_ms: Option.getOrNull(attempt.waitedMs),
   applied_by: attempt.appliedBy,
@@ -141,7 +142,7 @@ const markerOf = (table: string, { columns, values }: Constants): string =>
 const numbered = (table: string, { columns, values }: Constants): string =>
   `INSERT INTO ${table} (${columns.join(", ")}, attempt) VALUES (${values.join(", ")}, ${nextNumber(table, values)})`
 
-const instant = (at: Option.Option<DateTime.Utc>): Constant => Option.getOrNull(Option.map(at, DateTime.formatIso))
+const instant = (at: RecordedTime): string => (typeof at === "string" ? at : DateTime.formatIso(at))
 
 const nextNumber = (table: string, values: ReadonlyArray<string>): string =>
   `coalesce(${newest(table, values, "attempt")}, 0) + 1`

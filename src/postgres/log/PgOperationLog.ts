@@ -18,6 +18,7 @@ import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { alone, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as PgTime from "../client/PgTime.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import {
@@ -56,7 +57,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   const schema = yield* PgSchema
   const markers = sql.literal(schema.markers)
   const attempts = sql.literal(schema.attempts)
-  const epoch = (column: string) => sql`(extract(epoch FROM ${sql(column)}) * 1000)::bigint::text AS ${sql(column)}`
+  const time = (column: string) => sql.literal(PgTime.select(column))
 
   const tables = [schema.markers, schema.attempts]
   const watch = (access: TableLock.Access) =>
@@ -93,8 +94,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   const exists = (table: string): Effect.Effect<boolean, SqlError> =>
     Effect.map(sql`SELECT 1 WHERE to_regclass(${table}) IS NOT NULL`, (found) => found.length > 0)
 
-  const attemptColumns = sql`id::text, operation_id, operation_type, attempt::text, outcome, ${epoch("started_at")},
-    ${epoch("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
+  const attemptColumns = sql`id::text, operation_id, operation_type, attempt::text, outcome, ${time("started_at")},
+    ${time("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
 
   /** The two-number form of the advisory lock is another space of keys than the operations lock's. */
   const insertOnce = (attempt: NewAttempt) =>
@@ -138,7 +139,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       onSuccess: (missing) => missing.filter(({ added }) => added === undefined).length < schema.tables.length
     }),
     markers: Effect.map(
-      sql`SELECT id, operation_type, ${epoch("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
+      sql`SELECT id, operation_type, ${time("applied_at")}, duration_ms::text, applied_by, notes FROM ${markers}
         ORDER BY id COLLATE "C"`.pipe(read(schema.markers, "reading the markers", MarkerRow)),
       (found) => found.map(toMarker)
     ),

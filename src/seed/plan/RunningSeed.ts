@@ -1,10 +1,10 @@
 /**
  * The seed that another process is in: found by the session that holds the lock, and by an attempt that has not ended.
  */
-import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import type { Attempt } from "../../operation/Attempt.js"
 import type { LockHolder } from "../../operation/OperationError.js"
+import * as RecordedTime from "../../operation/RecordedTime.js"
 import * as StepName from "../../operation/StepName.js"
 
 /** A seed that a process is in at the moment. */
@@ -36,7 +36,7 @@ export const find = (
     host,
     serverPid,
     pid: Option.some(pid),
-    since: Option.some(DateTime.formatIso(startedAt))
+    since: Option.some(RecordedTime.format(startedAt))
   })
   const name = StepName.read(applicationName)
   // A body may have given its session another name: then only its attempt tells.

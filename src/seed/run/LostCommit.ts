@@ -1,8 +1,8 @@
 /**
  * A connection lost at COMMIT: what became of the seed is read under the lock, on another connection.
  */
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Schedule from "effect/Schedule"
 import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as LockWait from "../../operation/LockWait.js"
@@ -68,7 +68,7 @@ const appliedBy = ({ attempt, marker, outcome }: Done) =>
               other.outcome === "applied" &&
               other.host === attempt.host &&
               other.pid === attempt.pid &&
-              DateTime.Equivalence(other.startedAt, attempt.startedAt)
+              Equal.equals(other.startedAt, attempt.startedAt)
           )
     return ours ? outcome : SeedOutcome.Raced({ id })
   })

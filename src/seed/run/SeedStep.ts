@@ -3,7 +3,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -18,6 +17,7 @@ import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { AlreadyApplied, DatabaseError, LockHeld } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
+import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { Replica } from "../../operation/Replica.js"
 import type { StepEnding, StepRecord } from "../../operation/Transactor.js"
 import * as Transactor from "../../operation/Transactor.js"
@@ -160,7 +160,7 @@ const refuseFailedElsewhere = ({ loaded: { entry }, run, sourceHash }: SeedStep)
       id,
       host: failed.host,
       pid: failed.pid,
-      at: DateTime.formatIso(Option.getOrElse(failed.endedAt, () => failed.startedAt)),
+      at: RecordedTime.format(Option.getOrElse(failed.endedAt, () => failed.startedAt)),
       error: Option.getOrNull(failed.error)
     })
   })
@@ -172,7 +172,7 @@ const refuseHalfDone = ({ loaded }: SeedStep) =>
     const log = yield* OperationLog
     const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
     if (last === undefined || !isHalfDone(last)) return
-    return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: DateTime.formatIso(last.startedAt) })
+    return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: RecordedTime.format(last.startedAt) })
   })
 
 /** The record of an attempt of this step that goes so. */

@@ -1,0 +1,46 @@
+/**
+ * Events whose date JavaScript has no instant for.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Event, EventStore } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
+import * as Reference from "../../support/Reference.js"
+import { fresh, layerOf } from "../../support/Applying.js"
+import * as Database from "../../support/TestDatabase.js"
+import { TestDatabase } from "../../support/TestDatabase.js"
+
+describe("a stream with dates that JavaScript cannot hold", () => {
+  it.effect("is appended to and loaded, those dates as text", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const dated = (date: string) =>
+        Effect.promise(() => query(`ALTER TABLE kumiko_events ALTER created_at SET DEFAULT '${date}'`))
+      yield* Effect.promise(() => query(Reference.tables))
+      const stream = { tenantId: randomUUID(), aggregateId: randomUUID() }
+      const event = (version: number): Event.NewEvent => ({
+        ...stream,
+        aggregateType: "thing",
+        version,
+        type: "came",
+        eventVersion: 1,
+        payload: {},
+        metadata: { userId: "u" }
+      })
+      const times = yield* Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        yield* dated("-infinity")
+        const one = yield* store.append([event(1)])
+        yield* dated("290000-01-02 03:04:05.678+00")
+        const many = yield* store.append([event(2), event(3)])
+        const loaded = yield* store.load(stream)
+        return [[...one, ...many], loaded].map((events) => events.map(({ createdAt }) => createdAt))
+      }).pipe(Effect.provide(layerOf(Database.clientOf(url), {})))
+      const year = "290000-01-02T03:04:05Z"
+      assert.deepStrictEqual(times, [
+        ["-infinity", year, year],
+        ["-infinity", year, year]
+      ])
+    }).pipe(fresh)
+  )
+})
