@@ -18,6 +18,7 @@ import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
 import * as ServerFindings from "./ServerFindings.js"
 import * as TableFindings from "./TableFindings.js"
+import * as TriggerFindings from "./TriggerFindings.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "../schema/PgTable.js"
@@ -227,6 +228,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         yield* lock,
         yield* indexes,
         ...(yield* ServerFindings.examine(sql, schema.tables)),
+        yield* TriggerFindings.examine(sql, schema),
         ...(yield* Option.match(yield* locked, {
           onNone: () => contents,
           onSome: (finding) => Effect.succeed([finding])
