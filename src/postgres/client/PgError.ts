@@ -40,6 +40,9 @@ export const databaseError =
     })
   }
 
+/** feature_not_supported: a rule of the table has another answer than the row that RETURNING asks for. */
+export const ruleInTheWay = "0A000"
+
 /** A row that is not in its table as it was sent, and no error of the server's says why. */
 export const notStored = (action: string, table: string, cause?: SqlError): DatabaseError =>
   DatabaseError.because(

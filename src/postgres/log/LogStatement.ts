@@ -9,16 +9,23 @@ import type { NewMarker } from "../../operation/Operation.js"
 import type { RecordedTime } from "../../operation/RecordedTime.js"
 import type { StepRecord } from "../../operation/Transactor.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { notStored, sqlState } from "../client/PgError.js"
+import { notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
 
-/** The marker, of which the server says when, and the end of its attempt, or neither: fails with `markerNotStored`. */
-export const markedUpdate = (table: string, marker: NewMarker, update: string): string => {
+/** The marker, of which the server says when, and the end of its attempt, or neither: fails where one of them is not stored as it is sent. */
+export const markedUpdate = (table: string, marker: NewMarker, update: string, { outcome }: NewAttempt): string => {
   const marked = constants(markerRow(marker))
   const insert = `${markerOf(table, marked)} RETURNING ${marked.columns.join(", ")}`
-  return `WITH marked AS (${insert}), ended AS (${update}) SELECT 1 / count(*)::integer AS kept FROM marked WHERE ${same(marked)}`
+  return `WITH marked AS (${insert}), ended AS (${update} RETURNING outcome)
+    SELECT 1 / count(*)::integer AS kept, ${attemptFailing(endedAs(outcome))} AS ended FROM marked WHERE ${same(marked)}`
 }
+
+/** The end of an attempt that has no marker: fails where it is not stored as it is sent. */
+export const endedUpdate = (update: string, { outcome }: NewAttempt): string =>
+  `WITH ended AS (${update} RETURNING outcome) SELECT ${attemptFailing(endedAs(outcome))} AS ended`
+
+const endedAs = (outcome: string): string => `(SELECT count(*) FROM ended WHERE outcome = ${literal(outcome)})`
 
 /** The marker, and the attempt where there is a table of attempts. */
 export const recordInserts = (
@@ -31,25 +38,32 @@ export const recordInserts = (
     stored(markerOf(tables.markers, marked), marked, (kept) => `1 / ${kept}::integer`),
     ...(tables.attempts === undefined
       ? []
-      : [stored(numbered(tables.attempts, attempted), identifying(attempted), (kept) => `ln(${kept}::numeric)`)])
+      : [stored(numbered(tables.attempts, attempted), identifying(attempted), attemptFailing)])
   ]
 }
 
 /** Fails a step whose marker was not stored as it was sent: division_by_zero. */
-export const markerNotStored = "22012"
+const markerNotStored = "22012"
 
 /** Fails a step whose attempt was not: invalid_argument_for_logarithm. */
 const attemptNotStored = "2201E"
 
-/** The failure of a record that was not stored as it was sent, if this is one. */
+/** The failure of a record that was not stored as it was sent, if this is one. A rule is refused behind WITH and RETURNING, which does not say whose. */
 export const notStoredBy = (
-  tables: { readonly markers: string; readonly attempts: string },
-  error: SqlError
+  { attempts, markers }: { readonly markers: string; readonly attempts: string },
+  error: SqlError,
+  action = "writing the marker"
 ): DatabaseError | undefined => {
-  const state = Option.getOrUndefined(sqlState(error))
-  if (state !== markerNotStored && state !== attemptNotStored) return undefined
-  return notStored("writing the marker", state === markerNotStored ? tables.markers : tables.attempts, error)
+  const states: Readonly<Record<string, string>> = {
+    [markerNotStored]: markers,
+    [attemptNotStored]: attempts,
+    [ruleInTheWay]: `${markers} or ${attempts}`
+  }
+  const table = Option.flatMapNullable(sqlState(error), (state) => states[state])
+  return Option.getOrUndefined(Option.map(table, (found) => notStored(action, found, error)))
 }
+
+const attemptFailing = (kept: string): string => `ln(${kept}::numeric)`
 
 /** Behind the INSERT, in the same message as the COMMIT, a row that a trigger swallowed or changed must be an error of the server's. */
 const stored = (insert: string, sent: Constants, failing: (kept: string) => string): string => {
@@ -85,7 +99,18 @@ export const recordSelect = (
 }
 
 /** The attempt, numbered after the newest that the operation has. */
-export const attemptInsert = (table: string, attempt: NewAttempt): string => numbered(table, constants(rowOf(attempt)))
+export const attemptInsert = (table: string, attempt: NewAttempt): string => {
+  const row = constants(rowOf(attempt))
+  return stored(numbered(table, row), identifying(row), attemptFailing)
+}
+
+/** The same, which answers with the id of the row that is stored. */
+export const attemptBegin = (table: string, attempt: NewAttempt): string => {
+  const row = constants(rowOf(attempt))
+  const kept = identifying(row)
+  const insert = `${numbered(table, row)} RETURNING id::text AS new_id, ${kept.columns.join(", ")}`
+  return `WITH stored AS (${insert}) SELECT new_id AS id FROM stored WHERE ${same(kept)}`
+}
 
 /** The same, unless the newest has the same outcome. */
 export const attemptInsertOnce = (table: string, attempt: NewAttempt): string => {

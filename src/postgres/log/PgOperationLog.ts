@@ -16,7 +16,7 @@ import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
-import { alone, over, PgSql, rows, watched } from "../client/PgSql.js"
+import { alone, decodeRows, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
 import * as TableLock from "../client/TableLock.js"
@@ -32,19 +32,24 @@ import {
   toMarker
 } from "./LogRow.js"
 import {
+  attemptBegin,
   attemptInsert,
   attemptInsertOnce,
   attemptUpdate,
+  endedUpdate,
   interruptEarlier,
   markedUpdate,
-  markerNotStored
+  notStoredBy
 } from "./LogStatement.js"
 
 /** undefined_table: nothing was ever applied here. */
 const noneIfMissing = (error: SqlError): Effect.Effect<ReadonlyArray<never>, SqlError> =>
   Option.contains(sqlState(error), "42P01") ? Effect.succeed([]) : Effect.fail(error)
 
-const Moved = Schema.Struct({ gone: Schema.String, put: Schema.NullOr(Schema.String) })
+/** How many markers there were, and how many of them are gone. */
+const Forgotten = Schema.Struct({ gone: Schema.String, there: Schema.String })
+
+const Moved = Schema.Struct({ ...Forgotten.fields, put: Schema.NullOr(Schema.String) })
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
 
@@ -60,6 +65,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   const time = (column: string) => sql.literal(PgTime.select(column))
 
   const tables = [schema.markers, schema.attempts]
+  const recordingError = (error: SqlError) =>
+    notStoredBy(schema, error, recordingAttempt) ?? databaseError(recordingAttempt)(error)
   const watch = (access: TableLock.Access) =>
     TableLock.watch(sql, { tables, access, bound: Option.some(config.lockTimeout) })
   const [reading, writing] = [watch("read"), watch("write")]
@@ -94,6 +101,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   const exists = (table: string): Effect.Effect<boolean, SqlError> =>
     Effect.map(sql`SELECT 1 WHERE to_regclass(${table}) IS NOT NULL`, (found) => found.length > 0)
 
+  /** How many there are of a marker when a statement begins. */
+  const there = (id: string, operationType: string) =>
+    sql`SELECT count(*) FROM ${markers} WHERE id = ${id} AND operation_type = ${operationType}`
+
   const attemptColumns = sql`id::text, operation_id, operation_type, attempt::text, outcome, ${time("started_at")},
     ${time("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
 
@@ -115,7 +126,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   /** The table may be missing where the role may not create it. */
   const recordBy = (insert: Effect.Effect<unknown, SqlError>) =>
     session(Effect.tap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
-      Effect.mapError(databaseError("recording the attempt"))
+      Effect.mapError(recordingError)
     )
   const record = (attempt: NewAttempt) => Effect.asVoid(recordBy(sql.unsafe(attemptInsert(schema.attempts, attempt))))
 
@@ -162,10 +173,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       Effect.gen(function* () {
         const step = yield* Effect.serviceOption(PgStep)
         if (Option.isNone(step)) return yield* outsideStep("forgetting the marker")
-        const forgotten = yield* session(
-          sql`DELETE FROM ${markers} WHERE id = ${id} AND operation_type = ${operationType} RETURNING id`
-        ).pipe(Effect.mapError(databaseError("forgetting the marker")))
-        if (forgotten.length === 0) return false
+        const [forgotten] = yield* session(sql`WITH gone AS (
+            DELETE FROM ${markers} WHERE id = ${id} AND operation_type = ${operationType} RETURNING id)
+          SELECT (SELECT count(*) FROM gone)::text AS gone, (${there(id, operationType)})::text AS there`).pipe(
+          rows("forgetting the marker", Forgotten)
+        )
+        if (forgotten?.there !== "1") return false
+        if (forgotten.gone !== "1") return yield* notStored("forgetting the marker", schema.markers)
         yield* record(attempt)
         return true
       }).pipe(recording("unmark", attempt)),
@@ -178,26 +192,22 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
               RETURNING operation_type, applied_at, duration_ms, applied_by, notes),
           put AS (INSERT INTO ${markers} (id, operation_type, applied_at, duration_ms, applied_by, notes)
             SELECT ${to}, gone.* FROM gone RETURNING id)
-          SELECT (SELECT count(*) FROM gone)::text AS gone, (SELECT string_agg(id, '') FROM put) AS put`).pipe(
-          rows("renaming the marker", Moved)
-        )
-        if (moved?.gone !== "1") return false
-        if (moved.put !== to) {
-          const reason = `${schema.markers} did not store the row: look for a trigger, a rule or a policy of rows on it`
-          return yield* DatabaseError.because("renaming the marker", reason)
-        }
+          SELECT (SELECT count(*) FROM gone)::text AS gone, (${there(from, operationType)})::text AS there,
+            (SELECT string_agg(id, '') FROM put) AS put`).pipe(rows("renaming the marker", Moved))
+        if (moved?.there !== "1") return false
+        if (moved.gone !== "1" || moved.put !== to) return yield* notStored("renaming the marker", schema.markers)
         yield* Effect.forEach(recorded, record, { discard: true })
         return true
       }).pipe(Effect.withSpan("OperationLog.rename", { attributes: { from, to }, captureStackTrace: false })),
     begin: (attempt) =>
       Effect.zipRight(
-        Effect.mapError(
-          sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt)),
-          databaseError("recording the attempt")
-        ),
-        sql.unsafe(`${attemptInsert(schema.attempts, attempt)} RETURNING id::text`).pipe(
-          rows("recording the attempt", Schema.Struct({ id: Schema.NumberFromString })),
-          Effect.map(([recorded]) => recorded?.id ?? 0)
+        Effect.mapError(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt)), recordingError),
+        sql.unsafe(attemptBegin(schema.attempts, attempt)).pipe(
+          Effect.mapError(recordingError),
+          Effect.flatMap(decodeRows(recordingAttempt, Schema.Struct({ id: Schema.NumberFromString }))),
+          Effect.flatMap(([recorded]) =>
+            recorded === undefined ? notStored(recordingAttempt, schema.attempts) : Effect.succeed(recorded.id)
+          )
         )
       ).pipe(recording("begin", attempt)),
     finish: (id, attempt, marker) =>
@@ -208,8 +218,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         const update = attemptUpdate(schema.attempts, id, attempt)
         // One statement: all of it, or a failure that says why.
         const write = Option.match(marker, {
-          onNone: () => update,
-          onSome: (given) => markedUpdate(schema.markers, given, update)
+          onNone: () => endedUpdate(update, attempt),
+          onSome: (given) => markedUpdate(schema.markers, given, update, attempt)
         })
         const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
         const holds = Option.match(Option.zipLeft(session, marker), {
@@ -221,15 +231,15 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
             ? failed
             : Option.contains(sqlState(failed), "23505")
               ? new AlreadyApplied({ id: attempt.operationId })
-              : Option.contains(sqlState(failed), markerNotStored)
-                ? notStored("writing the marker", schema.markers, failed)
-                : databaseError("writing the marker")(failed)
+              : (notStoredBy(schema, failed) ?? databaseError("writing the marker")(failed))
         )
       }).pipe(recording("finish", attempt)),
     record: (attempt) => record(attempt).pipe(recording("record", attempt)),
     recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt))).pipe(recording("recordOnce", attempt))
   })
 })
+
+const recordingAttempt = "recording the attempt"
 
 /** The span of a member that records an attempt. */
 const recording = (member: string, { operationId, outcome }: NewAttempt) =>

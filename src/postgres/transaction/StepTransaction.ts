@@ -363,7 +363,9 @@ const undoNow = <E>(
       .pipe(
         Effect.catchAll((error) =>
           Effect.zipRight(
-            Effect.logWarning(`The attempt was not recorded: ${reasonOf(error)}`),
+            Effect.logWarning(
+              `The attempt was not recorded: ${LogStatement.notStoredBy(schema, error)?.reason ?? reasonOf(error)}`
+            ),
             within ? end("ROLLBACK") : Effect.void
           )
         )

@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
-import { Seed, SeedContext } from "effect-es-ops"
+import { Seed, SeedContext, SeedLedger } from "effect-es-ops"
 import type { Seeds } from "../../support/Applying.js"
 import { apply, fresh, layerOf, seed, tenant } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
@@ -85,13 +85,58 @@ describe("the record of a seed", () => {
     }
   }
 
-  it.effect("fails where a trigger swallows the marker of a session outside any transaction", () =>
+  for (const table of ["kumiko_es_operations", "es_ops_attempts"]) {
+    for (const [title, make] of [
+      ["a seed in a transaction", sql],
+      ["a seed outside any transaction", outside]
+    ] as const) {
+      it.effect(`fails where a rule of ${table} does nothing instead: ${title}`, () =>
+        Effect.gen(function* () {
+          assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+          yield* rows(`CREATE RULE r AS ON INSERT TO ${table} DO INSTEAD NOTHING`)
+          const exit = yield* applied({ a: sql("SELECT 1"), b: make(...count) })
+          assert.match(
+            String(exit),
+            new RegExp(`${table}.* did not store the row as it was sent: look for a trigger, a rule`)
+          )
+          assert.deepStrictEqual(yield* rows("SELECT to_regclass('counter')::text AS found"), [{ found: null }])
+        }).pipe(fresh)
+      )
+    }
+  }
+
+  for (const [table, when] of [
+    ["kumiko_es_operations", "BEFORE INSERT"],
+    ["es_ops_attempts", "BEFORE INSERT"],
+    ["es_ops_attempts", "BEFORE UPDATE"]
+  ]) {
+    it.effect(`fails where a trigger ${when} of ${table} swallows that of a session outside any transaction`, () =>
+      Effect.gen(function* () {
+        assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+        yield* rows("CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+        yield* rows(`CREATE TRIGGER t ${when} ON ${table} FOR EACH ROW EXECUTE FUNCTION t()`)
+        const exit = yield* applied({ a: sql("SELECT 1"), b: outside("SELECT 1") })
+        assert.match(String(exit), new RegExp(`${table}.* did not store the row as it was sent`))
+        assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
+      }).pipe(fresh)
+    )
+  }
+
+  it.effect("fails to be forgotten or renamed where a trigger keeps its marker", () =>
     Effect.gen(function* () {
+      const { url } = yield* TestDatabase
       assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
       yield* rows("CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
-      yield* rows("CREATE TRIGGER t BEFORE INSERT ON kumiko_es_operations FOR EACH ROW EXECUTE FUNCTION t()")
-      const exit = yield* applied({ a: sql("SELECT 1"), b: outside("SELECT 1") })
-      assert.include(String(exit), "did not store the row as it was sent")
+      yield* rows("CREATE TRIGGER t BEFORE DELETE ON kumiko_es_operations FOR EACH ROW EXECUTE FUNCTION t()")
+      const who = { appliedBy: "cli", reason: "x" } as const
+      for (const change of [
+        SeedLedger.unmark({ ...who, id: "a" }),
+        SeedLedger.rename({ ...who, from: "a", to: "b" })
+      ]) {
+        const exit = yield* Effect.exit(Effect.provide(change, layerOf(Database.clientOf(url), { b: sql("SELECT 1") })))
+        assert.match(String(exit), /kumiko_es_operations.* did not store the row as it was sent/, String(exit))
+      }
+      assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
     }).pipe(fresh)
   )
 })
