@@ -1,30 +1,14 @@
 /**
  * A feature: a name, the write handlers and projections of one part of an application, and the tables that it owns.
  */
+import type { AnyAggregate } from "./Aggregate.js"
 import type { Projection } from "./Projection.js"
+import type { Subscriber } from "./Subscriber.js"
+import type { Table } from "./Table.js"
 import type { AnyWriteHandler } from "./WriteHandler.js"
 
-/** A column of a table that a feature owns. */
-export interface Column {
-  readonly name: string
-  readonly type: "uuid" | "text" | "integer" | "bigint" | "boolean" | "jsonb" | "timestamptz"
-  /** Default: no. */
-  readonly nullable?: boolean | undefined
-  /** Default: none. `now` is the start of the transaction. */
-  readonly default?: "now" | undefined
-}
-
-/** A table that a feature owns: created under the operations lock, by the first apply that has something to do, if it is missing. */
-export interface Table {
-  readonly name: string
-  readonly columns: ReadonlyArray<Column>
-  /** Names of columns. */
-  readonly primaryKey: ReadonlyArray<string>
-  /** Names of columns for each unique constraint. Default: none. */
-  readonly unique?: ReadonlyArray<ReadonlyArray<string>> | undefined
-  /** Names of columns for each index. Default: none. */
-  readonly indexes?: ReadonlyArray<ReadonlyArray<string>> | undefined
-}
+export { table } from "./Table.js"
+export type { Column, Key, RowTable, StoredRow, Table } from "./Table.js"
 
 /** A feature, as settings name it. `R` is what its handlers and projections require. */
 export interface Feature<out R = unknown> {
@@ -36,20 +20,32 @@ export interface Feature<out R = unknown> {
   readonly projections: ReadonlyArray<Projection<unknown, R>>
   /** The tables that are created if they are missing. */
   readonly tables: ReadonlyArray<Table>
+  /** What past events can be given to again. */
+  readonly subscribers: ReadonlyArray<Subscriber<unknown, R>>
+  /** The aggregates whose snapshots are kept. */
+  readonly aggregates: ReadonlyArray<AnyAggregate>
 }
 
 /** The services that the handlers and projections of features require. */
 export type Context<F> = F extends Feature<infer R> ? R : never
 
-/** The services that a handler or projection requires. */
+/** The services that a handler, projection or subscriber requires. */
 export type Requires<P> =
-  P extends AnyWriteHandler<infer _E, infer R> ? R : P extends Projection<infer _E, infer R> ? R : never
+  P extends AnyWriteHandler<infer _E, infer R>
+    ? R
+    : P extends Projection<infer _E, infer R>
+      ? R
+      : P extends Subscriber<infer _E, infer R>
+        ? R
+        : never
 
-/** The parts of a feature: handlers, projections and tables, each of its own type. */
-export interface Parts<H, P> {
+/** The parts of a feature: handlers, projections, subscribers, aggregates and tables, each of its own type. */
+export interface Parts<H, P, S> {
   readonly name: string
   readonly handlers: ReadonlyArray<H>
   readonly projections?: ReadonlyArray<P> | undefined
+  readonly subscribers?: ReadonlyArray<S> | undefined
+  readonly aggregates?: ReadonlyArray<AnyAggregate> | undefined
   readonly tables?: ReadonlyArray<Table> | undefined
 }
 
@@ -76,9 +72,23 @@ export interface Parts<H, P> {
  * export const OpsLive = EsOps.layer({ seeds: "./seeds", features: [Identity.feature, shop] })
  * ```
  */
-export function make<H extends AnyWriteHandler = never, P extends Projection<unknown, unknown> = never>(
-  parts: Parts<H, P>
-): Feature<Requires<H | P>>
-export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>>): Feature {
-  return { ...parts, projections: parts.projections ?? [], tables: parts.tables ?? [] }
+export function make<
+  H extends AnyWriteHandler = never,
+  P extends Projection<unknown, unknown> = never,
+  S extends Subscriber = never
+>(parts: Parts<H, P, S>): Feature<Requires<H | P | S>>
+export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>, Subscriber>): Feature {
+  return {
+    ...parts,
+    projections: parts.projections ?? [],
+    subscribers: parts.subscribers ?? [],
+    aggregates: parts.aggregates ?? [],
+    tables: parts.tables ?? []
+  }
+}
+
+/** Features of several types as features of their union, which each of them is. */
+export function united<F extends Feature>(features: ReadonlyArray<F>): ReadonlyArray<Feature<Context<F>>>
+export function united(features: ReadonlyArray<Feature>): ReadonlyArray<Feature> {
+  return features
 }

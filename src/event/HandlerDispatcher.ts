@@ -16,7 +16,7 @@ import type { Event, EventMetadata, NewEvent, Payload } from "./Event.js"
 import { NewId } from "./Event.js"
 import type { AppendError } from "./EventStore.js"
 import { EventStore } from "./EventStore.js"
-import type * as Feature from "./Feature.js"
+import * as Feature from "./Feature.js"
 import type { NotJson } from "./JsonValue.js"
 import { noteJson, recordToJson, toJson } from "./JsonValue.js"
 import type { WriteError, WriteRequest, Written } from "./WriteDispatcher.js"
@@ -29,7 +29,7 @@ import { WriteSavepoint } from "./WriteSavepoint.js"
 export const make = <F extends Feature.Feature>(
   features: ReadonlyArray<F>
 ): Effect.Effect<WriteDispatcher["Type"], SettingError, EventStore | Transactor | Feature.Context<F>> =>
-  makeUnited(united(features))
+  makeUnited(Feature.united(features))
 
 /**
  * Provides the dispatcher of the handlers and projections of features, over the `EventStore`. `EsOps.layer` and `EsOps.layerMemory` have it
@@ -112,14 +112,6 @@ type WriteAllRequest = WriteRequest & { readonly payloads: ReadonlyArray<unknown
 
 /** Events of this many decided writes travel together. */
 const batchSize = 1000
-
-/** Features of several types as features of their union, which each of them is. */
-function united<F extends Feature.Feature>(
-  features: ReadonlyArray<F>
-): ReadonlyArray<Feature.Feature<Feature.Context<F>>>
-function united(features: ReadonlyArray<Feature.Feature>): ReadonlyArray<Feature.Feature> {
-  return features
-}
 
 /** The handler's part may have colons of its own: `user:write:user:create`. */
 const qualifiedName = /^[^:\s]+:write:[^:\s]+(?::[^:\s]+)*$/

@@ -1,0 +1,103 @@
+/**
+ * The features of the settings, as runs look up what they are about: every projection, subscriber and aggregate, with the services that it requires.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { SettingError } from "../operation/OperationConfig.js"
+import type { AnyAggregate } from "./Aggregate.js"
+import type { AnyEventType } from "./EventType.js"
+import { problemOf } from "./EventType.js"
+import * as Feature from "./Feature.js"
+import type { Projection } from "./Projection.js"
+import type { Subscriber } from "./Subscriber.js"
+import type { Table } from "./Table.js"
+
+/** Everything that features declare; nothing of it requires a service any more. */
+export class Features extends Context.Tag("effect-es-ops/Features")<
+  Features,
+  {
+    readonly projections: ReadonlyArray<Projection<unknown>>
+    readonly subscribers: ReadonlyArray<Subscriber<unknown, never>>
+    readonly aggregates: ReadonlyArray<AnyAggregate>
+    readonly tables: ReadonlyArray<Table>
+  }
+>() {}
+
+/** Looks at all that features declare; what cannot be used is a `SettingError`. */
+export const make = <F extends Feature.Feature>(
+  features: ReadonlyArray<F>
+): Effect.Effect<Features["Type"], SettingError, Feature.Context<F>> => makeUnited(Feature.united(features))
+
+const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effect<Features["Type"], SettingError, R> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<R>()
+    const projections = features.flatMap((feature) => feature.projections)
+    const subscribers = features.flatMap((feature) => feature.subscribers)
+    const aggregates = features.flatMap((feature) => feature.aggregates)
+    const tables = features.flatMap((feature) => feature.tables)
+    for (const reason of problems({ projections, subscribers, aggregates })) {
+      return yield* new SettingError({ key: "features", reason })
+    }
+    // The services of the fiber win: a run gives its own transaction and its own store.
+    const provide = <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
+      Effect.flatMap(Effect.context<never>(), (own) => effect.pipe(Effect.provide(own), Effect.provide(context)))
+    return Features.of({
+      projections: projections.map((projection) => ({
+        ...projection,
+        apply: (events) => provide(projection.apply(events))
+      })),
+      subscribers: subscribers.map((subscriber) => ({
+        ...subscriber,
+        deliver: (event, replay) => Either.map(subscriber.deliver(event, replay), provide)
+      })),
+      aggregates,
+      tables
+    })
+  })
+
+interface Declared {
+  readonly projections: ReadonlyArray<Projection<unknown, unknown>>
+  readonly subscribers: ReadonlyArray<Subscriber>
+  readonly aggregates: ReadonlyArray<AnyAggregate>
+}
+
+const problems = ({ aggregates, projections, subscribers }: Declared): ReadonlyArray<string> => [
+  ...twice("projections", projections),
+  ...twice("subscribers", subscribers),
+  ...twice(
+    "aggregates",
+    aggregates.map(({ type }) => ({ name: type }))
+  ),
+  ...typesOf({ aggregates, projections, subscribers }).flatMap((type) => problemOf(type) ?? []),
+  ...projections.flatMap(tableProblems(projections))
+]
+
+const typesOf = ({ aggregates, projections, subscribers }: Declared): ReadonlyArray<AnyEventType> => [
+  ...projections.flatMap(({ types = [] }) => types),
+  ...subscribers.flatMap(({ events }) => events),
+  ...aggregates.flatMap(({ events }) => events)
+]
+
+const twice = (what: string, named: ReadonlyArray<{ readonly name: string }>): ReadonlyArray<string> =>
+  named
+    .filter(({ name }, at) => named.findIndex((other) => other.name === name) !== at)
+    .map(({ name }) => `two ${what} are named "${name}"`)
+
+/** A table of pure functions is one projection's; its key has one column, unless the projection says otherwise. */
+const tableProblems =
+  (all: ReadonlyArray<Projection<unknown, unknown>>) =>
+  ({ definition, name, tables = [] }: Projection<unknown, unknown>): ReadonlyArray<string> => {
+    if (definition === undefined) return []
+    const [table] = tables
+    const other = all.find((one) => one.name !== name && (one.tables ?? []).some((t) => t.name === table?.name))
+    const shared =
+      other === undefined ? [] : [`table "${table?.name}" is folded by "${name}" and written by "${other.name}"`]
+    const isKeyless = definition._tag === "Fold" && definition.byAggregate && definition.table.primaryKey.length !== 1
+    return isKeyless
+      ? [
+          ...shared,
+          `projection "${name}" needs a key: "${definition.table.name}" has more than one column in its primary key`
+        ]
+      : shared
+  }

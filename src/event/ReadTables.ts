@@ -1,0 +1,70 @@
+/**
+ * The rows of the features' tables: read and locked by their primary keys, added, changed and removed, in the transaction of the fiber.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { Key, StoredRow, Table } from "./Table.js"
+
+/** A value that is unique in a table is another row's already. */
+export class UniqueTaken extends Schema.TaggedError<UniqueTaken>()("UniqueTaken", {
+  table: Schema.String,
+  columns: Schema.Array(Schema.String),
+  /** The values, where they are known. */
+  values: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    const values = this.values.length === 0 ? "" : ` ${this.values.map((value) => JSON.stringify(value)).join(", ")}`
+    return `the ${this.columns.join(", ")}${values} of ${this.table} is taken`
+  }
+}
+
+/** The port of the features' tables. Rows and keys are as they are stored; a column that a row leaves out keeps its value or its default. */
+export class ReadTables extends Context.Tag("effect-es-ops/ReadTables")<
+  ReadTables,
+  {
+    /** The rows that have these keys, locked until the transaction ends, in any order. Keys are locked in the order of their values. */
+    readonly load: (
+      table: Table,
+      keys: NonEmptyReadonlyArray<Key>
+    ) => Effect.Effect<ReadonlyArray<StoredRow>, DatabaseError>
+    /** Adds rows whose keys are free. Answers with the keys that others had already: their rows are as they were. */
+    readonly add: (
+      table: Table,
+      rows: NonEmptyReadonlyArray<StoredRow>
+    ) => Effect.Effect<ReadonlyArray<Key>, UniqueTaken | DatabaseError>
+    /** Writes rows, in place of those with the same keys. Of two with one key the last stays. */
+    readonly put: (
+      table: Table,
+      rows: NonEmptyReadonlyArray<StoredRow>
+    ) => Effect.Effect<void, UniqueTaken | DatabaseError>
+    /** Removes the rows that have these keys. */
+    readonly remove: (table: Table, keys: NonEmptyReadonlyArray<Key>) => Effect.Effect<void, DatabaseError>
+    /** The rows of a page by their keys, behind `after`; not locked. */
+    readonly page: (
+      table: Table,
+      after: Key | undefined,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<StoredRow>, DatabaseError>
+  }
+>() {}
+
+/** The key of a row. */
+export const keyOf = (table: Table, row: StoredRow): Key =>
+  Object.fromEntries(
+    table.primaryKey.map((column): readonly [string, Key[string]] => [column, keyValue(table, column, row[column])])
+  )
+
+/** A key as one text, the same for the same values. */
+export const keyText = (table: Table, key: StoredRow): string =>
+  JSON.stringify(table.primaryKey.map((column) => keyValue(table, column, key[column])))
+
+/** A UUID is one value in either case of its letters. */
+const keyValue = (table: Table, name: string, value: unknown): Key[string] =>
+  typeof value === "number" || typeof value === "boolean"
+    ? value
+    : table.columns.some((column) => column.name === name && column.type === "uuid")
+      ? String(value).toLowerCase()
+      : String(value)
