@@ -28,6 +28,7 @@ export class FoldFailed extends Schema.TaggedError<FoldFailed>()("FoldFailed", {
   }
 }
 
+/** Why an event is not folded: it cannot be read, or the projection fails for it. */
 export type FoldError = EventUnreadable | FoldFailed
 
 /** A row that events are folded into, one after another, in the order of their stream. */
