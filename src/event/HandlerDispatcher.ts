@@ -11,6 +11,7 @@ import * as Predicate from "effect/Predicate"
 import { isNonEmptyReadonlyArray } from "effect/Array"
 import { SettingError } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
+import * as ServerLimit from "../operation/ServerLimit.js"
 import { Transactor } from "../operation/Transactor.js"
 import type { Event, EventMetadata, NewEvent, Payload } from "./Event.js"
 import { NewId } from "./Event.js"
@@ -252,7 +253,10 @@ const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
 /** Refusals of handler, store and projection are the write's; whatever else a handler fails with is kept as it is. */
 const writeError = (handler: string, error: unknown): WriteError => {
   if (error instanceof Rejection) return new WriteRejected({ handler, code: error.code, reason: error.reason })
-  if (error instanceof DatabaseError) return error
+  if (error instanceof DatabaseError)
+    return Option.contains(error.code, ServerLimit.untranslatable)
+      ? new WriteRejected({ handler, code: "validation_error", reason: error.reason })
+      : error
   const code = Object.entries(codes).find(([tag]) => Predicate.isTagged(error, tag))?.[1]
   return code !== undefined && error instanceof Error
     ? new WriteRejected({ handler, code, reason: error.message })

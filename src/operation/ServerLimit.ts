@@ -3,8 +3,13 @@
  */
 import * as Option from "effect/Option"
 
-/** By SQLSTATE (PostgreSQL manual, appendix A, classes 53 and 54). */
+/** untranslatable_character: the encoding of the database does not hold it. */
+export const untranslatable = "22P05"
+
+/** By SQLSTATE (PostgreSQL manual, appendix A; most are of classes 53 and 54). */
 const remedies: { readonly [code: string]: string } = {
+  [untranslatable]:
+    "the encoding of the database does not hold that character: leave it out, or move to a database with the encoding UTF8",
   "53100": "the server's disk is full: free or add space there",
   "53200":
     "the server has no memory left for it, most often for its locks, as each sql.withTransaction and each table that is touched keeps one until the transaction ends: use fewer parts, do the work in batches (several seeds, or several rows in one part), or raise max_locks_per_transaction",

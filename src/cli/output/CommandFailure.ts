@@ -14,6 +14,8 @@ export interface CommandFailure {
   /** The seed, as text or as an option of text. */
   readonly id?: unknown
   readonly cause?: unknown
+  /** The code that the server or the system gave, as an option of text. */
+  readonly code?: unknown
   readonly problems?: ReadonlyArray<SeedProblem>
 }
 

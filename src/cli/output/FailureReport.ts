@@ -3,6 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as ServerLimit from "../../operation/ServerLimit.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { CommandFailure } from "./CommandFailure.js"
 import { seedOf } from "./CommandFailure.js"
@@ -31,9 +33,13 @@ export const explain = (
   { err, paint }: Terminal["Type"],
   failure: CommandFailure,
   more: ReadonlyArray<string> = [],
-  next: Option.Option<string> = nextStep(failure._tag)
+  next: Option.Option<string> = isRemedied(failure) ? Option.none() : nextStep(failure._tag)
 ): Effect.Effect<void> => {
   const lines = [`${paint("red", "error:", "err")} ${failure.message}`, ...more, ...Option.toArray(next)]
   const seed = Option.match(seedOf(failure), { onNone: () => ({}), onSome: (id) => ({ seed: id }) })
   return Effect.annotateLogs(err(lines.join("\n")), { _tag: failure._tag, ...seed })
 }
+
+/** Whether the message of a failure has its remedy, as the server's code tells it: then the doctor would find nothing more. */
+const isRemedied = ({ code }: CommandFailure): boolean =>
+  Option.isOption(code) && Option.isSome(Option.flatMap(Option.filter(code, Predicate.isString), ServerLimit.remedyOf))

@@ -14,6 +14,7 @@ import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as EncodedText from "../client/EncodedText.js"
 import { databaseError, notStored } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
@@ -55,6 +56,7 @@ const decodeStored = decodeRows("appending an event", Stored)
 export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
   const { lockTimeout } = yield* OperationConfig
+  const encoding = EncodedText.unknown()
   const watch = TableLock.watch(sql, { tables: ourTables, access: "write", bound: Option.some(lockTimeout) })
 
   /** Inside a step, a statement waits for our tables no longer than `lockTimeout`. */
@@ -172,13 +174,12 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
         ([found]) => found?.version ?? 0
       ),
     archive: ({ aggregateId, aggregateType, archivedBy, reason, tenantId }) =>
-      sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
-        SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason ?? null}::text
-        WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)`.pipe(
-        bounded,
-        Effect.mapError(databaseError("archiving a stream")),
-        Effect.asVoid
-      )
+      Effect.flatMap(
+        EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql)),
+        (held) => sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
+        SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
+        WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)`
+      ).pipe(bounded, Effect.mapError(databaseError("archiving a stream")), Effect.asVoid)
   })
 })
 

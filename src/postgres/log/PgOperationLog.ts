@@ -15,6 +15,7 @@ import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operat
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import { databaseError, notStored, sqlState } from "../client/PgError.js"
+import * as EncodedText from "../client/EncodedText.js"
 import { PgSession } from "../client/PgSession.js"
 import { alone, decodeRows, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
@@ -101,6 +102,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   const exists = (table: string): Effect.Effect<boolean, SqlError> =>
     Effect.map(sql`SELECT 1 WHERE to_regclass(${table}) IS NOT NULL`, (found) => found.length > 0)
 
+  const encoding = EncodedText.unknown()
+  /** The text as the database's encoding can hold it. */
+  const encoded = (text: string) => EncodedText.fit(encoding, text, EncodedText.asking(sql))
+
   /** How many there are of a marker when a statement begins. */
   const there = (id: string, operationType: string) =>
     sql`SELECT count(*) FROM ${markers} WHERE id = ${id} AND operation_type = ${operationType}`
@@ -109,11 +114,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
     ${time("ended_at")}, duration_ms::text, waited_ms::text, applied_by, host, pid::text, version, source_hash, reason, error::text`
 
   /** The two-number form of the advisory lock is another space of keys than the operations lock's. */
-  const insertOnce = (attempt: NewAttempt) =>
-    Effect.zipRight(
-      sql`SELECT pg_advisory_xact_lock(1702063984, hashtext(${attempt.operationId}))`,
-      sql.unsafe(attemptInsertOnce(schema.attempts, attempt))
-    )
+  const insertOnce = ({ operationId }: NewAttempt, insert: string) =>
+    Effect.zipRight(sql`SELECT pg_advisory_xact_lock(1702063984, hashtext(${operationId}))`, sql.unsafe(insert))
 
   /** On a connection that is in no transaction yet. */
   const ownTransaction = (statements: Effect.Effect<unknown, SqlError>) =>
@@ -128,7 +130,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
     session(Effect.tap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
       Effect.mapError(recordingError)
     )
-  const record = (attempt: NewAttempt) => Effect.asVoid(recordBy(sql.unsafe(attemptInsert(schema.attempts, attempt))))
+  const record = (attempt: NewAttempt) =>
+    Effect.flatMap(encoded(attemptInsert(schema.attempts, attempt)), (insert) =>
+      Effect.asVoid(recordBy(sql.unsafe(insert)))
+    )
 
   const appliedRows = Effect.map(
     sql`SELECT id, operation_type FROM ${markers}`.pipe(read(schema.markers, "reading the markers", TypedRow)),
@@ -202,7 +207,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
     begin: (attempt) =>
       Effect.zipRight(
         Effect.mapError(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt)), recordingError),
-        sql.unsafe(attemptBegin(schema.attempts, attempt)).pipe(
+        Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => sql.unsafe(insert)).pipe(
           Effect.mapError(recordingError),
           Effect.flatMap(decodeRows(recordingAttempt, Schema.Struct({ id: Schema.NumberFromString }))),
           Effect.flatMap(([recorded]) =>
@@ -226,16 +231,21 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
           onNone: () => Effect.void,
           onSome: (found) => found.holds
         })
-        yield* Effect.mapError(Effect.all([settle, holds, sql.unsafe(write)]), (failed) =>
-          failed._tag === "LockControl"
-            ? failed
-            : Option.contains(sqlState(failed), "23505")
-              ? new AlreadyApplied({ id: attempt.operationId })
-              : (notStoredBy(schema, failed) ?? databaseError("writing the marker")(failed))
+        yield* Effect.mapError(
+          Effect.all([settle, holds, Effect.flatMap(encoded(write), (text) => sql.unsafe(text))]),
+          (failed) =>
+            failed._tag === "LockControl"
+              ? failed
+              : Option.contains(sqlState(failed), "23505")
+                ? new AlreadyApplied({ id: attempt.operationId })
+                : (notStoredBy(schema, failed) ?? databaseError("writing the marker")(failed))
         )
       }).pipe(recording("finish", attempt)),
     record: (attempt) => record(attempt).pipe(recording("record", attempt)),
-    recordOnce: (attempt) => recordBy(ownTransaction(insertOnce(attempt))).pipe(recording("recordOnce", attempt))
+    recordOnce: (attempt) =>
+      Effect.flatMap(encoded(attemptInsertOnce(schema.attempts, attempt)), (insert) =>
+        recordBy(ownTransaction(insertOnce(attempt, insert)))
+      ).pipe(recording("recordOnce", attempt))
   })
 })
 

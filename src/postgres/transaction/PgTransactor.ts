@@ -22,6 +22,7 @@ import { PgSession } from "../client/PgSession.js"
 import type { Loan } from "../client/PgSql.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as EncodedText from "../client/EncodedText.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import * as DeferredConstraints from "./DeferredConstraints.js"
@@ -45,7 +46,7 @@ export const make: Effect.Effect<
   const log = yield* OperationLog
   const config = yield* OperationConfig
   const { host } = yield* Replica
-  const server: StepStatements.ServerKnowledge = { settings: Option.none() }
+  const server: StepStatements.ServerKnowledge = { settings: Option.none(), encoding: EncodedText.unknown() }
   const recordTables = [schema.markers, schema.attempts]
   const waits = TableLock.watch(sql, { tables: recordTables, access: "write", bound: Option.none() })
 

@@ -7,6 +7,7 @@ import * as Predicate from "effect/Predicate"
 import { randomUUID } from "node:crypto"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import * as StepName from "../../operation/StepName.js"
+import type * as EncodedText from "../client/EncodedText.js"
 import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 
@@ -54,6 +55,7 @@ export interface Opening {
 export interface ServerKnowledge {
   /** Those of our settings that it has, once it was asked for them. */
   settings: Option.Option<ReadonlySet<string>>
+  readonly encoding: EncodedText.Encoding
 }
 
 /** The opening of a step of this name, run by this host. */

@@ -24,6 +24,7 @@ import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
 import { abandonable, toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
+import * as EncodedText from "../client/EncodedText.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
 import { watchDelay } from "../client/PgSql.js"
@@ -155,11 +156,11 @@ const commit = <A>(
     if (step.isUnsent) return committed(value)
     const before = Option.match(identity, { onNone: () => [], onSome: (known) => StepStatements.ending(guard, known) })
     const recording = yield* Option.match(record, {
-      onNone: () => Effect.succeed([]),
+      onNone: () => Effect.succeed(""),
       onSome: (given) => recordText(transaction, given)
     })
     // The wait for our own tables is bounded; what was deferred is the body's, and is behind us.
-    const bounded = recording.length === 0 ? [] : [StepStatements.waitAtMost(transaction.waitBounded), ...recording]
+    const bounded = recording === "" ? [] : [StepStatements.waitAtMost(transaction.waitBounded), recording]
     const exit = yield* toItsEnd(
       Effect.acquireUseRelease(
         Effect.forkDaemon(Effect.interruptible(Effect.delay(transaction.waits, watchDelay))),
@@ -221,11 +222,21 @@ const ended = <A>(result: StepResult<A, never>): Ended<A, never> => ({ result, u
 const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
-const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.map(hasAttempts(transaction), (there) => {
+const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<string> =>
+  Effect.flatMap(hasAttempts(transaction), (there) => {
     const { attempts, markers } = Option.getOrElse(transaction.identity, () => transaction.schema)
-    return LogStatement.recordInserts({ markers, attempts: there ? attempts : undefined }, record)
+    const inserts = LogStatement.recordInserts({ markers, attempts: there ? attempts : undefined }, record)
+    const text = inserts.join("; ")
+    return isAscii.test(text) ? Effect.succeed(text) : encoded(transaction, text)
   })
+
+/** The text as the database can hold it: a character that it cannot hold would make the whole message fail. */
+const encoded = ({ server, step }: Transaction, text: string, isOpen = true): Effect.Effect<string> => {
+  const ask = (statement: string) => step.send(statement)
+  return EncodedText.fit(server.encoding, text, isOpen ? EncodedText.inSavepoint(ask) : ask)
+}
+
+const isAscii = /^\p{ASCII}*$/u
 
 /** Whether there is a table of attempts: it may be missing where the role may not create it. */
 const hasAttempts = ({ schema, step }: Transaction): Effect.Effect<boolean> =>
@@ -357,7 +368,9 @@ const undoNow = <E>(
       if (within) yield* end("COMMIT")
       return rolledBack(cause, Option.none())
     }
-    const insert = `${StepStatements.waitBriefly}; ${LogStatement.attemptInsert(schema.attempts, attempt.value)}`
+    const attempted = LogStatement.attemptInsert(schema.attempts, attempt.value)
+    const held = isAscii.test(attempted) ? attempted : yield* encoded(transaction, attempted, within)
+    const insert = `${StepStatements.waitBriefly}; ${held}`
     yield* step
       .sendInstead(within ? `${insert}; COMMIT` : insert)
       .pipe(
