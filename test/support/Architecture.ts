@@ -34,6 +34,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "operation",
     "operation/memory",
     "event",
+    "projection",
     "identity",
     "seed",
     "seed/source",
@@ -72,6 +73,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   // Ports, which know no adapter; a memory layer is one.
   identity: ["event", "operation"],
   "identity/memory": ["identity", "event/memory", "event", "operation/memory", "operation"],
+  projection: ["event", "operation"],
   event: operation,
   "event/memory": ["event", "operation/memory", "operation"],
   operation: [],
