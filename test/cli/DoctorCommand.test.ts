@@ -272,16 +272,19 @@ describe("the doctor", () => {
   const behindPooler = async (
     start: (url: string) => Promise<{ readonly port: number; readonly close: () => Promise<void> }>
   ) => {
-    const { name, run, url } = await applied()
+    const { name, run, url, write } = await applied()
     const pooler = await start(url)
+    const env = { DATABASE_URL: `postgres://postgres@127.0.0.1:${pooler.port}/${name}` }
     try {
-      const { pooler: found = "" } = await wrongs(
-        run,
-        { DATABASE_URL: `postgres://postgres@127.0.0.1:${pooler.port}/${name}` },
-        4
-      )
-      assert.include(found, "gives each transaction another session")
-      assert.include(found, "Connect to the server itself")
+      assert.deepStrictEqual(await wrongs(run, env, 0), {})
+      assert.include((await run(["doctor"], env)).stdout, "gives each transaction another session")
+      await write("seeds/2.mjs", Projects.seedSource("", 'transaction: "none", skippable: true, '))
+      const found = await wrongs(run, env, 4)
+      assert.deepStrictEqual(Object.keys(found), ["pooler"])
+      assert.match(found["pooler"] ?? "", /as they run outside any transaction: "2"\nConnect to the server itself/)
+      const skipping = { ...env, KUMIKO_SKIP_ES_OPS_2: "1" }
+      assert.deepStrictEqual(Object.keys(await wrongs(run, skipping, 4)), ["flags"])
+      assert.strictEqual((await run(["seed:apply"], skipping)).code, 0)
     } finally {
       await pooler.close()
     }

@@ -297,19 +297,16 @@ const repair = (column: string): string =>
 
 const behind = "a connection pooler stands before the server"
 
+/** None of it is a fault as long as no seed is refused for it. */
 const poolerFinding: { readonly [pooling in Pooling]: Finding } = {
   none: fine("pooler", "none"),
   session: fine("pooler", `${behind}, one session a client`),
-  transaction: wrong(
+  transaction: fine(
     "pooler",
-    "state",
-    `${behind} and gives each transaction another session: transactional seeds can be applied, transaction: "none" is refused`,
-    "Connect to the server itself, or to a pool in session mode, for whatever needs a session."
+    `${behind} and gives each transaction another session: transactional seeds can be applied, transaction: "none" is refused`
   ),
-  unknown: wrong(
+  unknown: fine(
     "pooler",
-    "state",
-    `${behind}; there was no second connection to tell its mode by`,
-    "Let the client have two connections, or connect to the server itself."
+    `${behind}; there was no second connection to tell its mode by: transaction: "none" is refused`
   )
 }

@@ -183,7 +183,7 @@ export const refusePoolers = (
   selected: ReadonlyArray<SeedCheck.LoadedSeed>
 ): Effect.Effect<void, SeedsInconsistent | DatabaseError, DatabaseHealth> =>
   Effect.gen(function* () {
-    const outside = selected.filter(({ seed }) => seed.transaction === "none")
+    const outside = selected.filter(({ isSkipped, seed }) => seed.transaction === "none" && !isSkipped)
     if (outside.length === 0) return
     const health = yield* DatabaseHealth
     if (yield* health.hasSessions) return

@@ -31,7 +31,9 @@ export const examine: Effect.Effect<
         error.connectionLost ? error : Effect.map(SeedFindings.flags(), (found) => [unread(error), found])
     })
   )
-  return [...database, ...seeds]
+  // What the seeds make of something that the database has says more of it.
+  const names = new Set(seeds.map(({ name }) => name))
+  return [...database.filter(({ name }) => !names.has(name)), ...seeds]
 }).pipe(Effect.withSpan("SeedDoctor.examine"))
 
 const locked = ({ message }: LockTimeout): Finding =>

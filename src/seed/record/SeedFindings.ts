@@ -4,7 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
-import type { DatabaseHealth, Finding } from "../../operation/DatabaseHealth.js"
+import type { Finding } from "../../operation/DatabaseHealth.js"
+import { DatabaseHealth } from "../../operation/DatabaseHealth.js"
 import { fine, wrong } from "../../operation/HealthFinding.js"
 import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
@@ -38,9 +39,21 @@ export const examineSeeds: Effect.Effect<
     changed(status),
     orphans(status),
     ...renamed(status),
+    ...(yield* pooled(status)),
     yield* flags(status)
   ]
 })
+
+/** Those that a pooler keeps from being applied, as they need a session of their own: the finding that there is one says so then. */
+const pooled = ({ seeds }: Status): Effect.Effect<ReadonlyArray<Finding>, DatabaseError, DatabaseHealth> =>
+  Effect.gen(function* () {
+    const outside = seeds.filter(({ flagSet, transaction }) => Option.contains(transaction, "none") && !flagSet)
+    if (outside.length === 0 || (yield* Effect.flatMap(DatabaseHealth, ({ hasSessions }) => hasSessions))) return []
+    const ids = outside.map(({ id }) => `"${id}"`).join(", ")
+    const detail = `a connection pooler stands before the server and may give each transaction another session: refused behind it, as they run outside any transaction: ${ids}`
+    const fix = "Connect to the server itself, or to a pool in session mode, to apply them."
+    return [wrong("pooler", "state", detail, fix)]
+  })
 
 /** One finding for each problem, as each has a file of its own. */
 const unloadable = ({ problems, seeds }: Status): ReadonlyArray<Finding> =>

@@ -45,6 +45,8 @@ export interface SeedStatusEntry {
   /** The name of its flag, where it is skippable. */
   readonly flag: Option.Option<string>
   readonly flagSet: boolean
+  /** Whether it is one transaction, or runs outside any; where it is loaded. */
+  readonly transaction: Option.Option<"one" | "none">
   readonly marker: Option.Option<Marker>
   readonly lastAttempt: Option.Option<Attempt>
   readonly problem: Option.Option<SeedProblem>
@@ -208,6 +210,7 @@ const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusE
     skippable: Option.map(loaded, ({ seed }) => seed.skippable),
     flag: Option.map(skippable, ({ flag }) => flag.name),
     flagSet: Option.exists(loaded, ({ isSkipped }) => isSkipped),
+    transaction: Option.map(loaded, ({ seed }) => seed.transaction),
     marker: Option.filter(marker, ({ operationType }) => operationType === seedMigration),
     lastAttempt: Option.fromNullable(known.lastAttempts.get(id)),
     problem: problemOf(known.problems.filter((problem) => problem.id === id))
