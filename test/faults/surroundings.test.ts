@@ -41,14 +41,6 @@ describe("settings of the role", () => {
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
   })
 
-  it("a transaction that only reads by default is one that writes for a seed", async () => {
-    const { env, name, query } = await database()
-    const { run } = await bundled({ "seeds/1.mjs": tenant("one") })
-    await query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
-    const { code, stderr } = await run(["seed:apply"], env)
-    assert.strictEqual(code, 0, stderr)
-  })
-
   it("a role that may have two connections is enough, also for two processes", async () => {
     const { name, query } = await database()
     const role = `two_${name}`

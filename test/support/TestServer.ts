@@ -26,6 +26,8 @@ export interface Server {
   readonly address: Address
   /** Stops it and starts it again; as a standby it only reads. */
   readonly restart: (mode: Shutdown, standby?: boolean) => Promise<void>
+  /** Starts a copy of it that follows it, once it was stopped and started again. */
+  readonly follower: () => Promise<Pick<Server, "address" | "stop">>
   readonly stop: () => Promise<void>
 }
 
@@ -55,8 +57,8 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
     ...settings
   }
   const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  const launch = async (): Promise<ChildProcess> => {
-    const server = spawn(join(native, "bin", "postgres"), ["-D", data, "-p", `${port}`, ...flags], {
+  const launch = async (from = data, at = port, more: ReadonlyArray<string> = []): Promise<ChildProcess> => {
+    const server = spawn(join(native, "bin", "postgres"), ["-D", from, "-p", `${at}`, ...flags, ...more], {
       ...as,
       stdio: ["ignore", "ignore", "pipe"]
     })
@@ -71,10 +73,13 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
     return server
   }
   let server = await launch()
-  const end = async (mode: Shutdown) => {
-    const exited = once(server, "exit")
-    server.kill(mode === "fast" ? "SIGINT" : "SIGQUIT")
+  const end = async (mode: Shutdown, of = server) => {
+    const exited = once(of, "exit")
+    of.kill(mode === "fast" ? "SIGINT" : "SIGQUIT")
     await exited
+  }
+  const own = async (path: string) => {
+    if ("uid" in as) await run("chown", ["-R", `${as.uid}:${as.gid}`, path])
   }
   return {
     address: { host: "127.0.0.1", port, user: "postgres", password },
@@ -83,9 +88,24 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
       const signal = join(data, "standby.signal")
       if (standby) {
         await writeFile(signal, "")
-        if ("uid" in as) await chown(signal, as.uid, as.gid)
+        await own(signal)
       } else await rm(signal, { force: true })
       server = await launch()
+    },
+    follower: async () => {
+      const [copy, at] = [join(folder, "follower"), await freePort()]
+      await end("fast")
+      await cp(data, copy, { recursive: true })
+      await writeFile(join(copy, "standby.signal"), "")
+      await own(copy)
+      await chmod(copy, 0o700)
+      server = await launch()
+      const source = `host=127.0.0.1 port=${port} user=postgres password=${password}`
+      const follower = await launch(copy, at, ["-c", `primary_conninfo=${source}`])
+      return {
+        address: { host: "127.0.0.1", port: at, user: "postgres", password },
+        stop: () => end("fast", follower)
+      }
     },
     stop: async () => {
       await end("fast")

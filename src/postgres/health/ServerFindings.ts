@@ -29,7 +29,7 @@ const writable = (sql: SqlClient.SqlClient): Effect.Effect<Finding, DatabaseErro
         return wrong("writable", "database", "the server is a standby (in recovery): it takes no writes", fix)
       }
       if (found?.setting !== "on") return fine("writable", "the server takes writes")
-      const detail = `default_transaction_read_only is on (set by: ${found.source}): a seed outside any transaction (transaction: "none") fails at its first write; a seed in a transaction says READ WRITE itself and is applied`
+      const detail = `default_transaction_read_only is on (set by: ${found.source}): seeds and writes say READ WRITE themselves and are applied all the same`
       const fix =
         "If the database is not meant to be read only, by what set it: ALTER ROLE … RESET, ALTER DATABASE … RESET or ALTER SYSTEM RESET default_transaction_read_only;"
       return wrong("writable", "state", detail, fix)

@@ -22,6 +22,7 @@ import { decodeRows, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import { oldestServer, serverVersion, tooOld } from "../client/ServerVersion.js"
 import { literal } from "../client/SqlText.js"
+import * as Standby from "../client/Standby.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import * as HolderQuery from "./HolderQuery.js"
@@ -113,9 +114,8 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
      */
     const createMissing = (step: PgStep["Type"], id: OperationId) =>
       Effect.gen(function* () {
-        const trying = Effect.mapError(
-          step.send(`SELECT ${tried()}; ${schema.look}`),
-          databaseError("trying the operations lock")
+        const trying = Effect.catchAll(step.send(`SELECT ${tried()}; ${schema.look}`), (error) =>
+          refusedBy(step)(databaseError("trying the operations lock")(error))
         )
         const [got, names] = (yield* trying).slice(-2)
         const locked = yield* Effect.flatMap(decodeTried(got?.rows ?? []), admit)
@@ -141,7 +141,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
                 Effect.ignore(step.send("ROLLBACK")),
                 Effect.catchTag(over(step.connection)(tableHeld(id)), "SqlError", () => claiming(error))
               )
-            : claiming(error)
+            : refusedBy(step)(claiming(error))
         )
         isTableHeld = false
         const locked = yield* Effect.flatMap(decodeTried([row]), admit)
@@ -241,6 +241,12 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     })
   }
 )
+
+/** Its transaction took no statement of ours, not even the first. */
+const refusedBy = (step: PgStep["Type"]) => (failure: DatabaseError) =>
+  Standby.explained(failure, (text) =>
+    Effect.map(step.send(`ROLLBACK; ${text}`), (results) => results.at(-1)?.rows ?? [])
+  )
 
 /** The column by which what follows waits for a table only briefly. */
 const briefly = `set_config('lock_timeout', '${TableLock.attemptPatience}', true) AS waits`

@@ -20,6 +20,7 @@ import { PgSession } from "../client/PgSession.js"
 import { alone, decodeRows, over, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
+import * as Standby from "../client/Standby.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import {
@@ -130,10 +131,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
     session(Effect.tap(exists(schema.attempts), (found) => (found ? insert : Effect.void))).pipe(
       Effect.mapError(recordingError)
     )
+  /** Where no step or session says that it writes, a transaction of its own does, as a role or database may have another default. */
   const record = (attempt: NewAttempt) =>
-    Effect.flatMap(encoded(attemptInsert(schema.attempts, attempt)), (insert) =>
-      Effect.asVoid(recordBy(sql.unsafe(insert)))
-    )
+    Effect.gen(function* () {
+      const insert = sql.unsafe(yield* encoded(attemptInsert(schema.attempts, attempt)))
+      const around = [yield* Effect.serviceOption(PgStep), yield* Effect.serviceOption(PgSession)]
+      yield* recordBy(around.every(({ _tag }) => _tag === "None") ? ownTransaction(insert) : insert)
+    })
 
   const appliedRows = Effect.map(
     sql`SELECT id, operation_type FROM ${markers}`.pipe(read(schema.markers, "reading the markers", TypedRow)),
@@ -214,7 +218,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
             recorded === undefined ? notStored(recordingAttempt, schema.attempts) : Effect.succeed(recorded.id)
           )
         )
-      ).pipe(recording("begin", attempt)),
+      ).pipe(
+        Effect.catchAll((error) => Standby.explained(error, (text) => sql.unsafe(text))),
+        recording("begin", attempt)
+      ),
     finish: (id, attempt, marker) =>
       Effect.gen(function* () {
         const session = yield* Effect.serviceOption(PgSession)

@@ -23,6 +23,7 @@ import type { Loan } from "../client/PgSql.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as EncodedText from "../client/EncodedText.js"
+import * as Standby from "../client/Standby.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 import * as DeferredConstraints from "./DeferredConstraints.js"
@@ -83,7 +84,7 @@ export const make: Effect.Effect<
         Effect.gen(function* () {
           const connection = yield* restore(connectionOf(loan))
           const own = yield* Effect.mapError(
-            OwnSession.make(connection, StepStatements.settingsOf(config, host, name)),
+            OwnSession.make(connection, StepStatements.sessionSettings(StepStatements.settingsOf(config, host, name))),
             databaseError("beginning a session")
           )
           const done = yield* Effect.exit(restore(own.provide(body)))
@@ -101,9 +102,12 @@ export const make: Effect.Effect<
       ([own, transaction]) => {
         const named = Effect.mapError(part, asPart)
         if (Option.isNone(transaction)) {
-          return Effect.mapError(runIn({ step }, named), (failed) =>
-            failed._tag === "Part" ? failed.error : writeFailure(failed)
-          )
+          return Effect.catchAll(runIn({ step }, named), (failed): Effect.Effect<never, E | DatabaseError> => {
+            const error = failed._tag === "Part" ? failed.error : writeFailure(failed)
+            return error instanceof DatabaseError
+              ? Standby.explained(error, (text) => sql.unsafe(text))
+              : Effect.fail(error)
+          })
         }
         const { savepoint } = Option.getOrElse(own, () => SessionSavepoints.ofTransaction(transaction.value[0]))
         return Effect.mapError(savepoint(named), (failed) =>
