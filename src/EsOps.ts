@@ -122,12 +122,13 @@ export const layerConfig = <
 > => Layer.unwrapEffect(Effect.map(settings, (read) => layer(read)))
 
 /**
- * Provides a client on a server, for programs that bring none: at most two connections. A server that cannot be reached is a
- * `DatabaseError`.
+ * Provides a client on a server, for programs that bring none: at most two connections. `url` may be that of a socket
+ * (`postgres://u@/db?host=/folder`). A server that cannot be reached is a `DatabaseError`; a URL that cannot be read, or has a parameter that the
+ * driver would ignore (`schema`, `currentSchema`, `search_path`), is a `SettingError`.
  */
 export const layerClient: (options: {
   readonly url: Redacted.Redacted
-}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> = Postgres.layerClient
+}) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError | SettingError> = Postgres.layerClient
 
 /** The statements that create every table that the settings need, in order, for an administrator to run. */
 export const ddl = (settings: Partial<Settings>): Effect.Effect<ReadonlyArray<string>, SettingError> =>

@@ -34,11 +34,17 @@ export const withDatabase = <A, E>(
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
   })
 
+/** The layer of a client on a database. */
+type ClientLayer = Layer.Layer<
+  Layer.Layer.Success<ReturnType<typeof EsOps.layerClient>>,
+  Layer.Layer.Error<ReturnType<typeof EsOps.layerClient | typeof EsOps.layerEmbedded>>
+>
+
 /** The client on a database, whose name is said; it is connected when it is built. */
 export const clientOn = (
   database: Database,
   lockTimeout: Duration.Duration
-): Effect.Effect<ReturnType<typeof EsOps.layerEmbedded>, never, Terminal> =>
+): Effect.Effect<ClientLayer, never, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
     yield* Option.match(database.note, { onNone: () => Effect.void, onSome: err })

@@ -8,7 +8,7 @@ import { resolve } from "node:path"
 import type { SettingError } from "../../operation/OperationConfig.js"
 import { UsageError } from "../UsageError.js"
 import type { FileSettings } from "./ConfigFile.js"
-import * as ServerUrl from "./ServerUrl.js"
+import * as ServerUrl from "../../operation/ServerUrl.js"
 import * as Setting from "./Setting.js"
 
 /** `shown` is its name for people, without a password; `note` says which variable is set, but not used. */

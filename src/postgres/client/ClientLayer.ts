@@ -4,28 +4,40 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as ServerUrl from "../../operation/ServerUrl.js"
 import { databaseError } from "./PgError.js"
 
 /** How long opening a connection may take. */
 const connectTimeout = "10 seconds"
 
 /**
- * A client on the server of this URL, with at most two connections. A server that cannot be reached is a `DatabaseError`. Building it can be
- * interrupted.
+ * A client on the server of this URL, with at most two connections. A server that cannot be reached is a `DatabaseError`, a URL that cannot be
+ * used a `SettingError`. Building it can be interrupted.
  */
 export const server = (options: {
   readonly url: Redacted.Redacted
-}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError> =>
-  PgClient.layer({ url: options.url, applicationName: "es-ops", maxConnections: 2, connectTimeout }).pipe(
-    Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
-    abandonable
-  )
+}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError | SettingError> =>
+  Either.match(ServerUrl.read(Redacted.value(options.url)), {
+    onLeft: (reason) => Layer.fail(new SettingError({ key: "url", reason })),
+    onRight: ({ url }) =>
+      PgClient.layer({
+        url: Redacted.make(url),
+        applicationName: "es-ops",
+        maxConnections: 2,
+        connectTimeout
+      }).pipe(
+        Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
+        abandonable
+      )
+  })
 
 /**
  * The same layer, whose building can be interrupted: a client connects uninterruptibly. The connection goes on in a fiber of its own, and is

@@ -57,7 +57,18 @@ const hints: { readonly [code: string]: string } = {
   "3D000": "create the database, or correct its name in DATABASE_URL",
   "42501": "grant the role what it needs, or let an administrator create the tables",
   ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
-  ENOTFOUND: "is the host in DATABASE_URL right?"
+  ENOTFOUND: "is the host in DATABASE_URL right?",
+  ...Object.fromEntries(
+    [
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+    ].map((code) => [
+      code,
+      "name the file of the authority's certificate, sslrootcert=<file>, in DATABASE_URL; sslmode=no-verify takes any certificate"
+    ])
+  )
 }
 
 const hint = (code: Option.Option<string>): string =>

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
 import { Client } from "pg"
-import * as ServerUrl from "../../src/cli/input/ServerUrl.js"
+import * as ServerUrl from "../../src/operation/ServerUrl.js"
 
 const shownOf = (text: string) => Either.getOrThrow(ServerUrl.read(text)).shown
 const urlOf = (text: string) => Either.getOrThrow(ServerUrl.read(text)).url

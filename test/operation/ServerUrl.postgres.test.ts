@@ -2,6 +2,9 @@
  * URLs of servers against a server: through the folder of its socket, and with the parameter that names a schema.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { SqlClient } from "@effect/sql"
+import { Effect, Redacted } from "effect"
+import { EsOps } from "effect-es-ops"
 import { database, project, tenant } from "../support/Command.js"
 import { inject } from "vitest"
 
@@ -43,4 +46,28 @@ describe("seed:apply by the URL of a server", () => {
       [{ schemaname: "tenant1" }]
     )
   })
+})
+
+describe("EsOps.layerClient by the URL of a server", () => {
+  it.live("goes through a socket, and refuses what the command refuses, with no password in its words", () =>
+    Effect.gen(function* () {
+      const { name, query, url } = yield* Effect.promise(database)
+      const { password, port, user } = inject("postgres")
+      const [row] = yield* Effect.promise(() => query("SHOW unix_socket_directories"))
+      const folder = String(row?.["unix_socket_directories"])
+      const connected = (text: string) =>
+        Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT current_database() AS name`).pipe(
+          Effect.provide(EsOps.layerClient({ url: Redacted.make(text) }))
+        )
+      const socket = `postgres://${user}:${encodeURIComponent(password)}@/${name}?host=${folder}&port=${port}`
+      assert.deepStrictEqual(yield* connected(socket), [{ name }])
+      const refused = ["?schema=a", "?sslmode=disable&currentSchema=a", "?search_path=a"].map((more) => `${url}${more}`)
+      for (const wrong of [...refused, "not a url", "mysql://h/db"]) {
+        const error = yield* Effect.flip(connected(wrong))
+        assert.strictEqual(error._tag, "SettingError", wrong)
+        assert.notInclude(error.message, password)
+        if (refused.includes(wrong)) assert.include(error.message, "options=-c%20search_path%3Da")
+      }
+    })
+  )
 })
