@@ -11,7 +11,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pid } from "node:process"
+import type { EventFeed } from "./event/EventFeed.js"
 import type { EventStore } from "./event/EventStore.js"
+import * as MemoryEventFeed from "./event/memory/MemoryEventFeed.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import type * as Feature from "./event/Feature.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
@@ -53,8 +55,8 @@ export interface Settings<
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/** The services that the layers provide: everything that running seeds requires, and the event store beneath. */
-export type Services = Requirements | EventStore
+/** The services that the layers provide: everything that running seeds requires, and the event store with its feed beneath. */
+export type Services = Requirements | EventStore | EventFeed
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
@@ -268,7 +270,10 @@ export const layerMemory = <
     settings.database === undefined
       ? MemoryDatabase.layer
       : Layer.succeed(MemoryDatabase.MemoryDatabase, settings.database)
-  const base = ports.pipe(Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database)))
+  const base = MemoryEventFeed.layer.pipe(
+    Layer.provideMerge(ports),
+    Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database))
+  )
   return Layer.provideMerge(layerEntrance(settings), base)
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Schema } from "effect"
 import * as DirectorySuite from "./suites/DirectorySuite.js"
+import * as EventFeedSuite from "./suites/EventFeedSuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
@@ -18,6 +19,7 @@ for (const [name, services] of [
 ] as const) {
   StepSuite.suite(name, services)
   EventStoreSuite.suite(name, services)
+  EventFeedSuite.suite(name, services)
   DirectorySuite.suite(name, services)
   WriteDispatcherSuite.suite(name, services)
 }

@@ -52,6 +52,8 @@ export interface Event extends NewEvent {
   readonly id: bigint
   readonly createdAt: RecordedTime
   readonly createdBy: string
+  /** Why payload or metadata cannot be read, where another program stored something else than JSON objects: they are empty then. */
+  readonly unreadable?: string | undefined
 }
 
 /** The source of new UUIDs; a test provides its own. */

@@ -20,6 +20,15 @@ export class SettleTimeout extends Schema.TaggedError<SettleTimeout>()("SettleTi
   }
 }
 
+/** Ids of events do not rise as they are given: no id can be told below which nothing comes any more. */
+export class EventsUnordered extends Schema.TaggedError<EventsUnordered>()("EventsUnordered", {
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the ids of events are not given in order: ${this.reason}`
+  }
+}
+
 /** The events that are wanted. What is left out does not narrow them. */
 export interface Selection {
   /** The ids above this one. Default: all. */
@@ -48,9 +57,11 @@ export class EventFeed extends Context.Tag("effect-es-ops/EventFeed")<
   {
     /**
      * The id up to which every event is there to be read, or never will be: the last id given, once every transaction that was appending then is
-     * over. Fails with who is left after `timeout`.
+     * over. Fails with who is left after `timeout`. What `problem` finds is a `DatabaseError` here.
      */
-    readonly settled: (timeout: Duration.Duration) => Effect.Effect<bigint, SettleTimeout | DatabaseError>
+    readonly settled: (timeout: Duration.DurationInput) => Effect.Effect<bigint, SettleTimeout | DatabaseError>
+    /** What keeps ids from being settled, for a plan to say before anything is begun: they do not come from one ascending sequence. */
+    readonly problem: Effect.Effect<Option.Option<EventsUnordered>, DatabaseError>
     /** The next events by id, behind `selection.after`: fewer than `limit` when there are no more. */
     readonly page: (selection: Selection, limit: number) => Effect.Effect<ReadonlyArray<Event>, DatabaseError>
     /** The next events by stream, behind `after`, of aggregate ids from `from` to below `to`: streams side by side, each in order of version. */

@@ -97,6 +97,7 @@ export const make = <const Type extends string, A, I, const Version extends numb
     read: (event) => {
       const unreadable = (reason: string) =>
         new EventUnreadable({ eventId: event.id, type: event.type, eventVersion: event.eventVersion, reason })
+      if (event.unreadable !== undefined) return Either.left(unreadable(event.unreadable))
       if (event.eventVersion > version) return Either.left(unreadable(`the newest known version is ${version}`))
       const current = event.eventVersion === version ? Either.right(event.payload) : upcast(event, upcasts)
       if (Either.isLeft(current)) return Either.left(unreadable(current.left))

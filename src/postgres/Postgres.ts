@@ -4,6 +4,7 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { EventFeed } from "../event/EventFeed.js"
 import { EventStore } from "../event/EventStore.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -17,6 +18,7 @@ import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
 import * as PgEventStore from "./events/PgEventStore.js"
+import * as PgEventFeed from "./feed/PgEventFeed.js"
 import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
 import type { TableOptions } from "./schema/PgSchema.js"
@@ -31,7 +33,7 @@ export const layerClient: typeof ClientLayer.server = ClientLayer.server
 export const make = (
   options: TableOptions
 ): Effect.Effect<
-  Context.Context<Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | Directory>,
+  Context.Context<Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | EventFeed | Directory>,
   never,
   SqlClient.SqlClient | OperationConfig | Replica
 > =>
@@ -48,6 +50,7 @@ const adapters = Effect.gen(function* () {
     Context.add(OperationLock, yield* PgOperationLock.make),
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
     Context.add(EventStore, yield* PgEventStore.make),
+    Context.add(EventFeed, yield* PgEventFeed.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

@@ -83,6 +83,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   postgres: [
     "postgres/directory",
     "postgres/events",
+    "postgres/feed",
     "postgres/health",
     "postgres/lock",
     "postgres/log",
@@ -96,6 +97,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/embedded": ["postgres/client", ...operation],
   "postgres/directory": ["postgres/client", "identity", ...operation],
   "postgres/events": ["postgres/client", "event", ...operation],
+  "postgres/feed": ["postgres/client", "event", ...operation],
   "postgres/health": ["postgres/lock/HolderQuery.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/lock": ["postgres/schema", "postgres/client", ...operation],
   "postgres/log": ["postgres/schema", "postgres/client", ...operation],
