@@ -34,6 +34,16 @@ export class StreamArchived extends Schema.TaggedError<StreamArchived>()("Stream
   }
 }
 
+/** The stream was purged: its events are gone for good, and its id does not come back. */
+export class StreamPurged extends Schema.TaggedError<StreamPurged>()("StreamPurged", {
+  tenantId: Schema.String,
+  aggregateId: Schema.String
+}) {
+  override get message(): string {
+    return `stream ${this.aggregateId} of tenant ${this.tenantId} was purged: its events are gone for good, and its id does not come back`
+  }
+}
+
 /** The tenant has an event with this idempotency key already. */
 export class IdempotencyConflict extends Schema.TaggedError<IdempotencyConflict>()("IdempotencyConflict", {
   tenantId: Schema.String,
@@ -45,7 +55,7 @@ export class IdempotencyConflict extends Schema.TaggedError<IdempotencyConflict>
 }
 
 /** The failures of an append: nothing of it is stored then. */
-export type AppendError = VersionConflict | StreamArchived | IdempotencyConflict | DatabaseError
+export type AppendError = VersionConflict | StreamArchived | StreamPurged | IdempotencyConflict | DatabaseError
 
 /** The port of streams. */
 export class EventStore extends Context.Tag("effect-es-ops/EventStore")<
@@ -62,13 +72,13 @@ export class EventStore extends Context.Tag("effect-es-ops/EventStore")<
     readonly load: (stream: StreamId) => Effect.Effect<ReadonlyArray<Event>, DatabaseError>
     /** The version of a stream: that of its last event, 0 for a stream that does not exist. */
     readonly version: (stream: StreamId) => Effect.Effect<number, DatabaseError>
-    /** Makes a stream read-only. One that is archived already stays as it is. */
+    /** Makes a stream read-only, and takes its rows out of the read tables that drop archived streams. One that is archived already stays as it is. */
     readonly archive: (
       stream: StreamId & {
         readonly aggregateType: string
         readonly archivedBy: string
         readonly reason?: string | undefined
       }
-    ) => Effect.Effect<void, DatabaseError>
+    ) => Effect.Effect<void, StreamPurged | DatabaseError>
   }
 >() {}

@@ -247,6 +247,7 @@ const metadataOf = ({ actor, correlationId, operationId }: WriteRequest): Either
 const codes: { readonly [tag in AppendError["_tag"]]?: RejectionCode } = {
   VersionConflict: "version_conflict",
   StreamArchived: "stream_archived",
+  StreamPurged: "stream_archived",
   IdempotencyConflict: "conflict"
 }
 

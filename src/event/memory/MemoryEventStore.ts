@@ -10,7 +10,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
 import { expectations, refuseTakenKeys, streamKey } from "../AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../Event.js"
-import { EventStore, StreamArchived, VersionConflict } from "../EventStore.js"
+import { EventStore, StreamArchived, StreamPurged, VersionConflict } from "../EventStore.js"
 import { allStorable } from "../JsonValue.js"
 import { MemoryEvents } from "./MemoryEvents.js"
 
@@ -26,6 +26,7 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
     const admit = (state: MemoryEvents["Type"], events: NonEmptyReadonlyArray<NewEvent>) =>
       Effect.gen(function* () {
         for (const { expected, ...stream } of yield* expectations(events)) {
+          if (state.purged.has(streamKey(stream))) return yield* new StreamPurged(stream)
           if (state.archived.has(streamKey(stream))) return yield* new StreamArchived(stream)
           const actual = yield* version(stream)
           if (actual !== expected) {
@@ -45,7 +46,7 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
         const createdAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
         const stored = (event: NewEvent, index: number): Event => ({
           ...event,
-          id: BigInt(state.events.length + index + 1),
+          id: state.lastId + BigInt(index + 1),
           createdAt,
           createdBy: event.metadata.userId
         })
@@ -54,11 +55,24 @@ export const layer: Layer.Layer<EventStore, never, MemoryDatabase.MemoryDatabase
           stored(head, 0),
           ...tail.map((event, index) => stored(event, index + 1))
         ]
-        yield* store.update((current) => ({ ...current, events: [...current.events, ...added.map(copied)] }))
+        yield* store.update((current) => ({
+          ...current,
+          events: [...current.events, ...added.map(copied)],
+          lastId: state.lastId + BigInt(added.length)
+        }))
         return added
       }),
-      archive: (stream) =>
-        store.update((state) => ({ ...state, archived: new Set([...state.archived, streamKey(stream)]) }))
+      archive: Effect.fn("EventStore.archive")(function* ({ aggregateType, archivedBy, reason, ...stream }) {
+        const state = yield* store.get
+        if (state.purged.has(streamKey(stream))) return yield* new StreamPurged(stream)
+        if (state.archived.has(streamKey(stream))) return
+        const archivedAt = DateTime.unsafeMake(yield* Clock.currentTimeMillis)
+        const mark = { aggregateType, archivedAt, archivedBy, reason: Option.fromNullable(reason) }
+        yield* store.update((current) => ({
+          ...current,
+          archived: new Map(current.archived).set(streamKey(stream), mark)
+        }))
+      })
     })
   })
 )

@@ -2,12 +2,27 @@
  * Events as they stand in a `MemoryDatabase`: what its event store writes and its directory reads.
  */
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import type * as Option from "effect/Option"
 import type { Event } from "../Event.js"
 
-/** The events in the order of their append, and the archived streams by their keys. */
+/** The mark of an archived stream. */
+export interface ArchiveMark {
+  readonly aggregateType: string
+  readonly archivedAt: DateTime.Utc
+  readonly archivedBy: string
+  readonly reason: Option.Option<string>
+}
+
+/** The events in the order of their append, the last id that was given, and the archived and purged streams by their keys. */
 export class MemoryEvents extends Context.Tag("effect-es-ops/MemoryEvents")<
   MemoryEvents,
-  { readonly events: ReadonlyArray<Event>; readonly archived: ReadonlySet<string> }
+  {
+    readonly events: ReadonlyArray<Event>
+    readonly lastId: bigint
+    readonly archived: ReadonlyMap<string, ArchiveMark>
+    readonly purged: ReadonlySet<string>
+  }
 >() {
-  static readonly empty: MemoryEvents["Type"] = { events: [], archived: new Set() }
+  static readonly empty: MemoryEvents["Type"] = { events: [], lastId: 0n, archived: new Map(), purged: new Set() }
 }

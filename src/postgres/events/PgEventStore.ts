@@ -10,7 +10,13 @@ import * as Schema from "effect/Schema"
 import { expectations, refuseTakenKeys } from "../../event/AppendRules.js"
 import type { Event, NewEvent, StreamId } from "../../event/Event.js"
 import type { AppendError } from "../../event/EventStore.js"
-import { EventStore, IdempotencyConflict, StreamArchived, VersionConflict } from "../../event/EventStore.js"
+import {
+  EventStore,
+  IdempotencyConflict,
+  StreamArchived,
+  StreamPurged,
+  VersionConflict
+} from "../../event/EventStore.js"
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
@@ -18,6 +24,7 @@ import * as EncodedText from "../client/EncodedText.js"
 import { databaseError, notStored } from "../client/PgError.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import { EventRow, toEvent } from "./EventRow.js"
+import * as PurgedStreams from "./PurgedStreams.js"
 import { decodeRows, PgSql, rows, watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
@@ -55,7 +62,9 @@ const decodeStored = decodeRows("appending an event", Stored)
 /** Streams in `kumiko_events`; statements join the transaction of their fiber. */
 export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
-  const { lockTimeout } = yield* OperationConfig
+  const config = yield* OperationConfig
+  const { lockTimeout } = config
+  const purgedAmong = PurgedStreams.among(sql, config)
   const encoding = EncodedText.unknown()
   const watch = TableLock.watch(sql, { tables: ourTables, access: "write", bound: Option.some(lockTimeout) })
 
@@ -139,7 +148,13 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       const answers = yield* append(events, keys)
       const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
       return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
-    })
+    }).pipe(Effect.catchTag("StreamArchived", purgedOr))
+
+  /** A purged stream keeps its archive mark, and so costs an append of any other nothing. */
+  const purgedOr = (archived: StreamArchived): Effect.Effect<never, StreamArchived | StreamPurged | DatabaseError> =>
+    Effect.flatMap(purgedAmong([archived]), ([purged]) =>
+      Effect.fail(purged === undefined ? archived : new StreamPurged(purged))
+    )
 
   const appendStorable = (events: NonEmptyReadonlyArray<NewEvent>): ReturnType<typeof appendMany> => {
     const [event, ...others] = events
@@ -174,12 +189,20 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
         ([found]) => found?.version ?? 0
       ),
     archive: ({ aggregateId, aggregateType, archivedBy, reason, tenantId }) =>
-      Effect.flatMap(
-        EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql)),
-        (held) => sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
-        SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
-        WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)`
-      ).pipe(bounded, Effect.mapError(databaseError("archiving a stream")), Effect.asVoid)
+      Effect.gen(function* () {
+        const held = yield* EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql))
+        const marked =
+          yield* sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
+            SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
+            WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)
+            ON CONFLICT DO NOTHING RETURNING 1 AS marked`.pipe(
+            bounded,
+            Effect.mapError(databaseError("archiving a stream"))
+          )
+        if (marked.length > 0) return
+        const [purged] = yield* purgedAmong([{ tenantId, aggregateId }])
+        if (purged !== undefined) return yield* new StreamPurged(purged)
+      })
   })
 })
 
