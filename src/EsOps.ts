@@ -15,7 +15,10 @@ import type { EventFeed } from "./event/EventFeed.js"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventFeed from "./event/memory/MemoryEventFeed.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
+import * as MemoryReadTables from "./event/memory/MemoryReadTables.js"
 import type * as Feature from "./event/Feature.js"
+import * as Features from "./event/Features.js"
+import type { ReadTables } from "./event/ReadTables.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
 import * as WriteSavepoint from "./event/WriteSavepoint.js"
 import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
@@ -55,11 +58,14 @@ export interface Settings<
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/** The services that the layers provide: everything that running seeds requires, and the event store with its feed beneath. */
-export type Services = Requirements | EventStore | EventFeed
+/** The services that the layers provide: everything that running seeds requires, the event store with its feed and the tables beneath, and the features. */
+export type Services = Requirements | EventStore | EventFeed | ReadTables | Features.Features
 
 /** The services that features and seeds find here, and need not bring. */
-export type Base = Exclude<Services, SeedSource.SeedSource | WriteDispatcher>
+export type Base = Exclude<Services, Entrance>
+
+/** The services that are made of seeds and features. */
+type Entrance = SeedSource.SeedSource | WriteDispatcher | Features.Features
 
 /** The services that features, seeds and an own dispatcher require. */
 export type Needs<F, S, R> = Feature.Context<F> | Seed.Services<S> | R
@@ -262,6 +268,7 @@ export const layerMemory = <
     MemoryLog.layer,
     MemoryHealth.layer,
     MemoryEventStore.layer,
+    MemoryReadTables.layer,
     MemoryDirectory.layer,
     MemoryTransactor.layer
   )
@@ -285,30 +292,34 @@ const sourceOf = <S extends SeedSource.Recorded>({
 }): Effect.Effect<SeedSource.SeedSource["Type"], never, Seed.Services<S>> =>
   typeof seeds === "string" ? SeedListing.ofDirectory(seeds) : SeedListing.ofRecord(seeds)
 
-/** The source of seeds, and the dispatcher of their writes to handlers of features. */
+/** The source of seeds, the features, and the dispatcher of writes to their handlers. */
 const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
 ): Effect.Effect<
-  Context.Context<SeedSource.SeedSource | WriteDispatcher>,
+  Context.Context<Entrance>,
   SettingError,
-  Feature.Context<F> | Seed.Services<S> | EventStore | Directory | Transactor
+  Feature.Context<F> | Seed.Services<S> | EventStore | ReadTables | Directory | Transactor
 > =>
   Effect.gen(function* () {
     const source = yield* sourceOf(settings)
+    const features = yield* Features.make(featuresOf(settings))
     const writes = yield* HandlerDispatcher.make(featuresOf(settings))
-    return Context.make(SeedSource.SeedSource, source).pipe(Context.add(WriteDispatcher, writes))
+    return Context.make(SeedSource.SeedSource, source).pipe(
+      Context.add(WriteDispatcher, writes),
+      Context.add(Features.Features, features)
+    )
   })
 
 const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
-): Layer.Layer<
-  SeedSource.SeedSource | WriteDispatcher,
-  SettingError | E,
-  Needs<F, S, R> | EventStore | Directory | Transactor
-> =>
+): Layer.Layer<Entrance, SettingError | E, Needs<F, S, R> | EventStore | ReadTables | Directory | Transactor> =>
   settings.dispatcher === undefined
     ? Layer.effectContext(entrance(settings))
-    : Layer.merge(Layer.effect(SeedSource.SeedSource, sourceOf(settings)), ownDispatcher(settings, settings.dispatcher))
+    : Layer.mergeAll(
+        Layer.effect(SeedSource.SeedSource, sourceOf(settings)),
+        Layer.effect(Features.Features, Features.make(featuresOf(settings))),
+        ownDispatcher(settings, settings.dispatcher)
+      )
 
 /** A refused write of an own dispatcher leaves nothing, too; one that writes elsewhere cannot be undone here. */
 const ownDispatcher = <E, R>(

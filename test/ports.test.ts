@@ -8,10 +8,11 @@ import { Schema } from "effect"
 import * as DirectorySuite from "./suites/DirectorySuite.js"
 import * as EventFeedSuite from "./suites/EventFeedSuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
+import * as ReadTablesSuite from "./suites/ReadTablesSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
 import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
-import { memory, postgres } from "./support/services.js"
+import { embeddedOf, memory, postgres, postgresOf } from "./support/services.js"
 
 for (const [name, services] of [
   ["memory", memory],
@@ -23,6 +24,11 @@ for (const [name, services] of [
   DirectorySuite.suite(name, services)
   WriteDispatcherSuite.suite(name, services)
 }
+
+const features = [ReadTablesSuite.feature]
+ReadTablesSuite.suite("memory", EsOps.layerMemory({ seeds: {}, features }))
+ReadTablesSuite.suite("PostgreSQL", postgresOf(features))
+ReadTablesSuite.suite("PGlite", embeddedOf(features))
 
 const { Greeting } = SeedSourceSuite
 

@@ -4,20 +4,27 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "../operation/OperationError.js"
-import type { Key, StoredRow, Table } from "./Table.js"
+import * as StoredValue from "./StoredValue.js"
+import type { Column, Key, StoredRow, Table } from "./Table.js"
+import { keyColumns } from "./Table.js"
 
 /** A value that is unique in a table is another row's already. */
 export class UniqueTaken extends Schema.TaggedError<UniqueTaken>()("UniqueTaken", {
   table: Schema.String,
   columns: Schema.Array(Schema.String),
   /** The values, where they are known. */
-  values: Schema.Array(Schema.String)
+  values: Schema.Array(Schema.String),
+  /** The index that refused the row, where the table is not declared to have it. */
+  constraint: Schema.optional(Schema.String)
 }) {
   override get message(): string {
     const values = this.values.length === 0 ? "" : ` ${this.values.map((value) => JSON.stringify(value)).join(", ")}`
-    return `the ${this.columns.join(", ")}${values} of ${this.table} is taken`
+    const what = this.columns.length === 0 ? "value" : this.columns.join(", ")
+    const index = this.constraint === undefined ? "" : ` (unique index ${this.constraint})`
+    return `the ${what}${values} of ${this.table} is taken${index}`
   }
 }
 
@@ -54,17 +61,14 @@ export class ReadTables extends Context.Tag("effect-es-ops/ReadTables")<
 /** The key of a row. */
 export const keyOf = (table: Table, row: StoredRow): Key =>
   Object.fromEntries(
-    table.primaryKey.map((column): readonly [string, Key[string]] => [column, keyValue(table, column, row[column])])
+    keyColumns(table).map((column): readonly [string, Key[string]] => [column.name, keyValue(column, row[column.name])])
   )
 
-/** A key as one text, the same for the same values. */
+/** A key, or the key of a row, as one text: the same for the same values. */
 export const keyText = (table: Table, key: StoredRow): string =>
-  JSON.stringify(table.primaryKey.map((column) => keyValue(table, column, key[column])))
+  JSON.stringify(keyColumns(table).map((column) => keyValue(column, key[column.name])))
 
-/** A UUID is one value in either case of its letters. */
-const keyValue = (table: Table, name: string, value: unknown): Key[string] =>
-  typeof value === "number" || typeof value === "boolean"
-    ? value
-    : table.columns.some((column) => column.name === name && column.type === "uuid")
-      ? String(value).toLowerCase()
-      : String(value)
+const keyValue = (column: Column, value: unknown): Key[string] => {
+  const stored = Either.getOrElse(StoredValue.of(column, value), () => String(value))
+  return typeof stored === "number" || typeof stored === "boolean" ? stored : String(stored)
+}

@@ -37,6 +37,21 @@ export interface RowTable<in out A, in out I, out K extends string> extends Tabl
   readonly primaryKey: readonly [K, ...ReadonlyArray<K>]
 }
 
+/** The columns of the primary key, in its order. */
+export const keyColumns = (table: Table): ReadonlyArray<Column> => {
+  const known = columnsOfKeys.get(table)
+  if (known !== undefined) return known
+  const columns = columnsNamed(table, table.primaryKey)
+  columnsOfKeys.set(table, columns)
+  return columns
+}
+
+/** The columns of these names. A name that no column has is taken for one of text. */
+export const columnsNamed = ({ columns }: Table, names: ReadonlyArray<string>): ReadonlyArray<Column> =>
+  names.map((name) => columns.find((column) => column.name === name) ?? { name, type: "text" })
+
+const columnsOfKeys = new WeakMap<Table, ReadonlyArray<Column>>()
+
 interface Stored {
   readonly uuid: string
   readonly text: string

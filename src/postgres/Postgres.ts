@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { EventFeed } from "../event/EventFeed.js"
 import { EventStore } from "../event/EventStore.js"
+import { ReadTables } from "../event/ReadTables.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
@@ -21,6 +22,7 @@ import * as PgEventStore from "./events/PgEventStore.js"
 import * as PgEventFeed from "./feed/PgEventFeed.js"
 import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
+import * as PgReadTables from "./readtables/PgReadTables.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSql from "./client/PgSql.js"
@@ -33,7 +35,9 @@ export const layerClient: typeof ClientLayer.server = ClientLayer.server
 export const make = (
   options: TableOptions
 ): Effect.Effect<
-  Context.Context<Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | EventFeed | Directory>,
+  Context.Context<
+    Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | EventFeed | ReadTables | Directory
+  >,
   never,
   SqlClient.SqlClient | OperationConfig | Replica
 > =>
@@ -51,6 +55,7 @@ const adapters = Effect.gen(function* () {
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
     Context.add(EventStore, yield* PgEventStore.make),
     Context.add(EventFeed, yield* PgEventFeed.make),
+    Context.add(ReadTables, yield* PgReadTables.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

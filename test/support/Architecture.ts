@@ -87,6 +87,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/health",
     "postgres/lock",
     "postgres/log",
+    "postgres/readtables",
     "postgres/transaction",
     "postgres/schema",
     "postgres/client",
@@ -101,6 +102,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/health": ["postgres/lock/HolderQuery.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/lock": ["postgres/schema", "postgres/client", ...operation],
   "postgres/log": ["postgres/schema", "postgres/client", ...operation],
+  "postgres/readtables": ["postgres/client", "event", ...operation],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/schema": ["postgres/client", "event", ...operation],
   "postgres/client": operation

@@ -1,0 +1,221 @@
+/**
+ * `ReadTables` on PostgreSQL: the tables that the search path finds; statements join the transaction of their fiber.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { keyOf, keyText, ReadTables, UniqueTaken } from "../../event/ReadTables.js"
+import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
+import { columnsNamed, keyColumns } from "../../event/Table.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
+import { decodeRows, PgSql } from "../client/PgSql.js"
+import * as UniqueViolation from "../client/UniqueViolation.js"
+import type { Given } from "./ReadTableText.js"
+import * as ReadTableText from "./ReadTableText.js"
+
+const Row = Schema.Struct({ row: Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown })) })
+
+const Reason = Schema.Struct({ place: Schema.NumberFromString, reason: Schema.String })
+
+const decodeRead = decodeRows("reading rows", Row)
+const decodeReasons = decodeRows("reading why rows are not there", Reason)
+
+type Rows = NonEmptyReadonlyArray<StoredRow>
+
+/** The tables that the search path finds. */
+export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(function* () {
+  const sql = yield* PgSql
+
+  const read = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
+    sql.unsafe(text, params).pipe(
+      Effect.mapError(databaseError(`reading rows of ${table.name}`)),
+      Effect.flatMap(decodeRead),
+      Effect.map((found) => found.map(({ row }) => row))
+    )
+
+  /** Writes rows of the same columns in one statement; answers with those that it did not write. */
+  const write = (of: "add" | "put" | "update", given: Given, rows: Rows) =>
+    sql.unsafe(textOf(of, given), paramsOf(given, rows)).pipe(
+      Effect.mapError(writeError(given)),
+      Effect.flatMap((written) => (written.length === rows.length ? none : unwritten(given.table, rows, written)))
+    )
+
+  /** Why rows could not be added: a unique value that another has is a failure, a key is not. Of the rest nothing is known. */
+  const explained = (given: Given, rows: Rows) =>
+    Effect.gen(function* () {
+      const found = yield* sql
+        .unsafe(textOf("reasons", given), paramsOf(given, rows))
+        .pipe(Effect.mapError(databaseError(`reading rows of ${given.table.name}`)), Effect.flatMap(decodeReasons))
+      const reasons = new Map(found.map(({ place, reason }) => [place, reason]))
+      for (const [at, row] of rows.entries()) {
+        const columns = ReadTableText.uniques(given)[Number(reasons.get(at) || "none")]
+        if (columns !== undefined) return yield* uniqueTaken(given.table, columns, row)
+      }
+      const [rest, others] = Arr.partition(rows, (_, at) => reasons.get(at) === "key")
+      return { others: others.map((row) => keyOf(given.table, row)), rest }
+    })
+
+  /** Adds rows. Those that were in the way may be gone when they are looked for: then it is tried once more. */
+  const add = (
+    given: Given,
+    rows: Rows,
+    isLast = false
+  ): Effect.Effect<ReadonlyArray<Key>, UniqueTaken | DatabaseError> =>
+    Effect.gen(function* () {
+      const missing = yield* write("add", given, rows)
+      if (!Arr.isNonEmptyReadonlyArray(missing)) return []
+      const many = { ...given, isOne: false }
+      const { others, rest } = yield* explained(many, missing)
+      if (!Arr.isNonEmptyReadonlyArray(rest)) return others
+      return isLast ? yield* swallowed(given.table) : [...others, ...(yield* add(many, rest, true))]
+    })
+
+  const put = (given: Given, rows: Rows): Effect.Effect<void, UniqueTaken | DatabaseError> => {
+    if (ReadTableText.isWhole(given)) return Effect.flatMap(write("put", given, rows), allWritten(given.table))
+    // A row that is not there has to be refused for the column that it lacks.
+    return Effect.flatMap(write("update", given, rows), (missing) =>
+      Arr.isNonEmptyReadonlyArray(missing)
+        ? Effect.flatMap(write("put", { ...given, isOne: false }, missing), () => swallowed(given.table))
+        : Effect.void
+    )
+  }
+
+  return ReadTables.of({
+    load: (table, keys) => {
+      const [given, distinct] = givenKeys(table, keys)
+      return read(table, textOf("load", given), paramsOf(given, distinct))
+    },
+    add: (table, rows) =>
+      Effect.map(
+        ofEachShape(table, rows, (given, same) => Effect.zipRight(refuseTwice(given, same), add(given, same))),
+        Arr.flatten
+      ),
+    put: (table, rows) => Effect.asVoid(ofEachShape(table, lastOfEach(table, rows), put)),
+    remove: (table, keys) => {
+      const [given, distinct] = givenKeys(table, keys)
+      const params = paramsOf(given, distinct)
+      return sql.unsafe(textOf("remove", given), params).pipe(
+        Effect.mapError(databaseError(`writing to ${table.name}`)),
+        Effect.flatMap((gone) => (gone.length === distinct.length ? none : read(table, textOf("find", given), params))),
+        Effect.flatMap(allWritten(table))
+      )
+    },
+    page: (table, after, limit) =>
+      read(table, ReadTableText.page(table, after === undefined), [
+        limit,
+        ...(after === undefined ? [] : paramsOf({ table, columns: keyColumns(table), isOne: true }, [after]))
+      ])
+  })
+})
+
+/** `ReadTables` on PostgreSQL. */
+export const layer: Layer.Layer<ReadTables, never, PgSql> = Layer.effect(ReadTables, make)
+
+const none: Effect.Effect<ReadonlyArray<StoredRow>> = Effect.succeed([])
+
+/** Texts by table, statement and columns. */
+const texts = new WeakMap<Table, Map<string, string>>()
+
+const textOf = (of: "load" | "find" | "add" | "put" | "update" | "remove" | "reasons", given: Given): string => {
+  const known = texts.get(given.table) ?? new Map<string, string>()
+  texts.set(given.table, known)
+  const name = `${of} ${given.isOne} ${given.columns.map((column) => column.name).join(" ")}`
+  const text = known.get(name) ?? ReadTableText[of](given)
+  known.set(name, text)
+  return text
+}
+
+const paramsOf = ({ columns, isOne }: Given, rows: Rows): ReadonlyArray<unknown> =>
+  isOne
+    ? columns.map((column) => paramOf(column, rows[0][column.name]))
+    : [JSON.stringify(rows.map((row, at) => ({ ...row, [ReadTableText.place]: at })))]
+
+const paramOf = ({ type }: Column, value: unknown): unknown =>
+  value === null || value === undefined ? null : type === "jsonb" ? JSON.stringify(value) : String(value)
+
+/** Writes rows of the same columns together, in the order of the first of each. */
+const ofEachShape = <A, E>(
+  table: Table,
+  rows: Rows,
+  writeSame: (given: Given, rows: Rows) => Effect.Effect<A, E>
+): Effect.Effect<ReadonlyArray<A>, E> =>
+  Effect.forEach(Object.values(Arr.groupBy(rows, (row) => namesOf(row).join(" "))), (same) =>
+    writeSame({ table, columns: columnsNamed(table, namesOf(same[0])), isOne: same.length === 1 }, same)
+  )
+
+const namesOf = (row: StoredRow): ReadonlyArray<string> => Object.keys(row).filter((name) => row[name] !== undefined)
+
+const givenKeys = (table: Table, keys: Rows): readonly [Given, Rows] => {
+  const distinct = lastOfEach(table, keys)
+  return [{ table, columns: keyColumns(table), isOne: distinct.length === 1 }, distinct]
+}
+
+const lastOfEach = (table: Table, [first, ...others]: Rows): Rows => {
+  if (others.length === 0) return [first]
+  const rows = [...new Map([first, ...others].map((row) => [keyText(table, row), row])).values()]
+  return Arr.isNonEmptyReadonlyArray(rows) ? rows : [first]
+}
+
+/** Fails where two of the rows have the same unique value: no index may be there to tell. */
+const refuseTwice = (given: Given, rows: Rows): Effect.Effect<void, UniqueTaken> => {
+  if (rows.length === 1) return Effect.void
+  for (const columns of ReadTableText.uniques(given)) {
+    const seen = new Set<string>()
+    for (const row of rows) {
+      const values = columns.map(({ name }) => row[name])
+      if (values.includes(null)) continue
+      const text = JSON.stringify(values)
+      if (seen.has(text)) return uniqueTaken(given.table, columns, row)
+      seen.add(text)
+    }
+  }
+  return Effect.void
+}
+
+const uniqueTaken = (table: Table, columns: ReadonlyArray<Column>, row: StoredRow): UniqueTaken =>
+  new UniqueTaken({
+    table: table.name,
+    columns: columns.map(({ name }) => name),
+    values: columns.map(({ name }) => String(row[name]))
+  })
+
+/** A trigger, a rule or a row policy keeps rows from being written without an error of the server's. */
+const swallowed = (table: Table): DatabaseError => notStored("writing rows", table.name)
+
+const allWritten =
+  (table: Table) =>
+  (missing: ReadonlyArray<StoredRow>): Effect.Effect<void, DatabaseError> =>
+    missing.length === 0 ? Effect.void : swallowed(table)
+
+const unwritten = (table: Table, rows: Rows, written: ReadonlyArray<unknown>) =>
+  Effect.map(decodeRead(written), (found) => {
+    const keys = new Set(found.map(({ row }) => keyText(table, row)))
+    return rows.filter((row) => !keys.has(keyText(table, row)))
+  })
+
+/** A unique index of the table refuses a row: another commits it meanwhile, or it is not on what the statement asks for. */
+const writeError =
+  ({ table }: Given) =>
+  (error: SqlError): UniqueTaken | DatabaseError => {
+    const violation = Option.filter(UniqueViolation.of(error), ({ isNested }) => !isNested)
+    if (Option.isSome(violation)) {
+      const { columns, constraint, key } = violation.value
+      const names = columns === "" ? [] : [...key.keys()]
+      const values = [...key.values()]
+      const isDeclared = (table.unique ?? []).some((unique) => unique.join() === names.join())
+      return new UniqueTaken({
+        table: table.name,
+        columns: names,
+        values: values.includes("") ? [] : values,
+        constraint: isDeclared ? undefined : constraint
+      })
+    }
+    return Option.contains(sqlState(error), ruleInTheWay)
+      ? notStored("writing rows", table.name, error)
+      : databaseError(`writing to ${table.name}`)(error)
+  }
