@@ -118,14 +118,17 @@ export const layer: Layer.Layer<ReadTables, never, PgSql> = Layer.effect(ReadTab
 
 const none: Effect.Effect<ReadonlyArray<StoredRow>> = Effect.succeed([])
 
+const { add, find, load, put, reasons, remove, update } = ReadTableText
+const statements = { add, find, load, put, reasons, remove, update }
+
 /** Texts by table, statement and columns. */
 const texts = new WeakMap<Table, Map<string, string>>()
 
-const textOf = (of: "load" | "find" | "add" | "put" | "update" | "remove" | "reasons", given: Given): string => {
+const textOf = (of: keyof typeof statements, given: Given): string => {
   const known = texts.get(given.table) ?? new Map<string, string>()
   texts.set(given.table, known)
   const name = `${of} ${given.isOne} ${given.columns.map((column) => column.name).join(" ")}`
-  const text = known.get(name) ?? ReadTableText[of](given)
+  const text = known.get(name) ?? statements[of](given)
   known.set(name, text)
   return text
 }
