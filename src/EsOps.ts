@@ -32,7 +32,9 @@ import type { DatabaseError } from "./operation/OperationError.js"
 import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
+import * as MemoryRunLog from "./operation/memory/MemoryRunLog.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
+import type { RunLog } from "./operation/RunLog.js"
 import { Transactor } from "./operation/Transactor.js"
 import * as Replica from "./operation/Replica.js"
 import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
@@ -58,8 +60,11 @@ export interface Settings<
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/** The services that the layers provide: everything that running seeds requires, the event store with its feed and the tables beneath, and the features. */
-export type Services = Requirements | EventStore | EventFeed | ReadTables | Features.Features
+/**
+ * The services that the layers provide: everything that running seeds and other operations requires, the event store with its feed and the tables
+ * beneath, and the features.
+ */
+export type Services = Requirements | EventStore | EventFeed | ReadTables | RunLog | Features.Features
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, Entrance>
@@ -270,7 +275,7 @@ export const layerMemory = <
     MemoryEventStore.layer,
     MemoryReadTables.layer,
     MemoryDirectory.layer,
-    MemoryTransactor.layer
+    Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer)
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
   const database =

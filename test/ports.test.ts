@@ -9,6 +9,7 @@ import * as DirectorySuite from "./suites/DirectorySuite.js"
 import * as EventFeedSuite from "./suites/EventFeedSuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
 import * as ReadTablesSuite from "./suites/ReadTablesSuite.js"
+import * as RunLogSuite from "./suites/RunLogSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
 import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
@@ -23,6 +24,7 @@ for (const [name, services] of [
   EventFeedSuite.suite(name, services)
   DirectorySuite.suite(name, services)
   WriteDispatcherSuite.suite(name, services)
+  RunLogSuite.suite(name, services)
 }
 
 const features = [ReadTablesSuite.feature]

@@ -14,6 +14,7 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
+import { RunLog } from "../operation/RunLog.js"
 import { Transactor } from "../operation/Transactor.js"
 import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
@@ -23,6 +24,7 @@ import * as PgEventFeed from "./feed/PgEventFeed.js"
 import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
+import * as PgRunLog from "./runs/PgRunLog.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSql from "./client/PgSql.js"
@@ -36,7 +38,15 @@ export const make = (
   options: TableOptions
 ): Effect.Effect<
   Context.Context<
-    Transactor | OperationLock | OperationLog | DatabaseHealth | EventStore | EventFeed | ReadTables | Directory
+    | Transactor
+    | OperationLock
+    | OperationLog
+    | RunLog
+    | DatabaseHealth
+    | EventStore
+    | EventFeed
+    | ReadTables
+    | Directory
   >,
   never,
   SqlClient.SqlClient | OperationConfig | Replica
@@ -49,9 +59,14 @@ export const make = (
 
 const adapters = Effect.gen(function* () {
   const log = yield* PgOperationLog.make
-  return Context.make(OperationLog, log).pipe(
-    Context.add(Transactor, yield* Effect.provideService(PgTransactor.make, OperationLog, log)),
-    Context.add(OperationLock, yield* PgOperationLock.make),
+  const lock = yield* PgOperationLock.make
+  const transactor = yield* Effect.provideService(PgTransactor.make, OperationLog, log)
+  const ports = Context.make(OperationLog, log).pipe(
+    Context.add(Transactor, transactor),
+    Context.add(OperationLock, lock)
+  )
+  return ports.pipe(
+    Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
     Context.add(EventStore, yield* PgEventStore.make),
     Context.add(EventFeed, yield* PgEventFeed.make),

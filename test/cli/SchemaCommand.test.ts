@@ -144,10 +144,12 @@ describe("es-ops schema --grants", () => {
     assert.strictEqual(done.code, 0, done.stderr)
     const doctor = await run(["doctor"], env)
     assert.strictEqual(doctor.code, 0, doctor.stdout)
-    // Without any one of them, it fails.
+    // Without any one of them, it fails; those on other tables of ours are for long operations.
     await write("seeds/3.mjs", tenant("two"))
     if (file !== undefined) await write("seeds/4.mjs", order("b"))
-    for (const statement of statements.filter((each) => !/archived|read_users|read_tenant_m/.test(each))) {
+    for (const statement of statements.filter(
+      (each) => !/archived|read_users|read_tenant_m|es_ops_(?!attempts)/.test(each)
+    )) {
       await made.query(statement.replace(/^GRANT/, "REVOKE").replace(/ TO (".*")$/, " FROM $1"))
       const without = await run(["seed:apply", "--dry-run"], env)
       assert.notStrictEqual(without.code, 0, statement)

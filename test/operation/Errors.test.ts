@@ -13,6 +13,7 @@ import {
   OperationError,
   PromiseSeed,
   QueryError,
+  Run,
   SeedFile,
   SeedProblem,
   SeedReport,
@@ -28,6 +29,8 @@ const holder = Option.some(
 const refused = new WriteDispatcher.WriteRejected({ handler: "a:write:b", code: "conflict", reason: "taken" })
 
 const run = { applied: ["1"], skipped: [], raced: [], notAttempted: ["3"] }
+
+const aRun = { id: "1", operationType: "projection-rebuild", name: "orders", host: "h", pid: 1 }
 
 /** A class of errors with one of them. */
 const pair = <A extends Error, I>(schema: Schema.Schema<A, I>, error: A) => ({
@@ -69,6 +72,10 @@ const all = [
   ),
   pair(QueryError.QueryFailed, new QueryError.QueryFailed({ code: Option.none(), reason: "no such table" })),
   pair(QueryError.QueryUnavailable, new QueryError.QueryUnavailable()),
+  pair(Run.RunInProgress, new Run.RunInProgress({ ...aRun, reason: "it has other parameters" })),
+  pair(Run.RunLost, new Run.RunLost({ id: "1" })),
+  pair(Run.RunCancelled, new Run.RunCancelled({ id: "1" })),
+  pair(Run.RunFailedElsewhere, new Run.RunFailedElsewhere({ ...aRun, error: null })),
   pair(DatabaseHealth.TableMismatch, new DatabaseHealth.TableMismatch({ table: '"a"', reason: "it has no id" })),
   pair(
     EventStore.VersionConflict,

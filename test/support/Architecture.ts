@@ -88,6 +88,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/lock",
     "postgres/log",
     "postgres/readtables",
+    "postgres/runs",
     "postgres/transaction",
     "postgres/schema",
     "postgres/client",
@@ -104,6 +105,13 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/log": ["postgres/schema", "postgres/client", ...operation],
   "postgres/readtables": ["postgres/client", "event", ...operation],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
+  "postgres/runs": [
+    "postgres/log/LogStatement.ts",
+    "postgres/transaction/StepStatements.ts",
+    "postgres/schema",
+    "postgres/client",
+    ...operation
+  ],
   "postgres/schema": ["postgres/client", "event", ...operation],
   "postgres/client": operation
 }

@@ -12,10 +12,12 @@ import type { Table } from "../../event/Feature.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { TableMismatch } from "../../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import type { KindTable } from "../../operation/Run.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
 import * as Grants from "./Grants.js"
+import * as KindTables from "./KindTables.js"
 import * as Tables from "./PgTable.js"
 import * as SchemaDifference from "./SchemaDifference.js"
 import * as TableShape from "./TableShape.js"
@@ -29,6 +31,16 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     /** Quoted name of the attempts table. */
     readonly attempts: string
     readonly tables: ReadonlyArray<PgTable>
+    /** The tables of runs and of kinds of operations, which are there once a run needed them. */
+    readonly kinds: KindTables.KindTables
+    /** The quoted name of one of them. */
+    readonly kind: (table: KindTables.RunTable | KindTable) => string
+    /** Those of these tables that the search path does not find. */
+    readonly missingOf: (tables: ReadonlyArray<PgTable>) => Effect.Effect<ReadonlyArray<PgTable>, DatabaseError>
+    /** What keeps those of these tables that exist from being used. */
+    readonly mismatchesOf: (
+      tables: ReadonlyArray<PgTable>
+    ) => Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
     /**
      * What keeps tables that exist from being used: a column that is missing, of another type, or that must be given a value. Which exist is
      * noted.
@@ -61,6 +73,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     /** What is known of the tables so far. */
     let complete = false
     let without: ReadonlyArray<PgTable> = []
+    const kinds = KindTables.make(Option.getOrUndefined(config.schema))
     const [{ name: markers }, { name: attempts }] = tables
     const noted = (missing: ReadonlyArray<PgTable>): ReadonlyArray<PgTable> => {
       const found = missing.filter(({ name }) => !without.some((table) => table.name === name))
@@ -71,6 +84,13 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       markers,
       attempts,
       tables,
+      kinds,
+      kind: (table) => kinds.get(table)?.name ?? quote(table),
+      missingOf: (some) => missingOf(sql, some),
+      mismatchesOf: (some) =>
+        Effect.map(columnsOf(sql, some), (columns) =>
+          TableShape.misfits(some, columns).map((misfit) => new TableMismatch(misfit))
+        ),
       missing: Effect.tap(missingOf(sql, wanted), (absent) => Effect.sync(() => noted(absent))),
       look: lookFor(wanted),
       created: () => {
@@ -128,19 +148,24 @@ const tablesOf = (
   ]
 }
 
+/** The tables of runs and of kinds of operations. */
+const kindsOf = (config: OperationConfig["Type"]): ReadonlyArray<PgTable> => [
+  ...KindTables.make(Option.getOrUndefined(config.schema)).values()
+]
+
 /** The statements that create whatever is missing, for an administrator: they can be run again. */
 export const ddl = (config: OperationConfig["Type"], options: TableOptions): ReadonlyArray<string> => [
   ...Option.toArray(Option.map(config.schema, (schema) => `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`)),
-  ...tablesOf(config, options).flatMap(({ statements }) =>
+  ...[...tablesOf(config, options), ...kindsOf(config)].flatMap(({ statements }) =>
     statements.map((statement) => statement.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) /, "CREATE $1 IF NOT EXISTS "))
   )
 ]
 
 /** The statements that give a role what applying needs. */
 export const grants = (config: OperationConfig["Type"], options: TableOptions, role: string): ReadonlyArray<string> =>
-  Grants.grants(tablesOf(config, options), role)
+  Grants.grants([...tablesOf(config, options), ...kindsOf(config)], role)
 
-/** The statements that the database lacks; none where it is complete. */
+/** The statements that the database lacks; none where it is complete. A run creates what it needs: without one, its tables are not lacking. */
 export const difference = (
   sql: SqlClient.SqlClient,
   config: OperationConfig["Type"],
@@ -154,7 +179,12 @@ export const difference = (
       )
       .pipe(Effect.mapError(databaseError("looking for the schema")))
     const create = absent.length === 0 ? [] : [`CREATE SCHEMA ${quote(schema)}`]
-    return [...create, ...(yield* SchemaDifference.statements(sql, tablesOf(config, options)))]
+    const [markers, ...others] = tablesOf(config, options)
+    const isEmpty = (yield* missingOf(sql, [markers])).length > 0
+    const kinds = kindsOf(config)
+    const unneeded = isEmpty ? [] : yield* missingOf(sql, kinds)
+    const needed = kinds.filter((table) => !unneeded.includes(table))
+    return [...create, ...(yield* SchemaDifference.statements(sql, [markers, ...others, ...needed]))]
   })
 
 /** The columns of those tables that the search path finds. */

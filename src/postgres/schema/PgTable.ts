@@ -49,7 +49,7 @@ export interface PgTable {
   /** Whether it is a feature's: its values are the feature's to know, and it may be altered. */
   readonly isOwned: boolean
   /** What we do with it besides reading. */
-  readonly writes: ReadonlyArray<"INSERT" | "UPDATE">
+  readonly writes: ReadonlyArray<"INSERT" | "UPDATE" | "DELETE">
 }
 
 interface Needs {
@@ -57,12 +57,14 @@ interface Needs {
   readonly isExact?: boolean
 }
 
-type Defined = readonly [name: string, type: Feature.Column["type"], ddl: string, needs?: Needs]
+/** A column of ours, as it is declared. */
+export type Defined = readonly [name: string, type: Feature.Column["type"], ddl: string, needs?: Needs]
 
 /** As long as the name of a file can be; what a person writes, or an application, may be of any length. */
 const nameLength = 255
 
-const columns = (defined: ReadonlyArray<Defined>): ReadonlyArray<Column> =>
+/** The columns of that declaration. */
+export const columns = (defined: ReadonlyArray<Defined>): ReadonlyArray<Column> =>
   defined.map(([name, type, ddl, { isExact = false, length = nameLength } = {}]) => ({
     name,
     type,
@@ -74,14 +76,15 @@ const columns = (defined: ReadonlyArray<Defined>): ReadonlyArray<Column> =>
   }))
 
 /** A primary key, a unique constraint, or an index of a name. */
-const primaryKey = (table: string, names: ReadonlyArray<string>, isNeeded: boolean): Index => ({
+export const primaryKey = (table: string, names: ReadonlyArray<string>, isNeeded: boolean): Index => ({
   columns: names,
   isUnique: true,
   isNeeded,
   statement: `ALTER TABLE ${table} ADD PRIMARY KEY (${names.map(quote).join(", ")})`
 })
 
-const indexed = (statement: string, names: ReadonlyArray<string>, isNeeded = false): Index => ({
+/** An index, by the statement that creates it. */
+export const indexed = (statement: string, names: ReadonlyArray<string>, isNeeded = false): Index => ({
   columns: names,
   isUnique: statement.startsWith("CREATE UNIQUE"),
   isNeeded,
@@ -108,7 +111,8 @@ export const markers = (table: string, schema: string | undefined): PgTable => {
   }
 }
 
-const qualified = (name: string, schema: string | undefined): string =>
+/** A name between quotes, in a schema. */
+export const qualified = (name: string, schema: string | undefined): string =>
   quote(schema === undefined ? name : `${schema}.${name}`)
 
 const markerColumns: ReadonlyArray<Defined> = [
@@ -156,7 +160,8 @@ const attemptColumns: ReadonlyArray<Defined> = [
   ["error", "jsonb", "jsonb"]
 ]
 
-const indexName = (table: string, suffix: string): string => `${table.slice(0, 62 - suffix.length)}_${suffix}`
+/** The name of an index of a table, as long as a name may be. */
+export const indexName = (table: string, suffix: string): string => `${table.slice(0, 62 - suffix.length)}_${suffix}`
 
 const eventColumns: ReadonlyArray<Defined> = [
   ["id", "bigint", "bigserial PRIMARY KEY"],

@@ -90,6 +90,9 @@ const setForStep = (settings: Settings, known: ServerKnowledge["settings"]): str
 /** The same for a session, whose transactions are begun by its body: that they write is for us to say, as it is in BEGIN. */
 export const sessionSettings = (settings: Settings): Settings => ({ ...settings, default_transaction_read_only: "off" })
 
+/** The statement that sets these for the transaction, whatever the server has of them. */
+export const setForTransaction = (settings: Settings): string => set(settings, true)
+
 /** The statement that sets these for the session. */
 export const setForSession = (settings: Settings): string => set(settings, false)
 
