@@ -129,6 +129,8 @@ describe("the page of the command", () => {
         "seed:mark",
         "seed:unmark",
         "seed:rename",
+        "runs",
+        "runs:cancel",
         "history",
         "schema",
         "doctor"

@@ -80,6 +80,7 @@ const wrongs: ReadonlyArray<Wrong> = [
   { name: "mark-unknown", words: ["seed:mark", "nope", "--reason", "x"] },
   { name: "unmark-not-applied", words: ["seed:unmark", "1-one", "--reason", "x"] },
   { name: "history-unknown", words: ["history", "nope"] },
+  { name: "runs-cancel-unknown", words: ["runs:cancel", "nope"] },
   { name: "new-of-nothing", words: ["seed:new", "!!!"] },
   { name: "folder-is-a-file", words: ["seed:check", "--seeds", "a-file"] },
   { name: "folder-is-missing", words: ["seed:check", "--seeds", "sedes"] },
@@ -125,6 +126,8 @@ describe("help", () => {
     "seed:mark",
     "seed:unmark",
     "seed:rename",
+    "runs",
+    "runs:cancel",
     "history",
     "schema",
     "doctor"

@@ -3,7 +3,7 @@
  */
 import { afterAll } from "@effect/vitest"
 import { Schema } from "effect"
-import { SeedDocument } from "effect-es-ops"
+import { RunDocument, SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
 import { inject } from "vitest"
@@ -87,6 +87,7 @@ export const decodeError = decode(SeedDocument.ErrorDocument)
 export const decodeHistory = decode(SeedDocument.HistoryDocument)
 export const decodeDoctor = decode(SeedDocument.DoctorDocument)
 export const decodeChange = decode(SeedDocument.ChangeDocument)
+export const decodeRuns = decode(RunDocument.RunsDocument)
 export const decodeSchema = decode(SeedDocument.SchemaDocument)
 
 /** Asks again until there is an answer: for what another process does in its own time, which it needs the processor for. */

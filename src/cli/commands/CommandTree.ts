@@ -10,6 +10,7 @@ import * as ApplyCommand from "./ApplyCommand.js"
 import * as DoctorCommand from "./DoctorCommand.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as NewCommand from "./NewCommand.js"
+import * as RunCommands from "./RunCommands.js"
 import * as SchemaCommand from "./SchemaCommand.js"
 import * as StatusCommands from "./StatusCommands.js"
 
@@ -25,6 +26,8 @@ export const names = [
   "seed:mark",
   "seed:unmark",
   "seed:rename",
+  "runs",
+  "runs:cancel",
   "history",
   "schema",
   "doctor"
@@ -68,6 +71,15 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         described(
           "Gives the marker of a file that was renamed its new id; nothing runs",
           'seed:rename 2026-11-24-fill-display-names 2026-11-24-display-names --reason "a clearer name"'
+        )
+      ),
+      Command.make("runs", RunCommands.listOptions, (given) => choose(given, RunCommands.list(given))).pipe(
+        described("Shows the long operations that have not ended, with their progress", "runs --json")
+      ),
+      Command.make("runs:cancel", RunCommands.cancelOptions, (given) => choose(given, RunCommands.cancel(given))).pipe(
+        described(
+          "Ends a long operation for good, whichever process is in it",
+          "runs:cancel 1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
         )
       ),
       Command.make("history", LedgerCommands.historyOptions, (given) =>

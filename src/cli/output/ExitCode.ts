@@ -10,10 +10,13 @@ const codes: { readonly [tag: string]: number } = {
   SeedsPending: 3,
   SeedsInconsistent: 4,
   SettingError: 4,
+  TableMismatch: 4,
   LockTimeout: 5,
+  RunInProgress: 5,
   DatabaseError: 6,
   CommitUnknown: 6,
-  EmbeddedInUse: 6
+  EmbeddedInUse: 6,
+  RunCancelled: 130
 }
 
 /** The exit code of a failure with this tag. */

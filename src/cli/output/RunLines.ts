@@ -1,0 +1,37 @@
+/**
+ * The lines about runs for people: one a run.
+ */
+import * as Option from "effect/Option"
+import type { Run } from "../../operation/Run.js"
+import { progressText, title } from "../../operation/RunObserver.js"
+import * as RecordedTime from "../../operation/RecordedTime.js"
+import * as Layout from "./Layout.js"
+import type { Terminal } from "./Terminal.js"
+
+/** The unfinished runs in their order, and what to type where nobody is in one. */
+export const runLines = (terminal: Terminal["Type"], runs: ReadonlyArray<Run>): ReadonlyArray<string> => {
+  if (runs.length === 0) return ["No unfinished runs."]
+  const rows = Layout.table(runs.map(cells), terminal.width - Layout.column("").length)
+  const lines = runs.map(
+    (run, at) => `${terminal.paint(run.isLive ? "green" : "yellow", Layout.column(stateOf(run)))}${rows[at] ?? ""}`
+  )
+  const left = runs.filter(({ isLive }) => !isLive)
+  return left.length === 0
+    ? lines
+    : [
+        ...lines,
+        "",
+        "What is paused or interrupted goes on with the command that began it; es-ops runs:cancel <id> ends it."
+      ]
+}
+
+const stateOf = ({ isLive, outcome }: Run): string =>
+  outcome === "running" ? (isLive ? "running" : "interrupted") : outcome
+
+const cells = (run: Run): ReadonlyArray<string> => [
+  title(run),
+  run.id,
+  `since ${Layout.instant(RecordedTime.format(run.startedAt))}`,
+  `on ${run.owner.host} (process ${run.owner.pid})`,
+  progressText(run.isLive ? run : { ...run, rate: Option.none() })
+]
