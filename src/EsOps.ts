@@ -15,9 +15,12 @@ import type { EventFeed } from "./event/EventFeed.js"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventFeed from "./event/memory/MemoryEventFeed.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
+import * as MemoryProjectionRecords from "./event/memory/MemoryProjectionRecords.js"
 import * as MemoryReadTables from "./event/memory/MemoryReadTables.js"
 import type * as Feature from "./event/Feature.js"
 import * as Features from "./event/Features.js"
+import type { ProjectionRecords } from "./event/ProjectionRecords.js"
+import * as Records from "./event/ProjectionRecords.js"
 import type { ReadTables } from "./event/ReadTables.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
 import * as WriteSavepoint from "./event/WriteSavepoint.js"
@@ -60,11 +63,9 @@ export interface Settings<
   readonly dispatcher?: Layer.Layer<WriteDispatcher, E, R> | undefined
 }
 
-/**
- * The services that the layers provide: everything that running seeds and other operations requires, the event store with its feed and the tables
- * beneath, and the features.
- */
-export type Services = Requirements | EventStore | EventFeed | ReadTables | RunLog | Features.Features
+/** The services that the layers provide: what seeds and other operations require, the event store with its feed, the tables, and the features. */
+export type Services =
+  Requirements | EventStore | EventFeed | RunLog | ReadTables | ProjectionRecords | Features.Features
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, Entrance>
@@ -274,6 +275,7 @@ export const layerMemory = <
     MemoryHealth.layer,
     MemoryEventStore.layer,
     MemoryReadTables.layer,
+    MemoryProjectionRecords.layer(projectionsOf(settings)),
     MemoryDirectory.layer,
     Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer)
   )
@@ -343,8 +345,14 @@ const tablesOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
   settings: Partial<Settings<F, S, E, R>>
 ) => ({
   eventStore: settings.dispatcher === undefined,
-  tables: featuresOf(settings).flatMap(({ tables }) => tables)
+  tables: featuresOf(settings).flatMap(({ tables }) => tables),
+  projections: projectionsOf(settings)
 })
+
+const projectionsOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
+  settings: Partial<Settings<F, S, E, R>>
+): ReadonlyArray<Records.AskedProjection> =>
+  featuresOf(settings).flatMap(({ projections }) => projections.map(Records.asked))
 
 /** The features of the settings. The bundled one is active unless the settings name others, or writes go to an own dispatcher. */
 const featuresOf = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>({

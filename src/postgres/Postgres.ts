@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { EventFeed } from "../event/EventFeed.js"
 import { EventStore } from "../event/EventStore.js"
+import { ProjectionRecords } from "../event/ProjectionRecords.js"
 import { ReadTables } from "../event/ReadTables.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
@@ -23,6 +24,7 @@ import * as PgEventStore from "./events/PgEventStore.js"
 import * as PgEventFeed from "./feed/PgEventFeed.js"
 import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
+import * as PgProjectionRecords from "./projections/PgProjectionRecords.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
 import type { TableOptions } from "./schema/PgSchema.js"
@@ -46,6 +48,7 @@ export const make = (
     | EventStore
     | EventFeed
     | ReadTables
+    | ProjectionRecords
     | Directory
   >,
   never,
@@ -71,6 +74,7 @@ const adapters = Effect.gen(function* () {
     Context.add(EventStore, yield* PgEventStore.make),
     Context.add(EventFeed, yield* PgEventFeed.make),
     Context.add(ReadTables, yield* PgReadTables.make),
+    Context.add(ProjectionRecords, yield* PgProjectionRecords.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

@@ -87,6 +87,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/health",
     "postgres/lock",
     "postgres/log",
+    "postgres/projections",
     "postgres/readtables",
     "postgres/runs",
     "postgres/transaction",
@@ -103,6 +104,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/health": ["postgres/lock/HolderQuery.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/lock": ["postgres/schema", "postgres/client", ...operation],
   "postgres/log": ["postgres/schema", "postgres/client", ...operation],
+  "postgres/projections": ["postgres/schema", "postgres/client", "event", ...operation],
   "postgres/readtables": ["postgres/client", "event", ...operation],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/runs": [

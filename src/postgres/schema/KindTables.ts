@@ -60,6 +60,33 @@ const declared: { readonly [name in RunTable | KindTable]?: Declared } = {
       ["updated_at", "timestamptz", "timestamptz NOT NULL"]
     ],
     primaryKey: ["run_id", "lane"]
+  },
+  es_ops_projections: {
+    columns: [
+      ["projection", "text", "text NOT NULL", { isExact: true }],
+      ["version", "integer", "integer NOT NULL"],
+      ["built_at", "timestamptz", "timestamptz NOT NULL"],
+      ["run_id", "uuid", "uuid"]
+    ],
+    primaryKey: ["projection"]
+  },
+  es_ops_dead_letters: {
+    columns: [
+      ["id", "bigint", "bigint NOT NULL GENERATED ALWAYS AS IDENTITY"],
+      ["run_id", "uuid", "uuid NOT NULL"],
+      ["projection", "text", "text NOT NULL", { isExact: true }],
+      ["table_name", "text", "text"],
+      ["key", "jsonb", "jsonb"],
+      ["event_id", "bigint", "bigint NOT NULL"],
+      ["event_type", "text", "text NOT NULL"],
+      ["tenant_id", "uuid", "uuid NOT NULL"],
+      ["aggregate_id", "uuid", "uuid NOT NULL"],
+      ["reason", "text", "text NOT NULL"],
+      ["recorded_at", "timestamptz", "timestamptz NOT NULL DEFAULT now()"]
+    ],
+    primaryKey: ["id"],
+    indexes: [["projection"]],
+    isCleared: true
   }
 }
 

@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Table } from "../../event/Feature.js"
+import type { AskedProjection } from "../../event/ProjectionRecords.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { TableMismatch } from "../../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
@@ -16,6 +17,7 @@ import type { KindTable } from "../../operation/Run.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
+import * as CreatedTables from "./CreatedTables.js"
 import * as Grants from "./Grants.js"
 import * as KindTables from "./KindTables.js"
 import * as Tables from "./PgTable.js"
@@ -80,6 +82,21 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
       complete = found.length === 0
       return found
     }
+    const records = kinds.get("es_ops_projections")
+    /** Where the events are new as well, there are none: what is of version 1 needs no record. */
+    const recordNew = (created: ReadonlyArray<PgTable>): Effect.Effect<void, DatabaseError> => {
+      const names = new Set(created.map(({ name }) => name))
+      const isEmpty = names.has(quote("kumiko_events"))
+      const projections = (options.projections ?? []).filter(
+        ({ tables: own, version }) => own.some((table) => names.has(quote(table))) && !(isEmpty && version === 1)
+      )
+      return projections.length === 0 || records === undefined
+        ? Effect.void
+        : CreatedTables.record(sql, projections, {
+            name: records.name,
+            create: Effect.asVoid(createTable(sql, records))
+          })
+    }
     return PgSchema.of({
       markers,
       attempts,
@@ -110,18 +127,21 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
         return TableShape.misfits(tables, columns).map((misfit) => new TableMismatch(misfit))
       }),
       create: (missing) =>
-        // All in one message; where that fails, one by one shows which and why.
-        Effect.orElse(createAll(sql, missing), () =>
-          Effect.forEach(
-            missing,
-            (table) =>
-              Effect.flatMap(createTable(sql, table), (created) =>
-                Effect.sync(() => {
-                  if (!created) without = [...without, table]
-                })
-              ),
-            { discard: true }
-          )
+        Effect.zipRight(
+          // All in one message; where that fails, one by one shows which and why.
+          Effect.orElse(createAll(sql, missing), () =>
+            Effect.forEach(
+              missing,
+              (table) =>
+                Effect.flatMap(createTable(sql, table), (created) =>
+                  Effect.sync(() => {
+                    if (!created) without = [...without, table]
+                  })
+                ),
+              { discard: true }
+            )
+          ),
+          recordNew(missing)
         )
     })
   })
@@ -132,6 +152,8 @@ export interface TableOptions {
   readonly eventStore: boolean
   /** Those that features own. */
   readonly tables: ReadonlyArray<Table>
+  /** The projections of the features. */
+  readonly projections?: ReadonlyArray<AskedProjection> | undefined
 }
 
 /** The marker table, the attempts table, then those of the event store and of the features. */
