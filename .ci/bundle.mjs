@@ -1,29 +1,36 @@
 /**
- * The bundle of the command: one program with its libraries in it, made of what the compiler wrote, and their licences beside it.
+ * The bundles of the command, made of what the compiler wrote: one program with its libraries in it, and their licences beside it; and one that
+ * shares with the project what its seeds import, and has in it what only the command needs, which no project has to install then.
  */
 import { build } from "esbuild"
 import { readdir, readFile, writeFile } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { dirname, join, relative, resolve, sep } from "node:path"
 
 const folder = "dist/whole"
 
-const { metafile } = await build({
-  entryPoints: ["dist/cli/process/Process.js"],
-  outdir: folder,
+const entry = "dist/cli/process/Process.js"
+
+const common = {
+  entryPoints: [entry],
   bundle: true,
-  // A module that is imported on demand stays a file of its own, and is loaded only then.
-  splitting: true,
   format: "esm",
   platform: "node",
   target: "node20",
-  minify: true,
-  metafile: true,
   // Loaded on demand, from the project's own packages.
   external: ["tsx", "oxc-parser", "@electric-sql/pglite", "pg-native"],
   // The driver is CommonJS, and requires modules of Node.
   banner: {
     js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
   }
+}
+
+const { metafile } = await build({
+  ...common,
+  outdir: folder,
+  // A module that is imported on demand stays a file of its own, and is loaded only then.
+  splitting: true,
+  minify: true,
+  metafile: true
 })
 
 const packages = new Set(
@@ -38,3 +45,26 @@ const notices = await Promise.all(
   })
 )
 await writeFile(join(folder, "LICENSES.txt"), notices.join(`\n${"-".repeat(80)}\n\n`))
+
+// A second copy of what a seed imports would not be the same library: the packages that are shared, and the modules of the library itself.
+const { peerDependencies } = JSON.parse(await readFile("package.json", "utf8"))
+const own = resolve("dist/cli") + sep
+await build({
+  ...common,
+  outfile: entry,
+  allowOverwrite: true,
+  sourcemap: true,
+  sourcesContent: false,
+  external: [...common.external, ...Object.keys(peerDependencies)],
+  plugins: [
+    {
+      name: "modules of the library",
+      setup: ({ onResolve }) =>
+        onResolve({ filter: /^\.\.?\// }, ({ importer, path, resolveDir }) => {
+          const file = resolve(resolveDir, path)
+          if (!importer.startsWith(own) || file.startsWith(own)) return undefined
+          return { path: relative(dirname(entry), file), external: true }
+        })
+    }
+  ]
+})

@@ -4,14 +4,16 @@
  */
 import { existsSync } from "node:fs"
 import process from "node:process"
+import * as Peers from "./cli/process/Peers.js"
 import * as Program from "./cli/process/Program.js"
 import * as Signals from "./cli/process/Signals.js"
 import * as VersionProgram from "./cli/process/VersionProgram.js"
 
-const program = Program.choose(process.argv.slice(2), existsSync)
+const words = process.argv.slice(2)
+const program = Peers.admit(Program.choose(words, existsSync), words, existsSync)
 
 if (program === "version") VersionProgram.run()
-else {
+else if (program !== undefined) {
   // Loading takes a moment. A signal that comes meanwhile is kept, so that the program ends in order and reports it.
   const early = Signals.keep()
   // The compiler does not see the whole program, as the build makes it of the linked one: hence a path that it does not follow.

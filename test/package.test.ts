@@ -75,15 +75,16 @@ describe("the package", () => {
     assert.include(map.sourcesContent?.[0], "The front door")
     const about = JSON.parse(await readFile(join(installed, "package.json"), "utf8"))
     assert.deepStrictEqual(Object.keys(about.peerDependencies), [
-      "@effect/cli",
       "@effect/experimental",
       "@effect/platform",
-      "@effect/platform-node",
       "@effect/sql",
       "@effect/sql-pg",
       "effect"
     ])
     assert.strictEqual((await esOps(["--version"])).trim(), about.version)
+    // What only the command needs is in it.
+    for (const name of ["cli", "platform-node"])
+      assert.notInclude(await readdir(join(folder, "node_modules", "@effect")), name)
     // One copy of effect, whoever asks for it: two break tags.
     assert.notInclude(await readdir(installed), "node_modules")
   })
