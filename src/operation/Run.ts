@@ -79,12 +79,16 @@ export interface RunLane {
   readonly lane: string
   readonly cursor: Option.Option<unknown>
   readonly done: number
+  /** How many batches of it were committed: the next one of its process follows on this. */
+  readonly batches: number
 }
 
 /** How far a run came with one batch, written together with what the batch did. */
 export interface BatchProgress {
   /** The lane whose cursor it is; the run's own if absent. */
   readonly lane?: string | undefined
+  /** How many batches of the lane there must be before this one, or another process goes on with it: `RunLost`. Not looked at if absent. */
+  readonly after?: number | undefined
   readonly phase?: string | undefined
   /** JSON; what is absent stays. */
   readonly cursor?: unknown

@@ -7,6 +7,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { BatchSize } from "./BatchSize.js"
+import type { DatabaseError } from "./OperationError.js"
 import type { Batch, BatchProgress, Run, RunLane } from "./Run.js"
 import { rateOf } from "./Run.js"
 import type { RunLog, RunRefused } from "./RunLog.js"
@@ -34,8 +35,10 @@ export interface RunHandle {
     work: Effect.Effect<Batch<A>, E, R>,
     options?: { readonly size?: BatchSize | undefined }
   ) => Effect.Effect<A, E | RunRefused, R>
-  /** The run as it is now. */
+  /** The run as this process knows it. */
   readonly current: Effect.Effect<Run>
+  /** Looks at what other processes did for the run, and tells the observer. */
+  readonly refresh: Effect.Effect<void, DatabaseError>
 }
 
 /** The handle of a run that this process has. */
@@ -48,14 +51,20 @@ export const make = (
 ): Effect.Effect<{ readonly handle: RunHandle; readonly current: Effect.Effect<Run> }> =>
   Effect.gen(function* () {
     const state = yield* Ref.make(run)
+    const batches = new Map(lanes.map(({ batches, lane }) => [lane, batches]))
     const startedAt = yield* Clock.currentTimeMillis
     const batch: RunHandle["batch"] = (work, { size } = {}) =>
       Effect.gen(function* () {
         const from = yield* Clock.currentTimeMillis
         const made = yield* log.batch(
           run,
-          Effect.map(work, (answered) => ({ ...answered, value: answered }))
+          Effect.map(work, (answered) => ({
+            ...answered,
+            after: batches.get(answered.lane ?? "") ?? 0,
+            value: answered
+          }))
         )
+        if (made.lane !== undefined) batches.set(made.lane, (batches.get(made.lane) ?? 0) + 1)
         const now = yield* Clock.currentTimeMillis
         const { done = 0 } = made
         if (size !== undefined) yield* size.took(done, now - from)
@@ -85,7 +94,14 @@ export const make = (
       counters: run.counters,
       lanes: new Map(lanes.map((lane) => [lane.lane, lane])),
       batch,
-      current: Ref.get(state)
+      current: Ref.get(state),
+      refresh: Effect.flatMap(
+        log.find(run.id),
+        Option.match({
+          onNone: () => Effect.void,
+          onSome: (found) => Effect.zipRight(Ref.set(state, found), observer.progress(found))
+        })
+      )
     }
     return { handle, current: handle.current }
   })

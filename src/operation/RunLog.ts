@@ -67,6 +67,10 @@ export class RunLog extends Context.Tag("effect-es-ops/RunLog")<
     readonly begin: (
       request: RunRequest
     ) => Effect.Effect<Begun, RunInProgress | TableMismatch | LockTimeout | DatabaseError>
+    /** The run and its lanes, for a process that helps its owner with one of them. */
+    readonly join: (
+      run: RunKey
+    ) => Effect.Effect<{ readonly run: Run; readonly lanes: ReadonlyArray<RunLane> }, RunRefused>
     /** Keeps the run this process's for another lease, on a connection of its own. */
     readonly renew: (run: RunKey) => Effect.Effect<void, RunRefused>
     /**

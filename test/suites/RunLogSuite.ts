@@ -148,9 +148,40 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.deepInclude(resumed, { _tag: "Resumed" })
         assert.deepInclude(resumed.run, { id: run.id, epoch: 2, done: 8, outcome: "running", isLive: true })
         assert.deepStrictEqual(resumed._tag === "Resumed" ? resumed.lanes : [], [
-          { lane: "0", cursor: Option.some("b"), done: 5 },
-          { lane: "1", cursor: Option.some("m"), done: 3 }
+          { lane: "0", cursor: Option.some("b"), done: 5, batches: 2 },
+          { lane: "1", cursor: Option.some("m"), done: 3, batches: 2 }
         ])
+      })
+    )
+
+    it.effect("lets a process join a run, and keeps nothing of a lane that another went on with", () =>
+      Effect.gen(function* () {
+        const log = yield* RunLog.RunLog
+        const store = yield* EventStore.EventStore
+        const run = yield* begin(request())
+        const [a, b, c] = [fresh(), fresh(), fresh()]
+        const lane = (after: number, stream: Event.StreamId) =>
+          log.batch(
+            run,
+            Effect.as(store.append([event(stream)]), { value: 0, lane: "0", cursor: after, done: 1, after })
+          )
+        yield* lane(0, a)
+        const joined = yield* log.join(run)
+        assert.deepStrictEqual(
+          [joined.run.id, joined.lanes],
+          [run.id, [{ lane: "0", cursor: Option.some(0), done: 1, batches: 1 }]]
+        )
+        yield* lane(1, b)
+        for (const after of [0, 1, 7]) {
+          assert.strictEqual((yield* Effect.flip(lane(after, c)))._tag, "RunLost")
+        }
+        assert.deepStrictEqual(yield* Effect.all([a, b, c].map((stream) => store.version(stream))), [1, 1, 0])
+        assert.strictEqual(
+          (yield* Effect.flip(log.batch(run, Effect.succeed({ value: 0, lane: "new", after: 1 }))))._tag,
+          "RunLost"
+        )
+        yield* log.end(run, ending("paused"), Effect.void)
+        assert.strictEqual((yield* Effect.flip(log.join(run)))._tag, "RunLost")
       })
     )
 

@@ -62,6 +62,23 @@ export const layer: Layer.Layer<
     const keep = (id: string, progress: BatchProgress) =>
       Effect.flatMap(now, (at) => change(id, (kept) => advanced(kept, progress, at)))
 
+    const lanesOf = (id: string) =>
+      Effect.map(view.get, (runs) =>
+        runs.flatMap(({ lanes, run }) =>
+          run.id === id
+            ? [...lanes.values()].map(({ batches, cursor, done, lane }) => ({ batches, cursor, done, lane }))
+            : []
+        )
+      )
+
+    /** The lane is where this owner knows it to be. */
+    const inLane = (id: string, { after, lane }: BatchProgress) =>
+      lane === undefined || after === undefined
+        ? Effect.void
+        : Effect.flatMap(lanesOf(id), (lanes) =>
+            (lanes.find((one) => one.lane === lane)?.batches ?? 0) === after ? Effect.void : new Runs.RunLost({ id })
+          )
+
     const record = (run: Run, ending: RunEnding, at: DateTime.Utc) => {
       const { attempt, marker } = RunAttempt.make(run, ending, { owner, version, at })
       return Option.match(marker, {
@@ -88,9 +105,7 @@ export const layer: Layer.Layer<
             epochAt: at,
             epochDone: open.done
           }))
-          const lanes = (yield* view.get).flatMap(({ lanes, run }) =>
-            run.id === open.id ? [...lanes.values()].map(({ cursor, done, lane }) => ({ lane, cursor, done })) : []
-          )
+          const lanes = yield* lanesOf(open.id)
           return { _tag: "Resumed", run: { ...open, ...taken, isLive: true, rate: Option.none() }, lanes }
         }
         const run = fresh(request, randomUUID(), mine, at)
@@ -104,6 +119,12 @@ export const layer: Layer.Layer<
 
     return RunLog.of({
       begin: (request) => transactor.savepoint(begin(request)),
+      join: (key) =>
+        Effect.gen(function* () {
+          yield* own(key)
+          const run = (yield* all).find(({ id }) => id === key.id)
+          return run === undefined ? yield* new Runs.RunLost({ id: key.id }) : { run, lanes: yield* lanesOf(key.id) }
+        }),
       renew: (run) =>
         transactor.savepoint(
           Effect.zipRight(
@@ -119,6 +140,7 @@ export const layer: Layer.Layer<
             yield* own(run)
             const { value, ...progress } = yield* work
             yield* own(run)
+            yield* inLane(run.id, progress)
             yield* keep(run.id, progress)
             return value
           })
@@ -233,7 +255,11 @@ const advanced = (kept: Kept, progress: BatchProgress, at: DateTime.Utc): Kept =
   }
   return lane === undefined
     ? { ...kept, run: { ...run, ...next } }
-    : { ...kept, run, lanes: new Map([...kept.lanes, [lane, { lane, ...next }]]) }
+    : {
+        ...kept,
+        run,
+        lanes: new Map([...kept.lanes, [lane, { lane, batches: (kept.lanes.get(lane)?.batches ?? 0) + 1, ...next }]])
+      }
 }
 
 const ended = (run: Kept["run"], { error, outcome }: RunEnding, at: DateTime.Utc): Kept["run"] => ({

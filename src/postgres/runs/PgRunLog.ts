@@ -66,6 +66,12 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
       found.map(RunRow.toRun)
     )
 
+  const lanesOf = (id: string) =>
+    Effect.map(
+      sql.unsafe(RunRow.selectLanes(there.located(), id)).pipe(rows("reading the lanes", RunRow.LaneRow)),
+      (found) => found.map(RunRow.toLane)
+    )
+
   /** The run of this owner whose row was not found as it should be. */
   const refused = (run: RunKey): Effect.Effect<never, RunRefused> =>
     Effect.flatMap(look(`r.id = ${literal(run.id)}`), ([found]): Effect.Effect<never, RunRefused> =>
@@ -87,6 +93,8 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
     }).pipe(
       Effect.catchAll((error): Effect.Effect<never, E | RunRefused> => {
         if (error instanceof NotOwn) return refused(run)
+        if (error instanceof DatabaseError && Option.contains(error.code, RunStatement.laneElsewhere))
+          return new Runs.RunLost({ id: run.id })
         if (error instanceof DatabaseError && Option.contains(error.code, RunStatement.notStored))
           return Effect.fail(notStored(action, names.runs))
         return Effect.fail(error)
@@ -123,12 +131,8 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
       yield* write(RunStatement.takeOver(there.located(), open.id, me))
       const [run] = yield* select(beginning, `r.id = ${literal(open.id)}`)
       if (run?.epoch !== open.epoch + 1) return yield* notStored(beginning, names.runs)
-      const lanes = yield* sql
-        .unsafe(
-          `SELECT lane, cursor::text, done::text FROM ${there.located().lanes} WHERE run_id = ${literal(run.id)} ORDER BY lane`
-        )
-        .pipe(rows(beginning, RunRow.LaneRow))
-      return closing({ _tag: "Resumed", run, lanes: lanes.map(RunRow.toLane) })
+      const lanes = yield* lanesOf(open.id)
+      return closing({ _tag: "Resumed", run, lanes })
     }).pipe(
       Effect.catchIf(
         (error) => error._tag === "DatabaseError" && Option.contains(error.code, TableLock.notAvailable),
@@ -166,6 +170,12 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
         work: (found) => beginIn(request, found)
       }).pipe(Effect.catchTag("StillHeld", ({ run }) => Effect.succeed<Begun>({ _tag: "Busy", run })))
     }),
+    join: (key) =>
+      Effect.gen(function* () {
+        const [run] = yield* look(`r.id = ${literal(key.id)}`)
+        if (run?.epoch !== key.epoch || run.outcome !== "running") return yield* refused(key)
+        return { run, lanes: yield* lanesOf(key.id) }
+      }),
     renew: (run) =>
       alone(sql)(sql.unsafe(RunStatement.renew(there.located().runs, run))).pipe(
         Effect.mapError(databaseError("renewing the lease")),

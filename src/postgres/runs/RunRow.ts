@@ -7,6 +7,7 @@ import { AttemptError } from "../../operation/Attempt.js"
 import type { Run, RunLane } from "../../operation/Run.js"
 import { rateOf, RunAccess, RunOutcome } from "../../operation/Run.js"
 import * as PgTime from "../client/PgTime.js"
+import { literal } from "../client/SqlText.js"
 
 const Json = Schema.NullOr(Schema.parseJson())
 
@@ -39,7 +40,16 @@ export const RunRow = Schema.Struct({
 })
 
 /** A lane, as it is selected. */
-export const LaneRow = Schema.Struct({ lane: Schema.String, cursor: Json, done: Schema.NumberFromString })
+export const LaneRow = Schema.Struct({
+  lane: Schema.String,
+  cursor: Json,
+  done: Schema.NumberFromString,
+  batches: Schema.NumberFromString
+})
+
+/** The statement that answers with the lanes of a run. */
+export const selectLanes = ({ lanes }: RunTables, id: string): string =>
+  `SELECT lane, cursor::text, done::text, batches::text FROM ${lanes} WHERE run_id = ${literal(id)} ORDER BY lane`
 
 /** The quoted names of the tables. */
 export interface RunTables {
@@ -87,7 +97,8 @@ export const toRun = (row: typeof RunRow.Type): Run => ({
   error: Option.fromNullable(row.error)
 })
 
-export const toLane = ({ cursor, done, lane }: typeof LaneRow.Type): RunLane => ({
+export const toLane = ({ batches, cursor, done, lane }: typeof LaneRow.Type): RunLane => ({
+  batches,
   lane,
   cursor: Option.fromNullable(cursor),
   done

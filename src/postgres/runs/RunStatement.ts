@@ -45,7 +45,7 @@ export const progress = (tables: RunTables, run: RunKey, made: BatchProgress): R
   const { lane, phase, total } = made
   if (lane === undefined) return [stored(updateRun(tables.runs, run, made))]
   const more = phase === undefined && total === undefined ? [] : [updateRun(tables.runs, run, { phase, total })]
-  return [stored(putLane(tables.lanes, run, lane, made)), ...more.map(stored)]
+  return [storedLane(putLane(tables.lanes, run, lane, made)), ...more.map(stored)]
 }
 
 const updateRun = (
@@ -68,12 +68,13 @@ const putLane = (
   lanes: string,
   { id }: RunKey,
   lane: string,
-  { counters = {}, cursor, done = 0 }: BatchProgress
-): string => `INSERT INTO ${lanes} AS l (run_id, lane, cursor, done, counters, updated_at)
-    VALUES (${literal(id)}, ${literal(lane)}, ${cursor === undefined ? "NULL" : json(cursor)}, ${whole(done)}, ${json(counters)},
-      clock_timestamp())
+  { after, counters = {}, cursor, done = 0 }: BatchProgress
+): string => `INSERT INTO ${lanes} AS l (run_id, lane, cursor, done, batches, counters, updated_at)
+    SELECT ${literal(id)}::uuid, ${literal(lane)}, ${cursor === undefined ? "NULL" : json(cursor)}, ${whole(done)}, 1, ${json(counters)},
+      clock_timestamp()${(after ?? 0) === 0 ? "" : ` WHERE EXISTS (SELECT FROM ${lanes} WHERE run_id = ${literal(id)}::uuid AND lane = ${literal(lane)})`}
     ON CONFLICT (run_id, lane) DO UPDATE SET cursor = coalesce(excluded.cursor, l.cursor), done = l.done + excluded.done,
-      counters = ${sum("l.counters", "excluded.counters")}, updated_at = excluded.updated_at RETURNING lane`
+      batches = l.batches + 1, counters = ${sum("l.counters", "excluded.counters")}, updated_at = excluded.updated_at
+    ${after === undefined ? "" : `WHERE l.batches = ${whole(after)} `}RETURNING lane`
 
 /** Two objects of numbers, added key by key. */
 const sum = (a: string, b: string): string =>
@@ -82,8 +83,15 @@ const sum = (a: string, b: string): string =>
 
 const stored = (write: string): string => `WITH kept AS (${write}) SELECT 1 / count(*)::integer AS kept FROM kept`
 
+/** The root of a negative number where the lane was not where it should be. */
+const storedLane = (write: string): string =>
+  `WITH kept AS (${write}) SELECT sqrt(count(*)::double precision - 1) AS kept FROM kept`
+
 /** A row that was not stored: division_by_zero. */
 export const notStored = "22012"
+
+/** A lane that another process went on with: invalid_argument_for_power_function. */
+export const laneElsewhere = "2201F"
 
 export const end = (runs: string, { id }: RunKey, { error, outcome }: Pick<RunEnding, "error" | "outcome">): string =>
   stored(`UPDATE ${runs} SET outcome = ${literal(outcome)}, lease_until = NULL, updated_at = clock_timestamp(),

@@ -56,6 +56,7 @@ const declared: { readonly [name in RunTable | KindTable]?: Declared } = {
       ["lane", "text", "text NOT NULL", { isExact: true }],
       ["cursor", "jsonb", "jsonb"],
       ["done", "bigint", "bigint NOT NULL"],
+      ["batches", "integer", "integer NOT NULL"],
       ["counters", "jsonb", "jsonb NOT NULL"],
       ["updated_at", "timestamptz", "timestamptz NOT NULL"]
     ],
