@@ -11,17 +11,21 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { pid } from "node:process"
+import type { BackfillStore } from "./backfill/BackfillStore.js"
+import * as MemoryBackfillStore from "./backfill/memory/MemoryBackfillStore.js"
 import type { EventFeed } from "./event/EventFeed.js"
 import type { EventStore } from "./event/EventStore.js"
 import * as MemoryEventFeed from "./event/memory/MemoryEventFeed.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import * as MemoryProjectionRecords from "./event/memory/MemoryProjectionRecords.js"
 import * as MemoryReadTables from "./event/memory/MemoryReadTables.js"
+import * as MemorySnapshots from "./event/memory/MemorySnapshots.js"
 import type * as Feature from "./event/Feature.js"
 import * as Features from "./event/Features.js"
 import type { ProjectionRecords } from "./event/ProjectionRecords.js"
 import * as Records from "./event/ProjectionRecords.js"
 import type { ReadTables } from "./event/ReadTables.js"
+import type { Snapshots } from "./event/Snapshots.js"
 import { WriteDispatcher } from "./event/WriteDispatcher.js"
 import * as WriteSavepoint from "./event/WriteSavepoint.js"
 import * as HandlerDispatcher from "./event/HandlerDispatcher.js"
@@ -43,10 +47,14 @@ import * as Replica from "./operation/Replica.js"
 import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
+import type { Deliveries } from "./replay/Deliveries.js"
+import * as MemoryDeliveries from "./replay/memory/MemoryDeliveries.js"
 import type * as Seed from "./seed/Seed.js"
 import type { Requirements } from "./seed/run/SeedRunner.js"
 import * as SeedListing from "./seed/source/SeedListing.js"
 import * as SeedSource from "./seed/source/SeedSource.js"
+import * as MemorySnapshotRows from "./snapshot/memory/MemorySnapshotRows.js"
+import type { SnapshotRows } from "./snapshot/SnapshotRows.js"
 
 /** The settings of an application; all but `seeds` are optional. */
 export interface Settings<
@@ -65,7 +73,17 @@ export interface Settings<
 
 /** The services that the layers provide: what seeds and other operations require, the event store with its feed, the tables, and the features. */
 export type Services =
-  Requirements | EventStore | EventFeed | RunLog | ReadTables | ProjectionRecords | Features.Features
+  | Requirements
+  | EventStore
+  | EventFeed
+  | RunLog
+  | ReadTables
+  | ProjectionRecords
+  | Features.Features
+  | Snapshots
+  | SnapshotRows
+  | Deliveries
+  | BackfillStore
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, Entrance>
@@ -284,7 +302,13 @@ export const layerMemory = <
     settings.database === undefined
       ? MemoryDatabase.layer
       : Layer.succeed(MemoryDatabase.MemoryDatabase, settings.database)
-  const base = MemoryEventFeed.layer.pipe(
+  const base = Layer.mergeAll(
+    MemoryEventFeed.layer,
+    MemorySnapshots.layer,
+    MemorySnapshotRows.layer,
+    MemoryDeliveries.layer,
+    MemoryBackfillStore.layer
+  ).pipe(
     Layer.provideMerge(ports),
     Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database))
   )

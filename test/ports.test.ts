@@ -11,6 +11,7 @@ import * as EventStoreSuite from "./suites/EventStoreSuite.js"
 import * as ReadTablesSuite from "./suites/ReadTablesSuite.js"
 import * as RunLogSuite from "./suites/RunLogSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
+import * as SnapshotsSuite from "./suites/SnapshotsSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
 import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
 import { embeddedOf, memory, postgres, postgresOf } from "./support/services.js"
@@ -25,6 +26,7 @@ for (const [name, services] of [
   DirectorySuite.suite(name, services)
   WriteDispatcherSuite.suite(name, services)
   RunLogSuite.suite(name, services)
+  SnapshotsSuite.suite(name, services)
 }
 
 const features = [ReadTablesSuite.feature]

@@ -2,6 +2,7 @@
  * A feature: a name, the write handlers and projections of one part of an application, and the tables that it owns.
  */
 import type { AnyAggregate } from "./Aggregate.js"
+import type { Backfill } from "./Backfill.js"
 import type { Projection } from "./Projection.js"
 import type { Subscriber } from "./Subscriber.js"
 import type { Table } from "./Table.js"
@@ -24,12 +25,14 @@ export interface Feature<out R = unknown> {
   readonly subscribers: ReadonlyArray<Subscriber<unknown, R>>
   /** The aggregates whose snapshots are kept. */
   readonly aggregates: ReadonlyArray<AnyAggregate>
+  /** How rows from before event sourcing become events. */
+  readonly backfills: ReadonlyArray<Backfill<unknown, R>>
 }
 
 /** The services that the handlers and projections of features require. */
 export type Context<F> = F extends Feature<infer R> ? R : never
 
-/** The services that a handler, projection or subscriber requires. */
+/** The services that a handler, projection, subscriber or backfill requires. */
 export type Requires<P> =
   P extends AnyWriteHandler<infer _E, infer R>
     ? R
@@ -37,15 +40,18 @@ export type Requires<P> =
       ? R
       : P extends Subscriber<infer _E, infer R>
         ? R
-        : never
+        : P extends Backfill<infer _E, infer R>
+          ? R
+          : never
 
-/** The parts of a feature: handlers, projections, subscribers, aggregates and tables, each of its own type. */
-export interface Parts<H, P, S> {
+/** The parts of a feature: handlers, projections, subscribers, aggregates, backfills and tables, each of its own type. */
+export interface Parts<H, P, S, B = never> {
   readonly name: string
   readonly handlers: ReadonlyArray<H>
   readonly projections?: ReadonlyArray<P> | undefined
   readonly subscribers?: ReadonlyArray<S> | undefined
   readonly aggregates?: ReadonlyArray<AnyAggregate> | undefined
+  readonly backfills?: ReadonlyArray<B> | undefined
   readonly tables?: ReadonlyArray<Table> | undefined
 }
 
@@ -75,14 +81,16 @@ export interface Parts<H, P, S> {
 export function make<
   H extends AnyWriteHandler = never,
   P extends Projection<unknown, unknown> = never,
-  S extends Subscriber = never
->(parts: Parts<H, P, S>): Feature<Requires<H | P | S>>
-export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>, Subscriber>): Feature {
+  S extends Subscriber = never,
+  B extends Backfill = never
+>(parts: Parts<H, P, S, B>): Feature<Requires<H | P | S | B>>
+export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>, Subscriber, Backfill>): Feature {
   return {
     ...parts,
     projections: parts.projections ?? [],
     subscribers: parts.subscribers ?? [],
     aggregates: parts.aggregates ?? [],
+    backfills: parts.backfills ?? [],
     tables: parts.tables ?? []
   }
 }

@@ -5,7 +5,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { SettingError } from "../operation/OperationConfig.js"
+import * as Stream from "effect/Stream"
 import type { AnyAggregate } from "./Aggregate.js"
+import type { Backfill } from "./Backfill.js"
 import type { AnyEventType } from "./EventType.js"
 import { problemOf } from "./EventType.js"
 import * as Feature from "./Feature.js"
@@ -20,6 +22,7 @@ export class Features extends Context.Tag("effect-es-ops/Features")<
     readonly projections: ReadonlyArray<Projection<unknown>>
     readonly subscribers: ReadonlyArray<Subscriber<unknown, never>>
     readonly aggregates: ReadonlyArray<AnyAggregate>
+    readonly backfills: ReadonlyArray<Backfill<unknown, never>>
     readonly tables: ReadonlyArray<Table>
   }
 >() {}
@@ -35,8 +38,9 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
     const projections = features.flatMap((feature) => feature.projections)
     const subscribers = features.flatMap((feature) => feature.subscribers)
     const aggregates = features.flatMap((feature) => feature.aggregates)
+    const backfills = features.flatMap((feature) => feature.backfills)
     const tables = features.flatMap((feature) => feature.tables)
-    for (const reason of problems({ projections, subscribers, aggregates })) {
+    for (const reason of problems({ projections, subscribers, aggregates, backfills })) {
       return yield* new SettingError({ key: "features", reason })
     }
     // The services of the fiber win: a run gives its own transaction and its own store.
@@ -52,6 +56,14 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
         deliver: (event, replay) => Either.map(subscriber.deliver(event, replay), provide)
       })),
       aggregates,
+      backfills: backfills.map((backfill): Backfill<unknown, never> => {
+        const { source } = backfill
+        if (source._tag === "Sql") return { ...backfill, source }
+        return {
+          ...backfill,
+          source: { ...source, rows: (after) => Stream.provideSomeContext(source.rows(after), context) }
+        }
+      }),
       tables
     })
   })
@@ -60,16 +72,18 @@ interface Declared {
   readonly projections: ReadonlyArray<Projection<unknown, unknown>>
   readonly subscribers: ReadonlyArray<Subscriber>
   readonly aggregates: ReadonlyArray<AnyAggregate>
+  readonly backfills: ReadonlyArray<Backfill>
 }
 
-const problems = ({ aggregates, projections, subscribers }: Declared): ReadonlyArray<string> => [
+const problems = ({ aggregates, backfills, projections, subscribers }: Declared): ReadonlyArray<string> => [
   ...twice("projections", projections),
   ...twice("subscribers", subscribers),
   ...twice(
     "aggregates",
     aggregates.map(({ type }) => ({ name: type }))
   ),
-  ...typesOf({ aggregates, projections, subscribers }).flatMap((type) => problemOf(type) ?? []),
+  ...twice("backfills", backfills),
+  ...typesOf({ aggregates, backfills, projections, subscribers }).flatMap((type) => problemOf(type) ?? []),
   ...projections.flatMap(tableProblems(projections))
 ]
 

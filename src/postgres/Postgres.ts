@@ -4,10 +4,12 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { BackfillStore } from "../backfill/BackfillStore.js"
 import { EventFeed } from "../event/EventFeed.js"
 import { EventStore } from "../event/EventStore.js"
 import { ProjectionRecords } from "../event/ProjectionRecords.js"
 import { ReadTables } from "../event/ReadTables.js"
+import { Snapshots } from "../event/Snapshots.js"
 import { Directory } from "../identity/Directory.js"
 import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
@@ -17,6 +19,9 @@ import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { RunLog } from "../operation/RunLog.js"
 import { Transactor } from "../operation/Transactor.js"
+import { Deliveries } from "../replay/Deliveries.js"
+import { SnapshotRows } from "../snapshot/SnapshotRows.js"
+import * as PgBackfillStore from "./backfill/PgBackfillStore.js"
 import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
@@ -26,9 +31,12 @@ import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
 import * as PgProjectionRecords from "./projections/PgProjectionRecords.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
+import * as PgDeliveries from "./replay/PgDeliveries.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
+import * as PgSnapshotRows from "./snapshots/PgSnapshotRows.js"
+import * as PgSnapshots from "./snapshots/PgSnapshots.js"
 import * as PgSql from "./client/PgSql.js"
 import * as PgTransactor from "./transaction/PgTransactor.js"
 
@@ -49,6 +57,10 @@ export const make = (
     | EventFeed
     | ReadTables
     | ProjectionRecords
+    | Snapshots
+    | SnapshotRows
+    | Deliveries
+    | BackfillStore
     | Directory
   >,
   never,
@@ -75,6 +87,10 @@ const adapters = Effect.gen(function* () {
     Context.add(EventFeed, yield* PgEventFeed.make),
     Context.add(ReadTables, yield* PgReadTables.make),
     Context.add(ProjectionRecords, yield* PgProjectionRecords.make),
+    Context.add(Snapshots, yield* Effect.provideService(PgSnapshots.make, Transactor, transactor)),
+    Context.add(SnapshotRows, yield* PgSnapshotRows.make),
+    Context.add(Deliveries, yield* PgDeliveries.make),
+    Context.add(BackfillStore, yield* PgBackfillStore.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

@@ -19,6 +19,9 @@ const commandsKnow = [
   "seed/plan",
   "seed/run",
   "seed/record",
+  "snapshot",
+  "replay",
+  "backfill",
   "event",
   "operation"
 ]
@@ -40,7 +43,10 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "seed/source",
     "seed/plan",
     "seed/run",
-    "seed/record"
+    "seed/record",
+    "snapshot",
+    "replay",
+    "backfill"
   ],
   "EsOps.ts": [
     "operation",
@@ -52,6 +58,12 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "seed",
     "seed/source",
     "seed/run",
+    "snapshot",
+    "snapshot/memory",
+    "replay",
+    "replay/memory",
+    "backfill",
+    "backfill/memory",
     "postgres",
     "postgres/embedded"
   ],
@@ -74,6 +86,13 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   identity: ["event", "operation"],
   "identity/memory": ["identity", "event/memory", "event", "operation/memory", "operation"],
   projection: ["event", "operation"],
+  // A kind of operation, which knows no other one.
+  snapshot: ["event", "operation"],
+  "snapshot/memory": ["snapshot", "event/memory", "event", "operation/memory", "operation"],
+  replay: ["event", "operation"],
+  "replay/memory": ["replay", "event", "operation/memory", "operation"],
+  backfill: ["event", "operation"],
+  "backfill/memory": ["backfill", "event/memory", "event", "operation/memory", "operation"],
   event: operation,
   "event/memory": ["event", "operation/memory", "operation"],
   operation: [],
@@ -81,6 +100,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
 
   // Postgres -> a folder for each port, the transaction -> schema -> client. What one port needs of another is a file with no port in it.
   postgres: [
+    "postgres/backfill",
     "postgres/directory",
     "postgres/events",
     "postgres/feed",
@@ -89,14 +109,20 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/log",
     "postgres/projections",
     "postgres/readtables",
+    "postgres/replay",
     "postgres/runs",
+    "postgres/snapshots",
     "postgres/transaction",
     "postgres/schema",
     "postgres/client",
+    "backfill",
     "identity",
+    "replay",
+    "snapshot",
     "event",
     "operation"
   ],
+  "postgres/backfill": ["postgres/events/PurgedStreams.ts", "postgres/client", "backfill", "event", ...operation],
   "postgres/embedded": ["postgres/client", ...operation],
   "postgres/directory": ["postgres/client", "identity", ...operation],
   "postgres/events": ["postgres/client", "event", ...operation],
@@ -106,6 +132,15 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/log": ["postgres/schema", "postgres/client", ...operation],
   "postgres/projections": ["postgres/schema", "postgres/client", "event", ...operation],
   "postgres/readtables": ["postgres/client", "event", ...operation],
+  "postgres/replay": ["postgres/schema", "postgres/client", "replay", "event", ...operation],
+  "postgres/snapshots": [
+    "postgres/events/EventRow.ts",
+    "postgres/schema",
+    "postgres/client",
+    "snapshot",
+    "event",
+    ...operation
+  ],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
   "postgres/runs": [
     "postgres/log/LogStatement.ts",

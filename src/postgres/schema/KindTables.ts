@@ -88,6 +88,32 @@ const declared: { readonly [name in RunTable | KindTable]?: Declared } = {
     primaryKey: ["id"],
     indexes: [["projection"]],
     isCleared: true
+  },
+  es_ops_snapshots: {
+    columns: [
+      ["tenant_id", "uuid", "uuid NOT NULL"],
+      ["aggregate_type", "text", "text NOT NULL", { isExact: true }],
+      ["aggregate_id", "uuid", "uuid NOT NULL"],
+      ["snapshot_version", "integer", "integer NOT NULL"],
+      ["version", "integer", "integer NOT NULL"],
+      ["event_id", "bigint", "bigint"],
+      ["state", "jsonb", "jsonb NOT NULL"],
+      ["created_at", "timestamptz", "timestamptz NOT NULL DEFAULT now()"]
+    ],
+    primaryKey: ["tenant_id", "aggregate_type", "aggregate_id", "snapshot_version", "version"],
+    isCleared: true
+  },
+  es_ops_deliveries: {
+    columns: [
+      ["run_id", "uuid", "uuid NOT NULL"],
+      ["event_id", "bigint", "bigint NOT NULL"],
+      ["tenant_id", "uuid", "uuid NOT NULL"],
+      ["aggregate_id", "uuid", "uuid NOT NULL"],
+      ["error", "jsonb", "jsonb"],
+      ["created_at", "timestamptz", "timestamptz NOT NULL DEFAULT now()"]
+    ],
+    primaryKey: ["run_id", "event_id"],
+    isCleared: true
   }
 }
 

@@ -1,0 +1,173 @@
+/**
+ * `BackfillStore` on PostgreSQL: rows of any table or query, and events in the events table.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type { DatedEvent, SourceRow } from "../../backfill/BackfillStore.js"
+import { BackfillStore } from "../../backfill/BackfillStore.js"
+import type { SqlSource } from "../../event/Backfill.js"
+import type { Event, StreamId } from "../../event/Event.js"
+import { Payload } from "../../event/Event.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
+import { DatabaseError } from "../../operation/OperationError.js"
+import { databaseError, notStored, sqlState } from "../client/PgError.js"
+import { PgSql, rows } from "../client/PgSql.js"
+import { quote } from "../client/SqlText.js"
+import * as PurgedStreams from "../events/PurgedStreams.js"
+
+const reading = "reading the source of a backfill"
+const appending = "appending the events of a backfill"
+
+/** Over the statements of the fiber's transaction. */
+export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
+  const sql = yield* PgSql
+  const purgedAmong = PurgedStreams.among(sql, yield* OperationConfig)
+
+  return BackfillStore.of({
+    read: (source, { after, limit, lock }) =>
+      sql.unsafe(select(source, { isFirst: Option.isNone(after), limit, lock }), Option.toArray(after)).pipe(
+        Effect.mapError(databaseError(reading)),
+        Effect.flatMap((found) => Effect.forEach(found, toSourceRow))
+      ),
+    canLock: (source) =>
+      sql.unsafe(select(source, { isFirst: true, limit: 0, lock: true })).pipe(
+        Effect.as(true),
+        Effect.catchAll((error) =>
+          Option.exists(sqlState(error), (state) => unlockable.has(state))
+            ? Effect.succeed(false)
+            : Effect.fail(databaseError(reading)(error))
+        )
+      ),
+    look: (streams) =>
+      Effect.zipWith(
+        sql.unsafe(lookFor, [inputOf(streams)]).pipe(rows("looking at the streams of a backfill", Known)),
+        purgedAmong(streams),
+        (found, purged) => ({
+          now: new Date(found[0]?.now ?? 0),
+          streams: found.map((row) => ({
+            tenantId: row.tenant_id,
+            aggregateId: row.aggregate_id,
+            isArchived: row.archived,
+            isPurged: purged.some((one) => one.tenantId === row.tenant_id && one.aggregateId === row.aggregate_id),
+            headers: row.exists ? Option.some(row.headers ?? {}) : Option.none()
+          }))
+        })
+      ),
+    append: (events) =>
+      Effect.flatMap(
+        sql.unsafe(insert, [jsonOf(events)]).pipe(rows(appending, Stored)),
+        (found): Effect.Effect<NonEmptyReadonlyArray<Event>, DatabaseError> => {
+          const ids = new Map(found.map((row) => [`${row.tenant_id}/${row.aggregate_id}/${row.version}`, row.id]))
+          const stored = (event: DatedEvent) => {
+            const id = ids.get(`${event.tenantId}/${event.aggregateId}/${event.version}`)
+            return id === undefined ? notStored(appending, "kumiko_events") : toEvent(event, id)
+          }
+          const [first, ...others] = events
+          return Effect.flatMap(stored(first), (one) =>
+            Effect.map(Effect.forEach(others, stored), (more) => [one, ...more] as const)
+          )
+        }
+      )
+  })
+})
+
+/** feature_not_supported: its rows are none of a table's. insufficient_privilege: to lock a row takes UPDATE, DELETE or more. */
+const unlockable = new Set(["0A000", "42501"])
+
+const select = (
+  { from, key }: SqlSource,
+  { isFirst, limit, lock }: { readonly isFirst: boolean; readonly limit: number; readonly lock: boolean }
+): string => {
+  const source = "table" in from ? quote(from.table) : `(${from.query})`
+  const column = `q.${quote(key)}`
+  return `SELECT q.*, ${column}::text AS ${quote(keyColumn)} FROM ${source} AS q ${isFirst ? "" : `WHERE ${column} > $1`}
+    ORDER BY ${column} LIMIT ${limit} ${lock ? "FOR SHARE OF q" : ""}`
+}
+
+const keyColumn = "es_ops_key"
+
+const toSourceRow = (row: unknown): Effect.Effect<SourceRow, DatabaseError> => {
+  if (!Predicate.isReadonlyRecord(row) || !Predicate.isString(row[keyColumn])) {
+    return DatabaseError.because(
+      reading,
+      "the key of a row is null: it has to be a unique column that always has a value"
+    )
+  }
+  const { [keyColumn]: key, ...rest } = row
+  return Effect.succeed({ key: String(key), row: rest })
+}
+
+const inputOf = (streams: ReadonlyArray<StreamId>): string =>
+  JSON.stringify(streams.map(({ aggregateId, tenantId }) => ({ tenant_id: tenantId, aggregate_id: aggregateId })))
+
+const lookFor = `SELECT i.tenant_id::text, i.aggregate_id::text,
+    EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = i.tenant_id AND a.aggregate_id = i.aggregate_id) AS archived,
+    e.version IS NOT NULL AS exists,
+    CASE WHEN jsonb_typeof(e.metadata->'headers') = 'object' THEN (e.metadata->'headers')::text END AS headers,
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text AS now
+  FROM jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid) LEFT JOIN LATERAL (
+    SELECT version, metadata FROM kumiko_events e WHERE e.tenant_id = i.tenant_id AND e.aggregate_id = i.aggregate_id
+    ORDER BY version LIMIT 1) AS e ON true`
+
+const Known = Schema.Struct({
+  tenant_id: Schema.String,
+  aggregate_id: Schema.String,
+  archived: Schema.Boolean,
+  exists: Schema.Boolean,
+  headers: Schema.NullOr(
+    Schema.parseJson(
+      Schema.Record({ key: Schema.String, value: Schema.Union(Schema.String, Schema.Number, Schema.Boolean) })
+    )
+  ),
+  now: Schema.NumberFromString
+})
+
+const insert = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by)
+  SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by
+  FROM jsonb_to_recordset($1::jsonb) AS i (n integer, tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer,
+    type text, event_version integer, payload jsonb, metadata jsonb, created_at timestamptz, created_by text) ORDER BY n
+  RETURNING id::text, tenant_id::text, aggregate_id::text, version::text`
+
+/** The payloads are text already: digits that JavaScript cannot hold stay. */
+const jsonOf = (events: ReadonlyArray<DatedEvent>): string => {
+  const texts = events.map((event, n) => {
+    const rest = JSON.stringify({
+      n,
+      tenant_id: event.tenantId,
+      aggregate_id: event.aggregateId,
+      aggregate_type: event.aggregateType,
+      version: event.version,
+      type: event.type,
+      event_version: event.eventVersion,
+      metadata: event.metadata,
+      created_at: event.createdAt.toISOString(),
+      created_by: event.createdBy
+    })
+    return `${rest.slice(0, -1)},"payload":${event.payload}}`
+  })
+  return `[${texts.join(",")}]`
+}
+
+const Stored = Schema.Struct({
+  id: Schema.BigInt,
+  tenant_id: Schema.String,
+  aggregate_id: Schema.String,
+  version: Schema.NumberFromString
+})
+
+const parsePayload = Schema.decodeUnknown(Schema.parseJson(Payload))
+
+const toEvent = (event: DatedEvent, id: bigint): Effect.Effect<Event, DatabaseError> =>
+  Effect.mapBoth(parsePayload(event.payload), {
+    onFailure: (cause) => DatabaseError.because(appending, "a payload is no JSON object", { cause }),
+    onSuccess: (payload) => ({
+      ...event,
+      id,
+      payload,
+      createdAt: DateTime.unsafeMake(event.createdAt)
+    })
+  })

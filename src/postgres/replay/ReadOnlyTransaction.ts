@@ -1,0 +1,107 @@
+/**
+ * A transaction that only reads, for a handler that may ask the database nothing: it begins with the first statement, and is always rolled back.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import { TransactionControl } from "../../operation/OperationError.js"
+import { ReplayWrites } from "../../replay/ReplayError.js"
+import { decorate } from "../client/DecoratedConnection.js"
+import * as DriverAccess from "../client/DriverAccess.js"
+import { reasonOf, sqlError, sqlState } from "../client/PgError.js"
+import type { Loan, PgSql } from "../client/PgSql.js"
+import { over } from "../client/PgSql.js"
+import { forbidden } from "../client/SqlText.js"
+
+/** read_only_sql_transaction, and the way out of one: active_sql_transaction. */
+const writes = new Set(["25006", "25001"])
+
+/** The mode cannot be changed any more once something was read. */
+const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT 1"
+
+/** Runs `handler`; each of its statements, through whichever client, goes into one such transaction. */
+export const run = <A, E, R>(
+  sql: PgSql["Type"],
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ReplayWrites | DatabaseError, R> =>
+  Effect.suspend(() => {
+    let loan: Loan | undefined
+    let opened: Connection | undefined
+    let refused = Option.none<ReplayWrites>()
+    const turn = Effect.unsafeMakeSemaphore(1)
+    const open = Effect.gen(function* () {
+      if (opened !== undefined) return opened
+      loan = yield* sql.lend
+      const connection = yield* loan.connection
+      opened = connection
+      yield* connection.executeRaw(begin, [])
+      return connection
+    })
+    const connected = Effect.uninterruptible(turn.withPermits(1)(open))
+    const noted = (error: SqlError) => {
+      if (Option.exists(sqlState(error), (state) => writes.has(state))) {
+        const what = `the subscriber tried to write: ${reasonOf(error)}`
+        refused = Option.orElseSome(refused, () => new ReplayWrites({ what }))
+      }
+    }
+    const connection = decorate(lazily(connected), (statement, text, params) =>
+      Option.match(forbidden(text, params), {
+        onNone: () => Effect.tapError(statement, (error) => Effect.sync(() => noted(error))),
+        onSome: (control) => Effect.fail(sqlError(new TransactionControl({ statement: control })))
+      })
+    )
+    const end = Effect.suspend(() => {
+      if (loan === undefined) return Effect.void
+      const undo =
+        opened === undefined
+          ? Effect.void
+          : Effect.catchAll(Effect.asVoid(opened.executeRaw("ROLLBACK", [])), () =>
+              opened === undefined ? Effect.void : DriverAccess.disconnect(opened)
+            )
+      return Effect.ensuring(undo, loan.giveBack)
+    })
+    const refusal = Effect.suspend(() => Option.match(refused, { onNone: () => Effect.void, onSome: Effect.fail }))
+    return over(connection)(handler).pipe(
+      Effect.catchAll((error) => Effect.zipRight(refusal, Effect.fail(error))),
+      Effect.zipLeft(refusal),
+      Effect.ensuring(end)
+    )
+  })
+
+/**
+ * The connection, once it is asked something. Statements without parameters go by the extended protocol too: it takes one statement at a time, so that
+ * nothing is smuggled behind a ROLLBACK.
+ */
+const lazily = (connected: Effect.Effect<Connection, SqlError>): Connection => ({
+  execute: (text, params, transform) =>
+    Effect.flatMap(connected, (connection) =>
+      params.length > 0 ? connection.execute(text, params, transform) : single(connection, text, transform)
+    ),
+  executeRaw: (text, params) =>
+    Effect.flatMap(connected, (connection) =>
+      params.length > 0
+        ? connection.executeRaw(text, params)
+        : Effect.map(single(connection, text, undefined), (rows) => ({ rows, rowCount: rows.length }))
+    ),
+  executeValues: (text, params) =>
+    params.length === 0 && text.includes(";")
+      ? Effect.fail(sqlError(new TransactionControl({ statement: "several statements in one text" })))
+      : Effect.flatMap(connected, (connection) => connection.executeValues(text, params)),
+  executeUnprepared: (text, params, transform) =>
+    Effect.flatMap(connected, (connection) =>
+      params.length > 0 ? connection.executeUnprepared(text, params, transform) : single(connection, text, transform)
+    ),
+  executeStream: (text, params, transform) =>
+    Stream.unwrap(Effect.map(connected, (connection) => connection.executeStream(text, params, transform)))
+})
+
+const single = (
+  connection: Connection,
+  text: string,
+  transform: Parameters<Connection["execute"]>[2]
+): ReturnType<Connection["execute"]> =>
+  Effect.map(Stream.runCollect(connection.executeStream(text, [], transform)), Chunk.toReadonlyArray)

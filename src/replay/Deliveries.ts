@@ -1,0 +1,46 @@
+/**
+ * The deliveries of a replay: which events were given to its subscriber, recorded with the run until it ends, and handled where nothing is written.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { StreamId } from "../event/Event.js"
+import type { AttemptError } from "../operation/Attempt.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { ReplayWrites } from "./ReplayError.js"
+
+/** An event that was handled, at which the subscriber failed, or that was left out as its stream had failed. */
+export interface Delivery extends StreamId {
+  readonly eventId: bigint
+  readonly error: Option.Option<AttemptError>
+}
+
+/** How a delivery is counted: an event of a stream that had failed before is only left out. */
+export const outcomeOf = ({ error }: Delivery): "delivered" | "failed" | "skipped" =>
+  Option.match(error, {
+    onNone: () => "delivered",
+    onSome: ({ _tag }) => (_tag === "StreamStopped" ? "skipped" : "failed")
+  })
+
+/** The port of deliveries. */
+export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
+  Deliveries,
+  {
+    /** Records deliveries, in the transaction of the fiber. */
+    readonly record: (runId: string, deliveries: NonEmptyReadonlyArray<Delivery>) => Effect.Effect<void, DatabaseError>
+    /** The events above `after` that a run has delivered. */
+    readonly recorded: (runId: string, after: bigint) => Effect.Effect<ReadonlySet<bigint>, DatabaseError>
+    /** The deliveries of a run at which its subscriber failed. */
+    readonly failed: (runId: string) => Effect.Effect<ReadonlyArray<Delivery>, DatabaseError>
+    /** Deletes those of a run, in the transaction of the fiber. */
+    readonly remove: (runId: string) => Effect.Effect<void, DatabaseError>
+    /**
+     * Runs a handler with one transaction for its statements, which only reads, begins with the first of them and leaves nothing. A statement that
+     * would write makes it fail, whether the handler catches that or not.
+     */
+    readonly readOnly: <A, E, R>(
+      handler: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | ReplayWrites | DatabaseError, R>
+  }
+>() {}
