@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { textHashOf } from "./SeedEntry.js"
+import * as LoweredSource from "./LoweredSource.js"
 import * as SeedSyntax from "./SeedSyntax.js"
 
 /** The hash of a source: SHA-256, hexadecimal. One that cannot be parsed has that of its text. */
@@ -22,10 +23,16 @@ export const matches = (path: string, text: string, hash: string): Effect.Effect
 
 /** The hash of what was parsed; none for a source with errors. */
 const parsed = (path: string, text: string): Effect.Effect<Option.Option<string>> =>
-  Effect.map(
-    SeedSyntax.programOf(path, text.replaceAll("\r\n", "\n")),
-    Option.map((program) => textHashOf(codeOf(program)))
-  )
+  Effect.gen(function* () {
+    const source = text.replaceAll("\r\n", "\n")
+    const program = yield* SeedSyntax.programOf(path, source)
+    const lowered = Option.match(program, {
+      onNone: () => source,
+      onSome: (found) => LoweredSource.lower(source, found)
+    })
+    const read = lowered === source ? program : yield* SeedSyntax.programOf(path, lowered)
+    return Option.map(read, (found) => textHashOf(codeOf(found)))
+  })
 
 /** A node of the syntax tree. */
 interface Node {

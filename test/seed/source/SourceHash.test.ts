@@ -118,6 +118,35 @@ export default {
     assert.strictEqual(await hash(out, "a.js"), await hash(text))
   })
 
+  it("is that of what tsc makes of enums and parameter properties", async () => {
+    const text = `import { base } from "./base.js"
+enum Plan { Free, Pro = 5, Team, "two words" = -1 }
+export enum Role { Admin = "admin", Member = 'member' }
+enum Flag { None = 0, Read = 1 << 0, Write = 1 << 1, All = Read | Write, Text = "a" + "b" }
+class Price extends base {
+  static first = 1
+  rest = 2
+  constructor(private readonly amount: number, plain: string, public currency = "EUR") {
+    super(plain)
+    this.rest = amount
+  }
+}
+class Other { constructor(readonly n?: number) { if (n) throw new Error("no") } other() { enum Inner { A } return Inner.A } }
+export default [Plan.Pro, Role.Admin, Flag.All, new Price(1, ""), Other]
+`
+    const [out = ""] = await compiled([text], { target: "esnext", removeComments: true })
+    assert.include(out, "function (Plan)")
+    assert.strictEqual(await hash(out, "a.js"), await hash(text), out)
+    for (const [before, after] of [
+      ["Pro = 5", "Pro = 6"],
+      ["Free, Pro", "Free2, Pro"],
+      ["1 << 1", "1 << 2"],
+      ["readonly amount", "readonly sum"],
+      ["private readonly amount", "amount"]
+    ] as const)
+      assert.notStrictEqual(await hash(text.replace(before, after)), await hash(text), after)
+  })
+
   it("leaves out comments, line endings and layout", async () => {
     const others = [
       seed.replaceAll("\n", "\r\n"),
