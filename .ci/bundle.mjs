@@ -17,11 +17,7 @@ const common = {
   platform: "node",
   target: "node20",
   // Loaded on demand, from the project's own packages.
-  external: ["tsx", "oxc-parser", "@electric-sql/pglite", "pg-native"],
-  // The driver is CommonJS, and requires modules of Node.
-  banner: {
-    js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
-  }
+  external: ["tsx", "oxc-parser", "@electric-sql/pglite", "pg-native"]
 }
 
 const { metafile } = await build({
@@ -30,7 +26,11 @@ const { metafile } = await build({
   // A module that is imported on demand stays a file of its own, and is loaded only then.
   splitting: true,
   minify: true,
-  metafile: true
+  metafile: true,
+  // The driver is CommonJS, and requires modules of Node.
+  banner: {
+    js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);'
+  }
 })
 
 const packages = new Set(
