@@ -329,7 +329,7 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 ): Effect.Effect<
   Context.Context<Entrance>,
   SettingError,
-  Feature.Context<F> | Seed.Services<S> | EventStore | ReadTables | Directory | Transactor
+  Feature.Context<F> | Seed.Services<S> | EventStore | EventFeed | ReadTables | Directory | Transactor
 > =>
   Effect.gen(function* () {
     const source = yield* sourceOf(settings)
@@ -343,7 +343,11 @@ const entrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R
 
 const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Settings<F, S, E, R>
-): Layer.Layer<Entrance, SettingError | E, Needs<F, S, R> | EventStore | ReadTables | Directory | Transactor> =>
+): Layer.Layer<
+  Entrance,
+  SettingError | E,
+  Needs<F, S, R> | EventStore | EventFeed | ReadTables | Directory | Transactor
+> =>
   settings.dispatcher === undefined
     ? Layer.effectContext(entrance(settings))
     : Layer.mergeAll(

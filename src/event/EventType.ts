@@ -37,6 +37,8 @@ export interface AnyEventType {
   readonly version: number
   /** How many upcasts there are: one less than `version`, or the type cannot be used. */
   readonly upcasts: number
+  /** Decodes a payload of today's version. */
+  readonly decode: (payload: unknown) => Either.Either<unknown, ParseResult.ParseIssue>
   /** The stored event, brought to today's version and decoded. */
   readonly read: (event: Event) => Either.Either<TypedEvent<string, unknown>, EventUnreadable>
 }
@@ -45,6 +47,7 @@ export interface AnyEventType {
 export interface EventType<out Type extends string, in out A, in out I> extends AnyEventType {
   readonly type: Type
   readonly payload: Schema.Schema<A, I>
+  readonly decode: (payload: unknown) => Either.Either<A, ParseResult.ParseIssue>
   readonly read: (event: Event) => Either.Either<TypedEvent<Type, A>, EventUnreadable>
 }
 
@@ -94,6 +97,7 @@ export const make = <const Type extends string, A, I, const Version extends numb
     version,
     upcasts: upcasts.length,
     payload: options.payload,
+    decode,
     read: (event) => {
       const unreadable = (reason: string) =>
         new EventUnreadable({ eventId: event.id, type: event.type, eventVersion: event.eventVersion, reason })

@@ -10,8 +10,9 @@ import * as Schema from "effect/Schema"
 import { describe } from "../operation/ErrorDescription.js"
 import * as FieldErrors from "../operation/FieldErrors.js"
 import type { Event } from "./Event.js"
-import type { AnyEventType, EventUnreadable } from "./EventType.js"
+import type { AnyEventType, EventUnreadable, TypedEvent } from "./EventType.js"
 import { undeclared } from "./EventType.js"
+import { recordToJson } from "./JsonValue.js"
 import { keyText } from "./ReadTables.js"
 import type { Key, RowTable, StoredRow, Table } from "./Table.js"
 
@@ -59,112 +60,104 @@ export interface Rows {
 /** What a rebuild can compute without running `apply`. */
 export type Definition = Fold | Rows
 
-/** Reads an event by its type, and gives it to what is declared for it. */
-export interface Reader<out B> {
-  readonly read: (event: Event) => Either.Either<B, FoldError>
-}
+/** An event of any of the types that something is declared for. */
+export type AnyEvent = TypedEvent<string, unknown>
 
-/** The functions of a fold for one event, once the event was read. */
-export interface FoldStep<in out A> {
-  readonly key: () => Key
-  readonly fold: (row: Option.Option<A>) => Option.Option<A>
-}
+/** What is declared for each event type. */
+export type Declared<F> = ReadonlyArray<readonly [type: AnyEventType, use: F]>
 
-/** Makes a fold whose events are read by `reader`. */
+/** Makes a fold of a function for each event type. The key is the aggregate's id unless `key` says otherwise. */
 export const fold = <A, I, K extends string>(
   table: RowTable<A, I, K>,
-  byAggregate: boolean,
-  reader: Reader<FoldStep<A>>
+  key: ((event: AnyEvent) => Key) | undefined,
+  on: Declared<(row: Option.Option<A>, event: AnyEvent) => Option.Option<A>>
 ): Fold => {
-  const decode = ParseResult.decodeUnknownEither(table.row)
+  const read = reading(on)
   const encode = storedBy(table)
+  const decode = rowBy(table)
   return {
     _tag: "Fold",
     table,
-    byAggregate,
-    keyOf: (event) => Either.flatMap(reader.read(event), ({ key }) => attempt(table, event, key)),
-    begin: (key, row) =>
-      Either.map(
-        Option.match(row, {
-          onNone: () => Either.right(Option.none<A>()),
-          onSome: (stored) =>
-            Either.mapBoth(decode(known(table, stored)), {
-              onLeft: (issue) => failed(table, Option.none(), FieldErrors.lines(issue)),
-              onRight: Option.some
-            })
-        }),
-        (first): Folding => {
-          let current = first
-          let last: Event | undefined
-          return {
-            add: (event) =>
-              Either.map(
-                Either.flatMap(reader.read(event), (step) => attempt(table, event, () => step.fold(current))),
-                (next) => {
-                  last = event
-                  current = next
-                }
-              ),
-            row: () => {
-              if (Option.isNone(current)) return Either.right(Option.none())
-              const stored = encode(current.value, last)
-              if (Either.isLeft(stored)) return Either.left(stored.left)
-              return keyText(table, stored.right) === keyText(table, key)
-                ? Either.right(Option.some(stored.right))
-                : Either.left(
-                    failed(table, idOf(last), `it gave a row of another key, ${keyText(table, stored.right)}`)
-                  )
-            }
+    byAggregate: key === undefined,
+    keyOf: (event) =>
+      key === undefined
+        ? Either.right({ [table.primaryKey[0]]: event.aggregateId })
+        : Either.flatMap(read(event), ([, typed]) => attempt(table, event, () => key(typed))),
+    begin: (own, stored) =>
+      Either.map(decode(stored), (first): Folding => {
+        let current = first
+        let last: Event | undefined
+        return {
+          add: (event) =>
+            Either.flatMap(read(event), ([next, typed]) =>
+              attempt(table, event, () => {
+                current = next(current, typed)
+                last = event
+              })
+            ),
+          row: () => {
+            if (Option.isNone(current)) return Either.right(Option.none())
+            const row = encode(current.value, last)
+            return Either.isRight(row) && !hasKey(table, row.right, own)
+              ? Either.left(failed(table, last, `it gave a row of another key, ${keyText(table, row.right)}`))
+              : Either.map(row, Option.some)
           }
         }
-      )
+      })
   }
 }
 
-/** Makes rows of events that are read by `reader`. */
+/** Makes rows of a function for each event type. */
 export const rows = <A, I, K extends string>(
   table: RowTable<A, I, K>,
-  reader: Reader<() => ReadonlyArray<A>>
+  on: Declared<(event: AnyEvent) => ReadonlyArray<A>>
 ): Rows => {
+  const read = reading(on)
   const encode = storedBy(table)
   return {
     _tag: "Rows",
     table,
     rowsOf: (event) =>
       Either.flatMap(
-        Either.flatMap(reader.read(event), (give) => attempt(table, event, give)),
+        Either.flatMap(read(event), ([give, typed]) => attempt(table, event, () => give(typed))),
         (given) => Either.all(given.map((row) => encode(row, event)))
       )
   }
 }
 
-/** A reader of one event type: `use` gets the event as its type has it. */
-export const readerOf = <E extends { readonly id: bigint }, B>(
-  type: { readonly read: (event: Event) => Either.Either<E, EventUnreadable> },
-  use: (event: E) => B
-): Reader<B> => ({ read: (event) => Either.map(type.read(event), use) })
+/** Reads an event by its type, and gives the function for it. An event of another type cannot be read. */
+const reading = <F>(on: Declared<F>) => {
+  const byType = new Map(on.map((each) => [each[0].type, each]))
+  return (event: Event): Either.Either<readonly [F, AnyEvent], EventUnreadable> => {
+    const [type, use] = byType.get(event.type) ?? []
+    if (type === undefined || use === undefined) return Either.left(undeclared(event))
+    // What was appended right now is of today's version; the type itself says what is wrong with the rest.
+    const payload = event.eventVersion === type.version ? type.decode(event.payload) : undefined
+    return payload !== undefined && Either.isRight(payload)
+      ? Either.right([use, { ...event, payload: payload.right }])
+      : Either.map(type.read(event), (typed) => [use, typed])
+  }
+}
 
-/** A reader of several types. An event of another type is not given to it. */
-export const united = <B>(readers: ReadonlyMap<string, Reader<B>>): Reader<B> => ({
-  read: (event) => readers.get(event.type)?.read(event) ?? Either.left(undeclared(event))
-})
-
-/** The types that cannot be used, and those that are there twice. */
-export const problemsOf = (types: ReadonlyArray<AnyEventType>): ReadonlyArray<string> =>
-  types.filter(({ type }, at) => types.findIndex((other) => other.type === type) !== at).map(({ type }) => type)
-
-const failed = (table: Table, eventId: Option.Option<bigint>, reason: string): FoldFailed =>
-  new FoldFailed({ table: table.name, eventId, reason })
-
-const idOf = (event: Event | undefined): Option.Option<bigint> => Option.map(Option.fromNullable(event), ({ id }) => id)
+const failed = (table: Table, event: Event | undefined, reason: string): FoldFailed =>
+  new FoldFailed({ table: table.name, eventId: Option.map(Option.fromNullable(event), ({ id }) => id), reason })
 
 /** Runs a function of the application's, which may throw. */
 const attempt = <B>(table: Table, event: Event, use: () => B): Either.Either<B, FoldFailed> =>
-  Either.try({ try: use, catch: (error) => failed(table, Option.some(event.id), describe(error).message) })
+  Either.try({ try: use, catch: (error) => failed(table, event, describe(error).message) })
 
-/** The columns of a row that its Schema may know: a live table may have more. */
-const known = (table: Table, row: StoredRow): StoredRow =>
-  Object.fromEntries(table.columns.filter(({ name }) => name in row).map(({ name }) => [name, row[name]]))
+/** A row as the application sees it. A live table may have columns that its Schema does not know. */
+const rowBy = <A, I, K extends string>(table: RowTable<A, I, K>) => {
+  const decode = ParseResult.decodeUnknownEither(table.row)
+  return (stored: Option.Option<StoredRow>): Either.Either<Option.Option<A>, FoldFailed> => {
+    if (Option.isNone(stored)) return Either.right(Option.none())
+    const known = table.columns.filter(({ name }) => name in stored.value)
+    return Either.mapBoth(decode(Object.fromEntries(known.map(({ name }) => [name, stored.value[name]]))), {
+      onLeft: (issue) => failed(table, undefined, FieldErrors.lines(issue)),
+      onRight: Option.some
+    })
+  }
+}
 
 /** A row as it is stored. */
 const storedBy = <A, I, K extends string>(table: RowTable<A, I, K>) => {
@@ -173,9 +166,22 @@ const storedBy = <A, I, K extends string>(table: RowTable<A, I, K>) => {
   )
   return (row: A, event: Event | undefined): Either.Either<StoredRow, FoldFailed> => {
     const encoded = encode(row)
-    if (Either.isLeft(encoded)) return Either.left(failed(table, idOf(event), FieldErrors.lines(encoded.left)))
-    return Predicate.isReadonlyRecord(encoded.right)
+    if (Either.isLeft(encoded)) return Either.left(failed(table, event, FieldErrors.lines(encoded.left)))
+    if (!Predicate.isReadonlyRecord(encoded.right))
+      return Either.left(failed(table, event, "it gave a row that is no record of columns"))
+    return isFlat(encoded.right)
       ? Either.right(encoded.right)
-      : Either.left(failed(table, idOf(event), "it gave a row that is no record of columns"))
+      : Either.mapLeft(recordToJson(encoded.right, "row"), ({ message }) => failed(table, event, message))
   }
 }
+
+/** Whether a row is JSON at a glance. The rest is looked at by `recordToJson`. */
+const isFlat = (row: StoredRow): boolean =>
+  Object.values(row).every((value) =>
+    typeof value === "string"
+      ? value.isWellFormed() && !value.includes("\u0000")
+      : value === null || typeof value === "boolean" || Number.isFinite(value)
+  )
+
+const hasKey = (table: Table, row: StoredRow, key: Key): boolean =>
+  table.primaryKey.every((name) => row[name] === key[name]) || keyText(table, row) === keyText(table, key)

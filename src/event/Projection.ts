@@ -6,8 +6,9 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Option from "effect/Option"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { Event } from "./Event.js"
-import type { AnyEventType, Of, TypedEvent } from "./EventType.js"
-import type { Definition, FoldError, FoldStep, Reader } from "./FoldDefinition.js"
+import type { AnyEventType, Of } from "./EventType.js"
+import type { EventFeed } from "./EventFeed.js"
+import type { AnyEvent, Definition, FoldError } from "./FoldDefinition.js"
 import * as FoldDefinition from "./FoldDefinition.js"
 import * as InlineFold from "./InlineFold.js"
 import type { ReadTables } from "./ReadTables.js"
@@ -113,20 +114,16 @@ export function fold<A, I, K extends string, const T extends ReadonlyArray<AnyEv
       readonly [N in keyof T]: readonly [T[N], (row: Option.Option<A>, event: Of<T[N]>) => Option.Option<A>]
     }
   }
-): Projection<FoldError | DatabaseError, ReadTables>
+): Projection<FoldError | DatabaseError, ReadTables | EventFeed>
 export function fold<A, I, K extends string>(
   options: Options<A, I, K> & {
     readonly key?: ((event: AnyEvent) => Key) | undefined
     readonly on: ReadonlyArray<readonly [AnyEventType, (row: Option.Option<A>, event: AnyEvent) => Option.Option<A>]>
   }
-): Projection<FoldError | DatabaseError, ReadTables> {
+): Projection<FoldError | DatabaseError, ReadTables | EventFeed> {
   const { key, on, ...rest } = options
-  const reader = byType(on, (next) => (event: AnyEvent): FoldStep<A> => ({
-    key: () => (key === undefined ? aggregateKey(options.table, event) : key(event)),
-    fold: (row) => next(row, event)
-  }))
-  const definition = FoldDefinition.fold(options.table, key === undefined, reader)
-  return { ...declared(rest, on), definition, apply: InlineFold.fold(definition) }
+  const definition = FoldDefinition.fold(options.table, key, on)
+  return { ...declared(rest, on), definition, apply: InlineFold.fold(definition, options.archived === "keep") }
 }
 
 /**
@@ -168,23 +165,9 @@ export function rows<A, I, K extends string>(
   }
 ): Projection<FoldError | DatabaseError, ReadTables> {
   const { on, ...rest } = options
-  const definition = FoldDefinition.rows(
-    options.table,
-    byType(on, (give) => (event: AnyEvent) => () => give(event))
-  )
+  const definition = FoldDefinition.rows(options.table, on)
   return { ...declared(rest, on), definition, apply: InlineFold.rows(definition) }
 }
-
-type AnyEvent = TypedEvent<string, unknown>
-
-/** A reader of the event types that functions are declared for. */
-const byType = <F, B>(
-  on: ReadonlyArray<readonly [AnyEventType, F]>,
-  use: (declared: F) => (event: AnyEvent) => B
-): Reader<B> =>
-  FoldDefinition.united(
-    new Map(on.map(([type, declared]) => [type.type, FoldDefinition.readerOf(type, use(declared))]))
-  )
 
 const declared = <A, I, K extends string>(
   { archived, name, table, version }: Options<A, I, K>,
@@ -193,7 +176,3 @@ const declared = <A, I, K extends string>(
   const types = on.map(([type]) => type)
   return { name, version, archived, tables: [table], events: types.map(({ type }) => type), types }
 }
-
-/** The key of an aggregate's row: a table with more than one column in its primary key needs a `key`. */
-const aggregateKey = (table: Table, { aggregateId }: AnyEvent): Key =>
-  Object.fromEntries(table.primaryKey.map((column): readonly [string, string] => [column, aggregateId]))

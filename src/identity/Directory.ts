@@ -4,7 +4,6 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type { DatabaseError } from "../operation/OperationError.js"
 
 /** A row of `read_users`. */
@@ -39,17 +38,7 @@ export interface Membership {
   readonly roles: ReadonlyArray<string>
 }
 
-/** A value that must be unique in a read table is there already. */
-export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTaken", {
-  what: Schema.String,
-  value: Schema.String
-}) {
-  override get message(): string {
-    return `the ${this.what} ${this.value} is taken`
-  }
-}
-
-/** The port of the read tables of the identity feature: looks them up and writes them. */
+/** The port of the finders: what the read tables of the identity feature say. */
 export class Directory extends Context.Tag("effect-es-ops/Directory")<
   Directory,
   {
@@ -66,13 +55,5 @@ export class Directory extends Context.Tag("effect-es-ops/Directory")<
     readonly findMembership: (
       of: Pick<Membership, "userId" | "tenantId">
     ) => Effect.Effect<Option.Option<Membership>, DatabaseError>
-    /** Adds tenants; keys are unique. */
-    readonly addTenants: (rows: ReadonlyArray<Tenant>) => Effect.Effect<void, AlreadyTaken | DatabaseError>
-    /** Adds users; email addresses are unique. */
-    readonly addUsers: (rows: ReadonlyArray<User>) => Effect.Effect<void, AlreadyTaken | DatabaseError>
-    /** Adds memberships; a user has one for a tenant. */
-    readonly addMemberships: (rows: ReadonlyArray<Membership>) => Effect.Effect<void, AlreadyTaken | DatabaseError>
-    /** Gives memberships other roles, by their ids. */
-    readonly setRoles: (rows: ReadonlyArray<Pick<Membership, "id" | "roles">>) => Effect.Effect<void, DatabaseError>
   }
 >() {}

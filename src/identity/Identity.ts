@@ -1,23 +1,17 @@
 /**
  * The bundled feature keeps tenants, users and their memberships, which the finders of seeds read. It is an example of a feature, too.
  */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import * as FieldErrors from "../operation/FieldErrors.js"
-import type { Event } from "../event/Event.js"
 import { EventStore } from "../event/EventStore.js"
+import * as EventType from "../event/EventType.js"
 import * as Feature from "../event/Feature.js"
 import * as Projection from "../event/Projection.js"
 import type { DecidedEvent, Decision } from "../event/WriteHandler.js"
 import * as WriteHandler from "../event/WriteHandler.js"
-import { DatabaseError } from "../operation/OperationError.js"
-import type { AlreadyTaken, Membership } from "./Directory.js"
 import { Directory } from "./Directory.js"
-import { tables } from "./IdentityTables.js"
+import * as Tables from "./IdentityTables.js"
 
 /** A UUID as PostgreSQL gives it back: in lower case. */
 const Id = Schema.transform(Schema.UUID, Schema.UUID, {
@@ -112,65 +106,49 @@ const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedE
   data: row
 })
 
-/** What a stored event of ours says; one that does not fit its type was not written by us. */
-const payloadsOf = <A, I>(schema: Schema.Schema<A, I>) => {
-  const decode = ParseResult.decodeUnknownEither(schema)
-  return (events: ReadonlyArray<Event>): Either.Either<ReadonlyArray<A>, DatabaseError> =>
-    Either.mapLeft(
-      Either.all(events.map(({ payload }) => decode(payload))),
-      (issue) =>
-        new DatabaseError({
-          action: "projecting an event",
-          id: Option.none(),
-          code: Option.none(),
-          reason: FieldErrors.lines(issue),
-          connectionLost: false,
-          cause: issue
-        })
-    )
-}
+/** A tenant was created. */
+export const tenantCreated = EventType.make({
+  type: "tenant.created",
+  payload: Schema.Struct({ ...NewTenant.fields, id: Schema.String })
+})
 
-const tenantPayloads = payloadsOf(Schema.Struct({ ...NewTenant.fields, id: Schema.String }))
-const userPayloads = payloadsOf(Schema.Struct({ ...NewUser.fields, id: Schema.String }))
-const membershipPayloads = payloadsOf(Schema.Struct({ ...MemberRoles.fields, id: Schema.String }))
+/** A user was created. */
+export const userCreated = EventType.make({
+  type: "user.created",
+  payload: Schema.Struct({ ...NewUser.fields, id: Schema.String })
+})
 
-const tenants = Projection.make({
+const Member = Schema.Struct({ ...MemberRoles.fields, id: Schema.String })
+
+/** A user became a member of a tenant. */
+export const membershipCreated = EventType.make({ type: "tenant-membership.created", payload: Member })
+
+/** A member got other roles. */
+export const membershipUpdated = EventType.make({ type: "tenant-membership.updated", payload: Member })
+
+const tenants = Projection.fold({
   name: "read_tenants",
-  events: ["tenant.created"],
-  apply: Effect.fnUntraced(function* (events) {
-    const rows = yield* tenantPayloads(events)
-    const directory = yield* Directory
-    yield* directory
-      .addTenants(rows.map(({ id, key, name }) => ({ id, name, tenantKey: key })))
-      .pipe(Effect.catchTag("AlreadyTaken", conflict))
-  })
+  table: Tables.tenants,
+  on: [[tenantCreated, (_, { payload: { id, key, name } }) => Option.some({ id, name, key })]]
 })
 
-const users = Projection.make({
+const users = Projection.fold({
   name: "read_users",
-  events: ["user.created"],
-  apply: Effect.fnUntraced(function* (events) {
-    const rows = yield* userPayloads(events)
-    const directory = yield* Directory
-    yield* directory.addUsers(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
-  })
+  table: Tables.users,
+  on: [[userCreated, (_, { payload: { email, id, tenantId } }) => Option.some({ id, email, tenant_id: tenantId })]]
 })
 
-const memberships = Projection.make({
+const member = (_: unknown, { payload: { id, roles, tenantId, userId } }: { readonly payload: typeof Member.Type }) =>
+  Option.some({ id, user_id: userId, tenant_id: tenantId, roles: JSON.stringify(roles) })
+
+const memberships = Projection.fold({
   name: "read_tenant_memberships",
-  events: ["tenant-membership.created", "tenant-membership.updated"],
-  apply: Effect.fnUntraced(function* (events) {
-    const directory = yield* Directory
-    for (const group of Arr.groupWith(events, (a, b) => a.type === b.type)) {
-      const rows: ReadonlyArray<Membership> = yield* membershipPayloads(group)
-      yield* group[0].type === "tenant-membership.created"
-        ? directory.addMemberships(rows).pipe(Effect.catchTag("AlreadyTaken", conflict))
-        : directory.setRoles(rows)
-    }
-  })
+  table: Tables.memberships,
+  on: [
+    [membershipCreated, member],
+    [membershipUpdated, member]
+  ]
 })
-
-const conflict = (taken: AlreadyTaken) => WriteHandler.reject("conflict", taken.message)
 
 /**
  * The feature of tenants, users and memberships: handlers, projections and read tables. Active unless the settings name other features.
@@ -193,5 +171,5 @@ export const feature = Feature.make({
   name: "identity",
   handlers: [createTenant, createUser, addMember, updateMemberRoles],
   projections: [tenants, users, memberships],
-  tables
+  tables: [Tables.tenants, Tables.users, Tables.memberships]
 })

@@ -13,6 +13,7 @@ import {
   Identity,
   MemoryDatabase,
   Projection,
+  ReadTables,
   Seed,
   SeedContext,
   SeedRunner,
@@ -75,15 +76,27 @@ class SubDispatcher extends Effect.Service<SubDispatcher>()("test/SubDispatcher"
   }
 }) {}
 
+const tenants: Feature.Table = {
+  name: "read_tenants",
+  columns: [
+    { name: "id", type: "uuid" },
+    { name: "name", type: "text" },
+    { name: "key", type: "text" },
+    { name: "inserted_at", type: "timestamptz", default: "now" }
+  ],
+  primaryKey: ["id"],
+  unique: [["key"]]
+}
+
 const rows = Projection.make({
   name: "rows",
   events: ["shop.opened"],
   apply: (events) =>
     Effect.gen(function* () {
-      const directory = yield* Directory.Directory
+      const tables = yield* ReadTables.ReadTables
       for (const { aggregateId, payload } of events) {
         const key = String(payload["key"])
-        yield* Effect.orDie(directory.addTenants([{ id: aggregateId, name: key, tenantKey: key }]))
+        yield* Effect.orDie(tables.add(tenants, [{ id: aggregateId, name: key, key }]))
       }
     })
 })

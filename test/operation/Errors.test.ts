@@ -6,13 +6,14 @@ import { Option, Predicate, Schema } from "effect"
 import * as Library from "effect-es-ops"
 import {
   DatabaseHealth,
-  Directory,
   EsOps,
   EventStore,
+  EventType,
   OperationConfig,
   OperationError,
   PromiseSeed,
   QueryError,
+  ReadTables,
   Run,
   SeedFile,
   SeedProblem,
@@ -86,7 +87,14 @@ const all = [
   pair(WriteHandler.Rejection, WriteHandler.reject("conflict", "taken")),
   pair(WriteDispatcher.WriteRejected, refused),
   pair(WriteDispatcher.WriteFailed, new WriteDispatcher.WriteFailed({ handler: "a:write:b", cause: new Error("no") })),
-  pair(Directory.AlreadyTaken, new Directory.AlreadyTaken({ what: "email", value: "a@example.com" })),
+  pair(
+    EventType.EventUnreadable,
+    new EventType.EventUnreadable({ eventId: 9007199254740993n, type: "t", eventVersion: 2, reason: "no" })
+  ),
+  pair(
+    ReadTables.UniqueTaken,
+    new ReadTables.UniqueTaken({ table: "read_users", columns: ["email"], values: ["a@example.com"] })
+  ),
   pair(PromiseSeed.EffectReturned, new PromiseSeed.EffectReturned()),
   pair(PromiseSeed.GeneratorReturned, new PromiseSeed.GeneratorReturned()),
   pair(PromiseSeed.NotAwaited, new PromiseSeed.NotAwaited({ handler: "a:write:b", reason: "it came too late" })),

@@ -1,84 +1,65 @@
 /**
  * The directory in memory: the read tables of the identity feature in a `MemoryDatabase`.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { MemoryEvents } from "../../event/memory/MemoryEvents.js"
+import * as MemoryReadTables from "../../event/memory/MemoryReadTables.js"
+import type { RowTable } from "../../event/Table.js"
 import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
-import type { Membership, Tenant, User } from "../Directory.js"
+import { DatabaseError } from "../../operation/OperationError.js"
 import { Directory } from "../Directory.js"
-import { refuseTaken, unique } from "../UniqueRow.js"
-
-/** Read tables as they stand in a `MemoryDatabase`. */
-class MemoryDirectory extends Context.Tag("effect-es-ops/MemoryDirectory")<
-  MemoryDirectory,
-  {
-    readonly tenants: ReadonlyArray<Tenant>
-    readonly users: ReadonlyArray<User>
-    readonly memberships: ReadonlyArray<Membership>
-  }
->() {
-  static readonly empty: MemoryDirectory["Type"] = { tenants: [], users: [], memberships: [] }
-}
+import * as Tables from "../IdentityTables.js"
 
 /** The directory of a `MemoryDatabase`. */
 export const layer: Layer.Layer<Directory, never, MemoryDatabase.MemoryDatabase> = Layer.effect(
   Directory,
   Effect.gen(function* () {
     const database = yield* MemoryDatabase.MemoryDatabase
-    const tables = MemoryDatabase.view(database, MemoryDirectory, MemoryDirectory.empty)
+    const { rows } = MemoryReadTables.viewOf(database)
     const events = MemoryDatabase.view(database, MemoryEvents, MemoryEvents.empty)
+
+    const rowsOf = <A, I, K extends string>(table: RowTable<A, I, K>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
+      Effect.mapError(Effect.flatMap(rows(table), Schema.decodeUnknown(Schema.Array(table.row))), ({ message }) =>
+        DatabaseError.because(`reading ${table.name}`, message)
+      )
+
     return Directory.of({
-      findUserByEmail: (email) =>
-        Effect.map(tables.get, ({ users }) => Option.fromNullable(users.find((user) => user.email === email))),
+      findUserByEmail: (wanted) =>
+        Effect.map(rowsOf(Tables.users), (users) =>
+          Option.map(Option.fromNullable(users.find(({ email }) => email === wanted)), ({ email, id, tenant_id }) => ({
+            id,
+            email,
+            tenantId: tenant_id
+          }))
+        ),
       findMembershipsOfUser: Effect.fn("Directory.findMembershipsOfUser")(function* (userId) {
-        const { memberships } = yield* tables.get
+        const memberships = yield* rowsOf(Tables.memberships)
         const { events: stored } = yield* events.get
         const streamTenant = (id: string) =>
           stored.find((e) => e.aggregateId === id && e.version === 1 && e.aggregateType === "tenant-membership")
             ?.tenantId
         return memberships
-          .filter((membership) => membership.userId === userId)
-          .flatMap(({ id, roles, tenantId }) => {
+          .filter((membership) => membership.user_id === userId)
+          .flatMap(({ id, roles, tenant_id }) => {
             const streamTenantId = streamTenant(id)
-            return streamTenantId === undefined ? [] : [{ userId, tenantId, streamTenantId, roles }]
+            return streamTenantId === undefined
+              ? []
+              : [{ userId, tenantId: tenant_id, streamTenantId, roles: Tables.rolesOf(roles) }]
           })
       }),
-      findTenants: Effect.map(tables.get, ({ tenants }) => tenants),
+      findTenants: Effect.map(rowsOf(Tables.tenants), (tenants) =>
+        tenants.map(({ id, key, name }) => ({ id, name, tenantKey: key }))
+      ),
       findMembership: ({ tenantId, userId }) =>
-        Effect.map(tables.get, ({ memberships }) =>
-          Option.fromNullable(memberships.find((m) => m.userId === userId && m.tenantId === tenantId))
-        ),
-      addTenants: (rows) =>
-        Effect.flatMap(tables.get, (state) =>
-          Effect.zipRight(
-            refuseTaken(state.tenants, rows, unique.tenant),
-            tables.update((now) => ({ ...now, tenants: [...now.tenants, ...rows] }))
+        Effect.map(rowsOf(Tables.memberships), (memberships) =>
+          Option.map(
+            Option.fromNullable(memberships.find((m) => m.user_id === userId && m.tenant_id === tenantId)),
+            ({ id, roles }) => ({ id, userId, tenantId, roles: Tables.rolesOf(roles) })
           )
-        ),
-      addUsers: (rows) =>
-        Effect.flatMap(tables.get, (state) =>
-          Effect.zipRight(
-            refuseTaken(state.users, rows, unique.user),
-            tables.update((now) => ({ ...now, users: [...now.users, ...rows] }))
-          )
-        ),
-      addMemberships: (rows) =>
-        Effect.flatMap(tables.get, (state) =>
-          Effect.zipRight(
-            refuseTaken(state.memberships, rows, unique.membership),
-            tables.update((now) => ({ ...now, memberships: [...now.memberships, ...rows] }))
-          )
-        ),
-      setRoles: (rows) => {
-        const roles = new Map(rows.map((row) => [row.id, row.roles]))
-        return tables.update((now) => ({
-          ...now,
-          memberships: now.memberships.map((row) => ({ ...row, roles: roles.get(row.id) ?? row.roles }))
-        }))
-      }
+        )
     })
   })
 )

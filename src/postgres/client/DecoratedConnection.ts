@@ -4,7 +4,7 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -61,6 +61,28 @@ export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Ab
 /** The same connection, each statement of which can be abandoned. */
 export const cancelling = (connection: Connection, abandoned?: Abandoned): Connection =>
   decorate(connection, (run) => abandonable(run, abandoned))
+
+/** When a watch begins: most statements are answered before that. */
+export const watchDelay: Duration.Duration = Duration.millis(100)
+
+/** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
+export const watched = <A, E, R>(
+  close: Effect.Effect<void>,
+  watch: Effect.Effect<never, SqlError>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.suspend(() => {
+    let failure: SqlError | undefined
+    const watching = Effect.catchAll(watch, (error) => {
+      failure = error
+      return close
+    })
+    return Effect.acquireUseRelease(
+      Effect.forkDaemon(Effect.interruptible(Effect.delay(watching, watchDelay))),
+      () => Effect.mapError(effect, (error) => failure ?? error),
+      Fiber.interruptFork
+    )
+  })
 
 /**
  * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an

@@ -7,11 +7,11 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { constant, flow } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -19,6 +19,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as FieldErrors from "../../operation/FieldErrors.js"
 import { DatabaseError } from "../../operation/OperationError.js"
+import { watched } from "./DecoratedConnection.js"
 import * as DriverAccess from "./DriverAccess.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
@@ -67,9 +68,10 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
               duration: reserveTimeout,
               onTimeout: () => neverFree
             }),
-        giveBack: Effect.flatMap(Fiber.poll(reserving), (exit) =>
-          Option.isSome(exit) ? close : Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
-        )
+        giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
+          onTrue: constant(close),
+          onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
+        })
       }
     })
   )
@@ -130,27 +132,7 @@ const closeOf = (lent: Connection): Effect.Effect<void> =>
     Option.match({ onNone: () => DriverAccess.disconnect(lent), onSome: ({ disconnect }) => disconnect })
   )
 
-/** When a watch begins: most statements are answered before that. */
-export const watchDelay: Duration.Duration = Duration.millis(100)
-
-/** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
-export const watched = <A, E, R>(
-  close: Effect.Effect<void>,
-  watch: Effect.Effect<never, SqlError>,
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.suspend(() => {
-    let failure: SqlError | undefined
-    const watching = Effect.catchAll(watch, (error) => {
-      failure = error
-      return close
-    })
-    return Effect.acquireUseRelease(
-      Effect.forkDaemon(Effect.interruptible(Effect.delay(watching, watchDelay))),
-      () => Effect.mapError(effect, (error) => failure ?? error),
-      Fiber.interruptFork
-    )
-  })
+export { watchDelay, watched } from "./DecoratedConnection.js"
 
 /** The rows of a statement, decoded. */
 export const rows =
@@ -164,11 +146,11 @@ export const rows =
 export const decodeRows = <A, I>(
   action: string,
   schema: Schema.Schema<A, I>
-): ((found: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<A>, DatabaseError>) => {
-  const decode = ParseResult.decodeUnknownEither(schema)
-  return (found) =>
-    Either.mapLeft(Either.all(found.map((row) => decode(row))), (issue) => unexpectedRows(action, issue))
-}
+): ((found: ReadonlyArray<unknown>) => Either.Either<ReadonlyArray<A>, DatabaseError>) =>
+  flow(
+    ParseResult.decodeUnknownEither(Schema.Array(schema)),
+    Either.mapLeft((issue) => unexpectedRows(action, issue))
+  )
 
 const unexpectedRows = (action: string, issue: ParseResult.ParseIssue): DatabaseError =>
   DatabaseError.because(action, `the database answered with other columns than expected: ${FieldErrors.lines(issue)}`, {

@@ -13,10 +13,11 @@ import * as Schema from "effect/Schema"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as LockWait from "../../operation/LockWait.js"
 import { LockHeld, LockHolder, LockTimeout } from "../../operation/OperationError.js"
+import { watchDelay } from "./DecoratedConnection.js"
 import { sqlError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
 import type { PgSql } from "./PgSql.js"
-import { alone, watchDelay } from "./PgSql.js"
+import { alone } from "./PgSql.js"
 import { literal } from "./SqlText.js"
 
 /** lock_not_available: the server waited for a lock as long as `lock_timeout`. */

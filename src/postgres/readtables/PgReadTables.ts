@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { keyOf, keyText, ReadTables, UniqueTaken } from "../../event/ReadTables.js"
 import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
-import { columnsNamed, keyColumns } from "../../event/Table.js"
+import { columnsNamed } from "../../event/Table.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql } from "../client/PgSql.js"
@@ -39,76 +39,76 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
     )
 
   /** Writes rows of the same columns in one statement; answers with those that it did not write. */
-  const write = (of: "add" | "put" | "update", given: Given, rows: Rows) =>
-    sql.unsafe(textOf(of, given), paramsOf(given, rows)).pipe(
-      Effect.mapError(writeError(given)),
-      Effect.flatMap((written) => (written.length === rows.length ? none : unwritten(given.table, rows, written)))
+  const write = (of: "add" | "put" | "update", shape: Shape, rows: Rows) =>
+    sql.unsafe(textOf(of, shape), paramsOf(shape, rows)).pipe(
+      Effect.mapError(writeError(shape)),
+      Effect.flatMap((written) => (written.length === rows.length ? none : unwritten(shape.table, rows, written)))
     )
 
   /** Why rows could not be added: a unique value that another has is a failure, a key is not. Of the rest nothing is known. */
-  const explained = (given: Given, rows: Rows) =>
+  const explained = (shape: Shape, rows: Rows) =>
     Effect.gen(function* () {
       const found = yield* sql
-        .unsafe(textOf("reasons", given), paramsOf(given, rows))
-        .pipe(Effect.mapError(databaseError(`reading rows of ${given.table.name}`)), Effect.flatMap(decodeReasons))
+        .unsafe(textOf("reasons", shape), paramsOf(shape, rows))
+        .pipe(Effect.mapError(databaseError(`reading rows of ${shape.table.name}`)), Effect.flatMap(decodeReasons))
       const reasons = new Map(found.map(({ place, reason }) => [place, reason]))
       for (const [at, row] of rows.entries()) {
-        const columns = ReadTableText.uniques(given)[Number(reasons.get(at) || "none")]
-        if (columns !== undefined) return yield* uniqueTaken(given.table, columns, row)
+        const columns = ReadTableText.uniques(shape)[Number(reasons.get(at) || "none")]
+        if (columns !== undefined) return yield* uniqueTaken(shape.table, columns, row)
       }
       const [rest, others] = Arr.partition(rows, (_, at) => reasons.get(at) === "key")
-      return { others: others.map((row) => keyOf(given.table, row)), rest }
+      return { others: others.map((row) => keyOf(shape.table, row)), rest }
     })
 
   /** Adds rows. Those that were in the way may be gone when they are looked for: then it is tried once more. */
   const add = (
-    given: Given,
+    shape: Shape,
     rows: Rows,
     isLast = false
   ): Effect.Effect<ReadonlyArray<Key>, UniqueTaken | DatabaseError> =>
     Effect.gen(function* () {
-      const missing = yield* write("add", given, rows)
+      const missing = yield* write("add", shape, rows)
       if (!Arr.isNonEmptyReadonlyArray(missing)) return []
-      const many = { ...given, isOne: false }
-      const { others, rest } = yield* explained(many, missing)
+      const all = many(shape)
+      const { others, rest } = yield* explained(all, missing)
       if (!Arr.isNonEmptyReadonlyArray(rest)) return others
-      return isLast ? yield* swallowed(given.table) : [...others, ...(yield* add(many, rest, true))]
+      return isLast ? yield* swallowed(shape.table) : [...others, ...(yield* add(all, rest, true))]
     })
 
-  const put = (given: Given, rows: Rows): Effect.Effect<void, UniqueTaken | DatabaseError> => {
-    if (ReadTableText.isWhole(given)) return Effect.flatMap(write("put", given, rows), allWritten(given.table))
+  const put = (shape: Shape, rows: Rows): Effect.Effect<void, UniqueTaken | DatabaseError> => {
+    if (ReadTableText.isWhole(shape)) return Effect.flatMap(write("put", shape, rows), allWritten(shape.table))
     // A row that is not there has to be refused for the column that it lacks.
-    return Effect.flatMap(write("update", given, rows), (missing) =>
+    return Effect.flatMap(write("update", shape, rows), (missing) =>
       Arr.isNonEmptyReadonlyArray(missing)
-        ? Effect.flatMap(write("put", { ...given, isOne: false }, missing), () => swallowed(given.table))
+        ? Effect.flatMap(write("put", many(shape), missing), () => swallowed(shape.table))
         : Effect.void
     )
   }
 
   return ReadTables.of({
     load: (table, keys) => {
-      const [given, distinct] = givenKeys(table, keys)
-      return read(table, textOf("load", given), paramsOf(given, distinct))
+      const [shape, distinct] = ofKeys(table, keys)
+      return read(table, textOf("load", shape), paramsOf(shape, distinct))
     },
     add: (table, rows) =>
       Effect.map(
-        ofEachShape(table, rows, (given, same) => Effect.zipRight(refuseTwice(given, same), add(given, same))),
+        ofEachShape(table, rows, (shape, same) => Effect.zipRight(refuseTwice(shape, same), add(shape, same))),
         Arr.flatten
       ),
     put: (table, rows) => Effect.asVoid(ofEachShape(table, lastOfEach(table, rows), put)),
     remove: (table, keys) => {
-      const [given, distinct] = givenKeys(table, keys)
-      const params = paramsOf(given, distinct)
-      return sql.unsafe(textOf("remove", given), params).pipe(
+      const [shape, distinct] = ofKeys(table, keys)
+      const params = paramsOf(shape, distinct)
+      return sql.unsafe(textOf("remove", shape), params).pipe(
         Effect.mapError(databaseError(`writing to ${table.name}`)),
-        Effect.flatMap((gone) => (gone.length === distinct.length ? none : read(table, textOf("find", given), params))),
+        Effect.flatMap((gone) => (gone.length === distinct.length ? none : read(table, textOf("find", shape), params))),
         Effect.flatMap(allWritten(table))
       )
     },
     page: (table, after, limit) =>
       read(table, ReadTableText.page(table, after === undefined), [
         limit,
-        ...(after === undefined ? [] : paramsOf({ table, columns: keyColumns(table), isOne: true }, [after]))
+        ...(after === undefined ? [] : paramsOf(shapeOf(table, table.primaryKey, true), [after]))
       ])
   })
 })
@@ -121,15 +121,36 @@ const none: Effect.Effect<ReadonlyArray<StoredRow>> = Effect.succeed([])
 const { add, find, load, put, reasons, remove, update } = ReadTableText
 const statements = { add, find, load, put, reasons, remove, update }
 
-/** Texts by table, statement and columns. */
-const texts = new WeakMap<Table, Map<string, string>>()
+type Statement = keyof typeof statements
 
-const textOf = (of: keyof typeof statements, given: Given): string => {
-  const known = texts.get(given.table) ?? new Map<string, string>()
-  texts.set(given.table, known)
-  const name = `${of} ${given.isOne} ${given.columns.map((column) => column.name).join(" ")}`
-  const text = known.get(name) ?? statements[of](given)
-  known.set(name, text)
+/** Rows of the same columns, with the texts for them. */
+interface Shape extends Given {
+  readonly texts: Map<Statement, string>
+}
+
+const shapes = new WeakMap<Table, Map<string, Shape>>()
+
+/** The shape of rows that have these columns. */
+const shapeOf = (table: Table, names: ReadonlyArray<string>, isOne: boolean): Shape => {
+  const known = shapes.get(table) ?? new Map<string, Shape>()
+  shapes.set(table, known)
+  const name = `${isOne ? "one" : "many"} ${names.join(" ")}`
+  const shape = known.get(name) ?? { table, isOne, columns: columnsNamed(table, names), texts: new Map() }
+  known.set(name, shape)
+  return shape
+}
+
+/** The same columns, whatever the number of rows. */
+const many = ({ columns, table }: Shape): Shape =>
+  shapeOf(
+    table,
+    columns.map(({ name }) => name),
+    false
+  )
+
+const textOf = (of: Statement, shape: Shape): string => {
+  const text = shape.texts.get(of) ?? statements[of](shape)
+  shape.texts.set(of, text)
   return text
 }
 
@@ -145,17 +166,17 @@ const paramOf = ({ type }: Column, value: unknown): unknown =>
 const ofEachShape = <A, E>(
   table: Table,
   rows: Rows,
-  writeSame: (given: Given, rows: Rows) => Effect.Effect<A, E>
+  writeSame: (shape: Shape, rows: Rows) => Effect.Effect<A, E>
 ): Effect.Effect<ReadonlyArray<A>, E> =>
   Effect.forEach(Object.values(Arr.groupBy(rows, (row) => namesOf(row).join(" "))), (same) =>
-    writeSame({ table, columns: columnsNamed(table, namesOf(same[0])), isOne: same.length === 1 }, same)
+    writeSame(shapeOf(table, namesOf(same[0]), same.length === 1), same)
   )
 
 const namesOf = (row: StoredRow): ReadonlyArray<string> => Object.keys(row).filter((name) => row[name] !== undefined)
 
-const givenKeys = (table: Table, keys: Rows): readonly [Given, Rows] => {
+const ofKeys = (table: Table, keys: Rows): readonly [Shape, Rows] => {
   const distinct = lastOfEach(table, keys)
-  return [{ table, columns: keyColumns(table), isOne: distinct.length === 1 }, distinct]
+  return [shapeOf(table, table.primaryKey, distinct.length === 1), distinct]
 }
 
 const lastOfEach = (table: Table, [first, ...others]: Rows): Rows => {
@@ -165,15 +186,15 @@ const lastOfEach = (table: Table, [first, ...others]: Rows): Rows => {
 }
 
 /** Fails where two of the rows have the same unique value: no index may be there to tell. */
-const refuseTwice = (given: Given, rows: Rows): Effect.Effect<void, UniqueTaken> => {
+const refuseTwice = (shape: Shape, rows: Rows): Effect.Effect<void, UniqueTaken> => {
   if (rows.length === 1) return Effect.void
-  for (const columns of ReadTableText.uniques(given)) {
+  for (const columns of ReadTableText.uniques(shape)) {
     const seen = new Set<string>()
     for (const row of rows) {
       const values = columns.map(({ name }) => row[name])
       if (values.includes(null)) continue
       const text = JSON.stringify(values)
-      if (seen.has(text)) return uniqueTaken(given.table, columns, row)
+      if (seen.has(text)) return uniqueTaken(shape.table, columns, row)
       seen.add(text)
     }
   }

@@ -15,11 +15,11 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
-import { cancelling, toItsEnd } from "../client/DecoratedConnection.js"
+import { cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost } from "../client/PgError.js"
 import type { PgSql } from "../client/PgSql.js"
-import { over, watched } from "../client/PgSql.js"
+import { over } from "../client/PgSql.js"
 import * as StepStatements from "../transaction/StepStatements.js"
 
 /** How long an abandoned statement, or the end of an interrupted transaction, may take; then the connection is closed, and the server rolls back. */

@@ -30,6 +30,7 @@ import * as DeferredConstraints from "./DeferredConstraints.js"
 import * as OwnSession from "./OwnSession.js"
 import * as ReadOnlyQuery from "./ReadOnlyQuery.js"
 import * as SessionSavepoints from "./SessionSavepoints.js"
+import * as StepConnection from "./StepConnection.js"
 import * as StepStatements from "./StepStatements.js"
 import * as StepTransaction from "./StepTransaction.js"
 
@@ -119,11 +120,7 @@ export const make: Effect.Effect<
   return Transactor.of({
     step,
     session,
-    savepoint: (part) =>
-      Effect.flatMap(
-        Effect.serviceOption(PgStep),
-        Option.match({ onNone: () => outside(part), onSome: (current) => current.savepoint(part) })
-      ),
+    savepoint: StepConnection.savepoint(outside),
     checkDeferred: Effect.flatMap(
       Effect.serviceOption(PgStep),
       Option.match({ onNone: () => outsideStep("checking constraints"), onSome: DeferredConstraints.check })

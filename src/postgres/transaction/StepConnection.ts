@@ -341,6 +341,15 @@ export class StepConnection {
   }
 }
 
+/** Runs a part in a savepoint of the step that the fiber is in, or `outside` where it is in none. */
+export const savepoint =
+  (outside: <A, E, R>(part: Effect.Effect<A, E, R>) => Effect.Effect<A, E | DatabaseError, R>) =>
+  <A, E, R>(part: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R> =>
+    Effect.flatMap(
+      Effect.serviceOption(PgStep),
+      Option.match({ onNone: () => outside(part), onSome: (step) => step.savepoint(part) })
+    )
+
 /** Statements of `effect` go over this connection, in this step. */
 const within = <A, E, R>(
   connection: Connection,
