@@ -40,6 +40,7 @@ import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
 import * as MemoryRunLog from "./operation/memory/MemoryRunLog.js"
+import * as MemoryStepCursor from "./operation/memory/MemoryStepCursor.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import type { RunLog } from "./operation/RunLog.js"
 import { Transactor } from "./operation/Transactor.js"
@@ -295,7 +296,8 @@ export const layerMemory = <
     MemoryReadTables.layer,
     MemoryProjectionRecords.layer(projectionsOf(settings)),
     MemoryDirectory.layer,
-    Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer)
+    Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer),
+    MemoryStepCursor.layer
   )
   const replica = Replica.layerMemory({ host: "memory", pid })
   const database =

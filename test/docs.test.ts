@@ -139,7 +139,17 @@ describe("the page of the command", () => {
     const said = help.map(({ stdout }) => stdout).join("\n")
     const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
     assert.isAbove(options.size, 10)
-    const own = new Set(["--to", "--retry", "--dry-run", "--check", "--reason", "--diff", "--grants"])
+    const own = new Set([
+      "--to",
+      "--retry",
+      "--restart",
+      "--pause-between",
+      "--dry-run",
+      "--check",
+      "--reason",
+      "--diff",
+      "--grants"
+    ])
     for (const option of options) {
       const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
       assert.match(command.text, row, option)

@@ -12,6 +12,7 @@ import * as ReadTablesSuite from "./suites/ReadTablesSuite.js"
 import * as RunLogSuite from "./suites/RunLogSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
 import * as SnapshotsSuite from "./suites/SnapshotsSuite.js"
+import * as StepCursorSuite from "./suites/StepCursorSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
 import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
 import { embeddedOf, memory, postgres, postgresOf } from "./support/services.js"
@@ -27,6 +28,7 @@ for (const [name, services] of [
   WriteDispatcherSuite.suite(name, services)
   RunLogSuite.suite(name, services)
   SnapshotsSuite.suite(name, services)
+  StepCursorSuite.suite(name, services)
 }
 
 const features = [ReadTablesSuite.feature]

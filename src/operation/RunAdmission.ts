@@ -2,6 +2,7 @@
  * The admission of a run: what it finds unfinished may keep it from beginning. Pure.
  */
 import * as Option from "effect/Option"
+import { seedMigration } from "./Operation.js"
 import type { Run } from "./Run.js"
 import { conflict, isSameJson, RunInProgress } from "./Run.js"
 import type { RunRequest } from "./RunLog.js"
@@ -15,6 +16,10 @@ export const isOf =
 /** Whether it has not ended. */
 export const isUnfinished = ({ outcome }: Pick<Run, "outcome">): boolean =>
   outcome === "running" || outcome === "paused"
+
+/** Whether it may be cancelled: what is done in batches under the operations lock would begin anew after that, and do its rows twice. */
+export const isCancellable = (run: Pick<Run, "outcome" | "operationType">): boolean =>
+  isUnfinished(run) && run.operationType !== seedMigration
 
 /** Why it may not begin or go on beside these unfinished runs; none if it may. */
 export const refusal = (request: RunRequest, unfinished: ReadonlyArray<Run>): Option.Option<RunInProgress> => {

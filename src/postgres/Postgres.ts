@@ -18,6 +18,7 @@ import { OperationLock } from "../operation/OperationLock.js"
 import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { RunLog } from "../operation/RunLog.js"
+import { StepCursor } from "../operation/StepCursor.js"
 import { Transactor } from "../operation/Transactor.js"
 import { Deliveries } from "../replay/Deliveries.js"
 import { SnapshotRows } from "../snapshot/SnapshotRows.js"
@@ -33,6 +34,7 @@ import * as PgProjectionRecords from "./projections/PgProjectionRecords.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
 import * as PgDeliveries from "./replay/PgDeliveries.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
+import * as PgStepCursor from "./runs/PgStepCursor.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSnapshotRows from "./snapshots/PgSnapshotRows.js"
@@ -52,6 +54,7 @@ export const make = (
     | OperationLock
     | OperationLog
     | RunLog
+    | StepCursor
     | DatabaseHealth
     | EventStore
     | EventFeed
@@ -82,6 +85,7 @@ const adapters = Effect.gen(function* () {
   )
   return ports.pipe(
     Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
+    Context.add(StepCursor, yield* Effect.provide(PgStepCursor.make, ports)),
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
     Context.add(EventStore, yield* PgEventStore.make),
     Context.add(EventFeed, yield* PgEventFeed.make),

@@ -2,8 +2,20 @@
  * What is called while seeds are applied, so that somebody can watch.
  */
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import type { LockHeld } from "../operation/OperationError.js"
 import { SeedOutcome } from "./SeedReport.js"
+
+/** How far a batched seed is. */
+export interface BatchProgress {
+  /** How many rows are done. */
+  readonly done: number
+  /** Of how many, where its source can count. */
+  readonly total: Option.Option<number>
+  /** Rows a second, since this run began with it. */
+  readonly rate: Option.Option<number>
+  readonly secondsLeft: Option.Option<number>
+}
 
 /** Effects that are run when something happens; the run waits for each. */
 export interface Observer {
@@ -13,6 +25,8 @@ export interface Observer {
   readonly waiting: (id: string, held: LockHeld) => Effect.Effect<void>
   /** The lock is got, the body begins; `undone` says whether all of it is rolled back if it does not end. */
   readonly started: (id: string, undone: boolean) => Effect.Effect<void>
+  /** A batch of a seed was committed. */
+  readonly progress?: ((id: string, progress: BatchProgress) => Effect.Effect<void>) | undefined
   /**
    * The body is through, and the server is asked to commit. Until the outcome comes, or `undone`, only the server knows whether the seed is
    * applied. A run that is interrupted meanwhile may end without either.

@@ -23,7 +23,7 @@ export const fromExport = (value: unknown): Either.Either<Seed, string> => {
   if (description.includes("\u0000"))
     return Either.left("its description has a NUL character, which PostgreSQL does not store")
   if (!Predicate.isBoolean(skippable)) return Either.left(`its skippable is ${kindOf(skippable)}, not a boolean`)
-  if (transaction !== "one" && transaction !== "none") {
+  if (transaction !== "one" && transaction !== "none" && transaction !== "batches") {
     return Either.left(`its transaction is ${JSON.stringify(transaction) ?? "undefined"}: leave it out, or say "none"`)
   }
   if (!Predicate.isBoolean(idempotent)) return Either.left(`its idempotent is ${kindOf(idempotent)}, not a boolean`)

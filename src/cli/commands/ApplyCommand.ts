@@ -2,12 +2,15 @@
  * `seed:apply`: applies the pending seeds, and reports the run however it ends.
  */
 import * as Options from "@effect/cli/Options"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import { parseDuration } from "../../operation/DurationText.js"
 import type { SeedReport } from "../../seed/SeedReport.js"
 import type { Observer } from "../../seed/Observer.js"
 import * as SeedRunner from "../../seed/run/SeedRunner.js"
+import { UsageError } from "../UsageError.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
@@ -35,6 +38,18 @@ export const options = {
     Options.withDescription("Run this seed again, which was interrupted half-way outside any transaction"),
     Options.optional
   ),
+  restart: Options.text("restart").pipe(
+    Options.withPseudoName("id"),
+    Options.withDescription("Begin this seed anew, which is in batches and half done"),
+    Options.optional
+  ),
+  pauseBetween: Options.text("pause-between").pipe(
+    Options.withPseudoName("duration"),
+    Options.withDescription(
+      "How long to let others work between two batches of a seed: 500ms, 2s. Default: not at all"
+    ),
+    Options.optional
+  ),
   dryRun: Options.boolean("dry-run").pipe(
     Options.withDescription("Run the pending seeds for real in one transaction, show their events, and roll it back")
   ),
@@ -44,6 +59,8 @@ export const options = {
 interface Given extends DatabaseGiven {
   readonly to: Option.Option<string>
   readonly retry: Option.Option<string>
+  readonly restart: Option.Option<string>
+  readonly pauseBetween: Option.Option<string>
   readonly dryRun: boolean
 }
 
@@ -80,9 +97,21 @@ const apply = (given: Given, observer: Observer): Effect.Effect<SeedReport, Comm
       appliedBy: settings.appliedBy,
       to: Option.getOrUndefined(given.to),
       retry: Option.getOrUndefined(given.retry),
+      restart: Option.getOrUndefined(given.restart),
+      pauseBetween: yield* pauseOf(given),
       observer
     }
     return yield* withDatabase(settings, given.dryRun ? SeedRunner.dryRun(options) : SeedRunner.apply(options))
+  })
+
+const pauseOf = ({ pauseBetween }: Given): Effect.Effect<Duration.Duration | undefined, UsageError> =>
+  Option.match(pauseBetween, {
+    onNone: () => Effect.succeed(undefined),
+    onSome: (text) =>
+      Option.match(parseDuration(text), {
+        onNone: () => new UsageError({ reason: `--pause-between: "${text}" is not a duration such as 500ms or 2s` }),
+        onSome: (pause) => Effect.succeed(pause)
+      })
   })
 
 const failedRun = (

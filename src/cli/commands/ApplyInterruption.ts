@@ -24,7 +24,9 @@ export const interrupted = (progress: ApplyProgress, dryRun: boolean, inTime: bo
   return Interruption.failure(failure, dryRun ? "" : nextStep(progress))
 }
 
-const fateOf = ({ committing, undone }: ApplyProgress, inTime: boolean): string => {
+const fateOf = ({ committing, rows, undone }: ApplyProgress, inTime: boolean): string => {
+  if (Option.isSome(rows) && !committing)
+    return `is half done: its ${rows.value} rows that are done stay, and the batch under way ${inTime ? "was" : "is"} rolled back`
   if (committing) return `was being committed: ${unknown}`
   if (!undone) return "what it did is not undone"
   return inTime ? "was rolled back" : "did not stop: the server rolls it back"

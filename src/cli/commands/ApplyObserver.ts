@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { LockHeld } from "../../operation/OperationError.js"
 import type { Observer } from "../../seed/Observer.js"
+import { rowsText } from "../output/BatchText.js"
 import * as ApplyLines from "../output/ApplyLines.js"
 import type { LiveLine } from "../output/LiveLine.js"
 import type { Terminal } from "../output/Terminal.js"
@@ -23,6 +24,11 @@ export const make = (
   waiting: (id, held) => (terminal.interactive ? live.begin({ id, what: waitsFor(held) }) : Effect.void),
   started: (id, undone) =>
     Effect.zipRight(Ref.update(progress, ApplyProgress.started(id, undone)), live.begin({ id, what: "runs" })),
+  progress: (id, made) =>
+    Effect.zipRight(
+      Ref.update(progress, ApplyProgress.batched(made.done)),
+      live.update({ id, what: `runs in batches: ${rowsText(made)}` })
+    ),
   committing: () => Ref.update(progress, ApplyProgress.committing(true)),
   undone: () => Ref.update(progress, ApplyProgress.committing(false)),
   outcome: (outcome) =>

@@ -13,6 +13,8 @@ export interface ApplyProgress {
   readonly running: Option.Option<string>
   /** Whether all of that seed is rolled back if it does not end. */
   readonly undone: boolean
+  /** Of one in batches, how many rows are done and stay. */
+  readonly rows: Option.Option<number>
   /** Whether the server is asked to commit it, and has not answered. */
   readonly committing: boolean
 }
@@ -23,6 +25,7 @@ export const initial: ApplyProgress = {
   outcomes: [],
   running: Option.none(),
   undone: true,
+  rows: Option.none(),
   committing: false
 }
 
@@ -34,12 +37,23 @@ export const planned =
 /** The body of a seed began. */
 export const started =
   (id: string, undone: boolean) =>
-  (progress: ApplyProgress): ApplyProgress => ({ ...progress, running: Option.some(id), undone, committing: false })
+  (progress: ApplyProgress): ApplyProgress => ({
+    ...progress,
+    running: Option.some(id),
+    undone,
+    rows: Option.none(),
+    committing: false
+  })
 
 /** The server is asked to commit the seed under way, or is known not to have done so. */
 export const committing =
   (isAsked: boolean) =>
   (progress: ApplyProgress): ApplyProgress => ({ ...progress, committing: isAsked })
+
+/** A batch of the seed under way is committed: so many rows of it are done. */
+export const batched =
+  (rows: number) =>
+  (progress: ApplyProgress): ApplyProgress => ({ ...progress, rows: Option.some(rows), committing: false })
 
 /** A seed came to its outcome. */
 export const ended =

@@ -8,6 +8,7 @@ import type { Attempt } from "../../operation/Attempt.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
 import * as RecordedTime from "../../operation/RecordedTime.js"
+import { secondsLeft } from "../../operation/Run.js"
 import type { SeedOutcome, SeedReport } from "../../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../../seed/SeedReport.js"
 import type * as SeedDocument from "../../seed/record/SeedDocument.js"
@@ -34,6 +35,17 @@ const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   ...Option.match(seed.running, {
     onNone: () => ({}),
     onSome: ({ host, serverPid, since }) => ({ running: { host, pid: serverPid, since: Option.getOrNull(since) } })
+  }),
+  ...Option.match(seed.progress, {
+    onNone: () => ({}),
+    onSome: (run) => ({
+      progress: {
+        done: run.done,
+        total: Option.getOrNull(run.total),
+        rate: Option.getOrNull(run.rate),
+        secondsLeft: Option.getOrNull(secondsLeft(run))
+      }
+    })
   }),
   ...Option.match(seed.renamedFrom, { onNone: () => ({}), onSome: (renamedFrom) => ({ renamedFrom }) }),
   description: Option.getOrNull(seed.description),

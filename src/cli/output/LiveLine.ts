@@ -20,6 +20,8 @@ export interface Doing {
 export interface LiveLine {
   /** Shows this from here on; the time of the same thing is counted from its first call. */
   readonly begin: (doing: Doing) => Effect.Effect<void>
+  /** Shows something else of the same thing, whose time goes on. */
+  readonly update: (doing: Doing) => Effect.Effect<void>
   /** Shows nothing any more. */
   readonly end: Effect.Effect<void>
 }
@@ -52,6 +54,11 @@ export const make: Effect.Effect<LiveLine, never, Terminal | Scope.Scope> = Effe
             ? before
             : Option.some({ id, what, since: now })
         )
+      ),
+    update: ({ id, what }) =>
+      Ref.update(
+        current,
+        Option.map((doing) => ({ ...doing, id, what }))
       ),
     end: Effect.zipRight(Ref.set(current, Option.none()), live(""))
   }

@@ -5,6 +5,8 @@ import * as Option from "effect/Option"
 import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { RunningSeed } from "../../seed/plan/SeedPlan.js"
 import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
+import { secondsLeft } from "../../operation/Run.js"
+import { rowsText } from "./BatchText.js"
 import * as Layout from "./Layout.js"
 import type { Terminal } from "./Terminal.js"
 
@@ -66,6 +68,9 @@ const cells = (seed: SeedStatusEntry): ReadonlyArray<string> => [
   Option.match(seed.marker, { onNone: () => "", onSome: ({ durationMs }) => Layout.durationColumn(durationMs) }),
   [
     ...Option.toArray(Option.map(seed.running, whereOf)),
+    ...Option.toArray(
+      Option.map(seed.progress, (run) => `half done: ${rowsText({ ...run, secondsLeft: secondsLeft(run) })}`)
+    ),
     ...(seed.changed ? ["changed since"] : []),
     ...Option.toArray(Option.map(seed.renamedFrom, (from) => `has the source of ${from}`)),
     ...(seed.flagSet ? Option.toArray(seed.flag).map((flag) => `skipped by ${flag}`) : []),

@@ -13,7 +13,7 @@ import * as OperationConfig from "../OperationConfig.js"
 import { Replica } from "../Replica.js"
 import type { BatchProgress, Run, RunCounters, RunKey, RunLane } from "../Run.js"
 import * as Runs from "../Run.js"
-import { isOf, isUnfinished } from "../RunAdmission.js"
+import { isCancellable, isOf, isUnfinished } from "../RunAdmission.js"
 import * as RunAdmission from "../RunAdmission.js"
 import * as RunAttempt from "../RunAttempt.js"
 import type { Begun, RunEnding, RunRequest } from "../RunLog.js"
@@ -23,7 +23,7 @@ import * as MemoryDatabase from "./MemoryDatabase.js"
 import * as MemoryLog from "./MemoryLog.js"
 
 /** A run as it is kept: with its lanes, and what its rate is told from. */
-interface Kept {
+export interface Kept {
   readonly run: Omit<Run, "isLive" | "rate">
   readonly lanes: ReadonlyMap<string, RunLane & { readonly counters: RunCounters }>
   readonly epochAt: DateTime.Utc
@@ -31,7 +31,7 @@ interface Kept {
 }
 
 /** The runs as they stand in a `MemoryDatabase`, in the order in which they began. */
-class MemoryRuns extends Context.Tag("effect-es-ops/MemoryRuns")<MemoryRuns, ReadonlyArray<Kept>>() {}
+export class MemoryRuns extends Context.Tag("effect-es-ops/MemoryRuns")<MemoryRuns, ReadonlyArray<Kept>>() {}
 
 /** The runs of a `MemoryDatabase`. */
 export const layer: Layer.Layer<
@@ -166,7 +166,7 @@ export const layer: Layer.Layer<
       cancel: (id, appliedBy) =>
         transactor.savepoint(
           Effect.gen(function* () {
-            const found = (yield* all).find((run) => run.id === id && isUnfinished(run))
+            const found = (yield* all).find((run) => run.id === id && isCancellable(run))
             if (found === undefined) return Option.none()
             const at = yield* now
             const ending: RunEnding = { outcome: "cancelled", error: Option.none(), appliedBy, marker: Option.none() }
@@ -189,7 +189,8 @@ export const layer: Layer.Layer<
   })
 )
 
-const now = Effect.map(Clock.currentTimeMillis, (at) => DateTime.unsafeMake(at))
+/** The time, as the database has it. */
+export const now = Effect.map(Clock.currentTimeMillis, (at) => DateTime.unsafeMake(at))
 
 const leaseFrom = (at: DateTime.Utc) => Option.some(DateTime.addDuration(at, Duration.seconds(Runs.lease.seconds)))
 
@@ -216,7 +217,7 @@ const fresh = (request: RunRequest, id: string, owner: Run["owner"], at: DateTim
 })
 
 /** With what its lanes have done, and what can be told of it now only. */
-const shown = ({ epochAt, epochDone, lanes, run }: Kept, at: DateTime.Utc): Run => {
+export const shown = ({ epochAt, epochDone, lanes, run }: Kept, at: DateTime.Utc): Run => {
   const parts = [...lanes.values()]
   const done = parts.reduce((sum, lane) => sum + lane.done, run.done)
   return {
@@ -238,7 +239,7 @@ const added = (counters: RunCounters, more: RunCounters = {}): RunCounters => ({
 })
 
 /** With the progress of a batch. */
-const advanced = (kept: Kept, progress: BatchProgress, at: DateTime.Utc): Kept => {
+export const advanced = (kept: Kept, progress: BatchProgress, at: DateTime.Utc): Kept => {
   const { counters, cursor, done = 0, lane, phase = kept.run.phase, total } = progress
   const run = {
     ...kept.run,

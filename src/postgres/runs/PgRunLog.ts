@@ -226,7 +226,7 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
     cancel: (id, appliedBy) =>
       Effect.gen(function* () {
         const [found] = yield* look(`r.id::text = ${literal(id)} AND r.outcome IN ('running', 'paused')`)
-        if (found === undefined) return Option.none()
+        if (found === undefined || !RunAdmission.isCancellable(found)) return Option.none()
         const ending: RunEnding = { outcome: "cancelled", error: Option.none(), appliedBy, marker: Option.none() }
         const isDone = yield* RunTransaction.run(database, {
           action: "cancelling a run",

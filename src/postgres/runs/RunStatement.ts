@@ -40,6 +40,17 @@ export const takeOver = ({ lanes, runs }: RunTables, id: string, { host, pid }: 
 export const renew = (runs: string, run: RunKey): string =>
   `UPDATE ${runs} SET lease_until = ${leaseUntil} WHERE ${isOwn(run)} RETURNING id::text`
 
+/** Notes which process did the last step of an operation that has no owner, and by which definition. */
+export const attend = (
+  runs: string,
+  { id }: RunKey,
+  definition: string,
+  { host, pid }: RunOwner,
+  milliseconds: number
+): string =>
+  stored(`UPDATE ${runs} SET host = ${literal(host)}, pid = ${pid}, definition = ${literal(definition)},
+    lease_until = clock_timestamp() + interval '${Math.round(milliseconds)} milliseconds' WHERE id = ${literal(id)} RETURNING id`)
+
 /** Writes how far a batch came. A row that was not stored fails the transaction (22012). */
 export const progress = (tables: RunTables, run: RunKey, made: BatchProgress): ReadonlyArray<string> => {
   const { lane, phase, total } = made

@@ -30,6 +30,8 @@ import type { RunTables } from "./RunRow.js"
 export interface RunTablesThere {
   /** The names in full, once a run was begun by this process; as they are looked for before. */
   readonly located: () => RunTables
+  /** Creates those that are missing, inside a step that holds the lock, and answers with their names in full. */
+  readonly within: (step: PgStep["Type"]) => Effect.Effect<RunTables, TableMismatch | DatabaseError>
   /** Creates what a run needs and is missing, and refuses what is of another shape. */
   readonly ensure: (
     request: Pick<RunRequest, "operationType" | "name" | "tables">
@@ -90,7 +92,26 @@ export const make: Effect.Effect<
       for (const name of wanted) ensured.add(name)
     })
 
-  return { located: () => names, ensure }
+  /** What was created is there only once the step is committed: it is looked for again by the next. */
+  const within: RunTablesThere["within"] = ({ connection }) =>
+    over(connection)(
+      Effect.gen(function* () {
+        if (runTables.every((name) => ensured.has(name))) return names
+        const tables = runTables.flatMap((name) => Option.toArray(Option.fromNullable(tableOf(name))))
+        const missing = yield* schema.missingOf(tables)
+        if (missing.length > 0) yield* schema.create(missing)
+        const [mismatch] = yield* schema.mismatchesOf(tables)
+        if (mismatch !== undefined) return yield* mismatch
+        const found = { runs: yield* inFull(sql, names.runs), lanes: yield* inFull(sql, names.lanes) }
+        if (missing.length === 0) {
+          names = found
+          for (const name of runTables) ensured.add(name)
+        }
+        return found
+      })
+    )
+
+  return { located: () => names, within, ensure }
 })
 
 const runTables: ReadonlyArray<RunTable> = ["es_ops_runs", "es_ops_run_lanes"]

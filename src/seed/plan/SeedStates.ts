@@ -1,10 +1,13 @@
 /**
  * The states of seeds: which are applied, pending, late, running, interrupted or orphaned, from what is there and what is recorded. Pure.
  */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
 import type { Attempt } from "../../operation/Attempt.js"
 import { areRising, order } from "../../operation/AppliedOperations.js"
 import { isHalfDone } from "../../operation/AttemptRecord.js"
 import { seedMigration } from "../../operation/Operation.js"
+import type { Run } from "../../operation/Run.js"
 import { SeedProblem } from "../SeedProblem.js"
 import type { PlannedSeed, SeedPlan, SeedState } from "./SeedPlan.js"
 
@@ -17,6 +20,8 @@ export interface PlanInput {
   /** Whether a seed's skip flag is in force. */
   readonly skipped: (id: string) => boolean
   readonly late: "run" | "fail"
+  /** The seeds in batches that are half done, and whether a process is in each. */
+  readonly halfDone?: ReadonlyMap<string, Pick<Run, "isLive" | "updatedAt">> | undefined
   /** The id of the seed that a process is in at the moment. */
   readonly running?: string | undefined
 }
@@ -36,7 +41,9 @@ export const make = (input: PlanInput): SeedPlan => {
   const last = [...orphans, known[done.lastIndexOf(true)] ?? ""].reduce((a, b) => (order(a, b) < 0 ? b : a))
   const state = (id: string): SeedState => {
     if (id === input.running) return "running"
+    const half = input.halfDone?.get(id)
     const attempt = input.lastAttempts.get(id)
+    if (half !== undefined) return half.isLive && !hasEndedSince(half, attempt) ? "running" : "interrupted"
     const outcome = attempt?.outcome
     if (attempt !== undefined && isHalfDone(attempt)) return "interrupted"
     const late = order(id, last) < 0 && outcome !== "skipped" && !input.skipped(id)
@@ -46,6 +53,13 @@ export const make = (input: PlanInput): SeedPlan => {
   const all = orphans.map((id): PlannedSeed => ({ id, state: "orphan" }))
   const inOrder = all.length === 0 ? planned : [...planned, ...all].toSorted((a, b) => order(a.id, b.id))
   return { seeds: inOrder, problems: [...takenIds(input), ...lateSeeds(input, planned, last)] }
+}
+
+/** Whether an attempt came to nothing after the last batch that was committed. */
+const hasEndedSince = ({ updatedAt }: Pick<Run, "updatedAt">, attempt: Attempt | undefined): boolean => {
+  if (attempt === undefined || (attempt.outcome !== "failed" && attempt.outcome !== "interrupted")) return false
+  const ended = Option.getOrElse(attempt.endedAt, () => attempt.startedAt)
+  return typeof ended !== "string" && typeof updatedAt !== "string" && DateTime.greaterThanOrEqualTo(ended, updatedAt)
 }
 
 /** The ids in their order, each once: two files of one id, which is a problem of its own, are one seed. */

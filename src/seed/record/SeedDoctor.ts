@@ -10,6 +10,7 @@ import { wrong } from "../../operation/HealthFinding.js"
 import type { SettingError, OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
+import type { StepCursor } from "../../operation/StepCursor.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
 import type { SeedSource } from "../source/SeedSource.js"
 import * as SeedFindings from "./SeedFindings.js"
@@ -18,7 +19,7 @@ import * as SeedFindings from "./SeedFindings.js"
 export const examine: Effect.Effect<
   ReadonlyArray<Finding>,
   DatabaseError | SettingError,
-  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
+  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | StepCursor | WriteDispatcher
 > = Effect.gen(function* () {
   const health = yield* DatabaseHealth
   const database = yield* health.examine

@@ -16,6 +16,15 @@ export const SeedRow = Schema.Struct({
   running: Schema.optional(
     Schema.Struct({ host: Schema.String, pid: Schema.Number, since: Schema.NullOr(Schema.String) })
   ),
+  /** Of a seed in batches that is half done: how many rows are done, of how many, at which rate, and how many seconds that leaves. */
+  progress: Schema.optional(
+    Schema.Struct({
+      done: Schema.Number,
+      total: Schema.NullOr(Schema.Number),
+      rate: Schema.NullOr(Schema.Number),
+      secondsLeft: Schema.NullOr(Schema.Number)
+    })
+  ),
   /** The applied seed without a file whose source it has; only where there is one. */
   renamedFrom: Schema.optional(Schema.String),
   description: Schema.NullOr(Schema.String),

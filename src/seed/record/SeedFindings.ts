@@ -10,6 +10,7 @@ import { fine, wrong } from "../../operation/HealthFinding.js"
 import type { OperationConfig, SettingError } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import type { OperationLock } from "../../operation/OperationLock.js"
+import type { StepCursor } from "../../operation/StepCursor.js"
 import type { OperationLog } from "../../operation/OperationLog.js"
 import { afterInterruption } from "../HalfDoneSeed.js"
 import * as RenamedSeeds from "../plan/RenamedSeeds.js"
@@ -29,7 +30,7 @@ export const examineSource: typeof examineSeeds = Effect.gen(function* () {
 export const examineSeeds: Effect.Effect<
   ReadonlyArray<Finding>,
   SeedsInconsistent | LockTimeout | DatabaseError | SettingError,
-  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | WriteDispatcher
+  DatabaseHealth | SeedSource | OperationLog | OperationLock | OperationConfig | StepCursor | WriteDispatcher
 > = Effect.gen(function* () {
   const status = yield* SeedStatus.status
   return [

@@ -25,6 +25,7 @@ import type { Replica } from "../../operation/Replica.js"
 import type { StepRecord, TransactionError } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
+import { StepCursor } from "../../operation/StepCursor.js"
 import * as SeedAttempt from "../run/SeedAttempt.js"
 import * as SeedStates from "../plan/SeedStates.js"
 import * as TableCheck from "../plan/TableCheck.js"
@@ -52,10 +53,11 @@ export const mark = (
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
   UnknownSeed | SeedsInconsistent | LedgerError,
-  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica | StepCursor
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
+    const cursors = yield* StepCursor
     const entry = yield* entryOf(options.id)
     const { id } = entry
     const notes = Either.getOrElse(
@@ -77,7 +79,11 @@ export const mark = (
       appliedBy: options.appliedBy,
       notes: Option.some(notes)
     }
-    return yield* underLock(id, lock.claim(id), Option.some({ marker, attempt })).pipe(
+    return yield* underLock(
+      id,
+      Effect.zipRight(lock.claim(id), cursors.forget(seedMigration, id)),
+      Option.some({ marker, attempt })
+    ).pipe(
       Effect.as({ id, changed: true }),
       Effect.catchTag("AlreadyApplied", () => Effect.succeed({ id, changed: false }))
     )
@@ -92,20 +98,22 @@ export const unmark = (
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
   NotApplied | SeedsInconsistent | LedgerError,
-  OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+  OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica | StepCursor
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
+    const cursors = yield* StepCursor
     const { appliedBy, id, reason } = options
     yield* refuseTables
     const [known] = (yield* TableCheck.explain(log.markers)).filter(
       (marker) => marker.id === id && marker.operationType === seedMigration
     )
-    if (known === undefined) return yield* new NotApplied({ id })
-    const marker = { id: known.id, operationType: seedMigration }
+    const half = (yield* cursors.halfDone(seedMigration)).get(id)
+    if (known === undefined && half === undefined) return yield* new NotApplied({ id })
+    const marker = { id: OperationId.make(id), operationType: seedMigration }
     const attempt = yield* SeedAttempt.make({
-      id: known.id,
+      id: marker.id,
       outcome: "unmarked",
       appliedBy,
       reason,
@@ -113,7 +121,12 @@ export const unmark = (
     })
     // An operation of its own, which never has a marker: a claim for the seed itself would find it applied.
     const claim = lock.claim(OperationId.make(`seed-unmark:${id}`))
-    const forgotten = yield* underLock(id, Effect.zipRight(claim, log.unmark(marker, attempt))).pipe(
+    const forget = Effect.zipWith(
+      log.unmark(marker, attempt),
+      cursors.forget(seedMigration, marker.id),
+      (a, b) => a || b
+    )
+    const forgotten = yield* underLock(id, Effect.zipRight(claim, forget)).pipe(
       Effect.catchTag("AlreadyApplied", () => Effect.succeed(false))
     )
     return forgotten ? { id, changed: true } : yield* new NotApplied({ id })
@@ -136,11 +149,12 @@ export const rename = (
 ): Effect.Effect<
   { readonly id: string; readonly changed: boolean },
   NotApplied | UnknownSeed | RenameRefused | SeedsInconsistent | LedgerError,
-  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica
+  SeedSource | OperationLock | OperationLog | DatabaseHealth | OperationConfig | Transactor | Replica | StepCursor
 > =>
   Effect.gen(function* () {
     const lock = yield* OperationLock
     const log = yield* OperationLog
+    const cursors = yield* StepCursor
     const { appliedBy, from, reason, to } = options
     const refused = (why: string) => new RenameRefused({ from, to, reason: why })
     if (from === to) return yield* refused("that is its name")
@@ -149,19 +163,21 @@ export const rename = (
       ({ operationType }) => operationType === seedMigration
     )
     const known = markers.find(({ id }) => id === from)
-    if (known === undefined) return yield* new NotApplied({ id: from })
+    const half = (yield* cursors.halfDone(seedMigration)).get(from)
+    if (known === undefined && half === undefined) return yield* new NotApplied({ id: from })
+    const former = OperationId.make(from)
     const { entries } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
     const old = entries.find(({ id }) => id === from)
     if (old !== undefined) return yield* refused(`${old.path} is there, and would be run again`)
     const both = refused(`both are applied; es-ops seed:unmark ${from} --reason <text> forgets the old one`)
-    const recorded = (yield* TableCheck.explain(log.attempts({ id: known.id }))).find(
+    const recorded = (yield* TableCheck.explain(log.attempts({ id: former }))).find(
       ({ outcome }) => outcome === "applied" || outcome === "marked"
     )
     // What was applied is what it is compared with from now on.
     const sourceHash = recorded === undefined ? yield* hashOf(entry) : recorded.sourceHash
     const attempts = [
       yield* SeedAttempt.make({
-        id: known.id,
+        id: former,
         outcome: "unmarked",
         appliedBy,
         reason: `renamed to "${to}": ${reason}`,
@@ -175,8 +191,13 @@ export const rename = (
         sourceHash
       })
     ]
-    const marker = { from: known.id, to: entry.id, operationType: seedMigration }
-    const step = Effect.zipRight(lock.claim(entry.id), log.rename(marker, attempts))
+    const marker = { from: former, to: entry.id, operationType: seedMigration }
+    const renaming = Effect.zipWith(
+      known === undefined ? Effect.succeed(false) : log.rename(marker, attempts),
+      cursors.rename(seedMigration, former, entry.id),
+      (a, b) => a || b
+    )
+    const step = Effect.zipRight(lock.claim(entry.id), renaming)
     const renamed = yield* Effect.catchTag(underLock(to, step), "AlreadyApplied", () => both)
     return renamed ? { id: to, changed: true } : yield* new NotApplied({ id: from })
   }).pipe(Effect.withSpan("SeedLedger.rename", { attributes: { from: options.from, to: options.to } }))

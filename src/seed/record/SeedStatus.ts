@@ -13,6 +13,8 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
+import type { Run } from "../../operation/Run.js"
+import { StepCursor } from "../../operation/StepCursor.js"
 import * as EditedSeeds from "../plan/EditedSeeds.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import * as RenamedSeeds from "../plan/RenamedSeeds.js"
@@ -25,6 +27,7 @@ import type { SeedsInconsistent } from "../SeedProblem.js"
 import { SeedProblem } from "../SeedProblem.js"
 import type { SeedEntry } from "../source/SeedEntry.js"
 import { SeedSource } from "../source/SeedSource.js"
+import { editedWarning } from "../run/SeedBatches.js"
 import * as SkipFlag from "../plan/SkipFlag.js"
 import * as TableCheck from "../plan/TableCheck.js"
 
@@ -36,6 +39,8 @@ export interface SeedStatusEntry {
   readonly changed: boolean
   /** Where and since when it runs, if it does. */
   readonly running: Option.Option<SeedPlan.RunningSeed>
+  /** How far it is, where it is in batches and half done. */
+  readonly progress: Option.Option<Run>
   /** The id of the applied seed without a file whose source it has, where it is to be run: most often it was renamed. */
   readonly renamedFrom: Option.Option<string>
   /** The module's for a seed that is loaded, the marker's notes for an applied one. */
@@ -45,8 +50,8 @@ export interface SeedStatusEntry {
   /** The name of its flag, where it is skippable. */
   readonly flag: Option.Option<string>
   readonly flagSet: boolean
-  /** Whether it is one transaction, or runs outside any; where it is loaded. */
-  readonly transaction: Option.Option<"one" | "none">
+  /** Whether it is one transaction, runs outside any, or is one a batch; where it is loaded. */
+  readonly transaction: Option.Option<"one" | "none" | "batches">
   readonly marker: Option.Option<Marker>
   readonly lastAttempt: Option.Option<Attempt>
   readonly problem: Option.Option<SeedProblem>
@@ -69,14 +74,15 @@ export interface Status {
 export const status: Effect.Effect<
   Status,
   DatabaseError | LockTimeout | SettingError | SeedsInconsistent,
-  SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | WriteDispatcher
+  SeedSource | OperationLog | OperationLock | DatabaseHealth | OperationConfig | StepCursor | WriteDispatcher
 > = Effect.gen(function* () {
   const { entries, problems, warnings } = yield* Effect.flatMap(SeedSource, ({ discover }) => discover)
   const record = yield* readMoment(entries.map(({ id }) => id))
   const checked = yield* SeedCheck.check(SeedStates.pending(entries, record.applied))
   const flags = yield* flagWarnings([...entries.map(({ id }) => id), ...record.markers.keys()])
   const loaded = new Map(checked.seeds.map((seed): [string, LoadedSeed] => [seed.entry.id, seed]))
-  const plan = yield* planOf(entries, record, loaded)
+  const halfDone = yield* halfDoneAmong(checked.seeds)
+  const plan = yield* planOf(entries, record, loaded, halfDone)
   const { renamed: policy } = yield* OperationConfig
   const renamed = yield* RenamedSeeds.find(plan.seeds, checked.seeds, record.lastAttempts)
   const refused = RenamedSeeds.problems(renamed, policy, checked.seeds)
@@ -86,9 +92,27 @@ export const status: Effect.Effect<
   })
   const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems, ...refused]
   const changed = yield* editedOf(entries, plan, record)
-  const seeds = plan.seeds.map((seed) => entryOf(seed, { ...record, loaded, changed, renamed, problems: found }))
+  const seeds = plan.seeds.map((seed) =>
+    entryOf(seed, { ...record, loaded, changed, renamed, halfDone, problems: found })
+  )
   return { seeds, problems: found, counts: count(seeds) }
 }).pipe(Effect.withSpan("SeedStatus.status"))
+
+/** Those of these seeds that are half done; asked only where there is one in batches. Says which were edited since they were begun. */
+const halfDoneAmong = (
+  seeds: ReadonlyArray<LoadedSeed>
+): Effect.Effect<ReadonlyMap<string, Run>, DatabaseError, StepCursor> =>
+  Effect.gen(function* () {
+    const inBatches = seeds.filter(({ seed }) => seed.transaction === "batches")
+    if (inBatches.length === 0) return new Map()
+    const halfDone = yield* Effect.flatMap(StepCursor, (cursors) => cursors.halfDone(seedMigration))
+    for (const { entry, sourceHash } of inBatches) {
+      const half = halfDone.get(entry.id)
+      if (half !== undefined && half.definition !== Option.getOrElse(yield* sourceHash, () => ""))
+        yield* Effect.logWarning(editedWarning(entry.id))
+    }
+    return halfDone
+  })
 
 /** What the database has on record. */
 interface OnRecord {
@@ -159,7 +183,8 @@ const readMoment = (
 const planOf = (
   seeds: ReadonlyArray<SeedEntry>,
   { applied, lastAttempts, running }: Moment,
-  loaded: ReadonlyMap<string, LoadedSeed>
+  loaded: ReadonlyMap<string, LoadedSeed>,
+  halfDone: ReadonlyMap<string, Run>
 ): Effect.Effect<SeedPlan.SeedPlan, never, OperationConfig> =>
   Effect.map(OperationConfig, ({ late }) =>
     SeedStates.make({
@@ -168,6 +193,7 @@ const planOf = (
       lastAttempts,
       skipped: (id) => Option.exists(Option.fromNullable(loaded.get(id)), ({ isSkipped }) => isSkipped),
       late,
+      halfDone,
       running: Option.getOrUndefined(Option.map(running, ({ id }) => id))
     })
   )
@@ -190,6 +216,7 @@ interface Known extends Moment {
   readonly loaded: ReadonlyMap<string, LoadedSeed>
   readonly changed: ReadonlySet<string>
   readonly renamed: ReadonlyArray<SeedPlan.RenamedSeed>
+  readonly halfDone: ReadonlyMap<string, Run>
   readonly problems: ReadonlyArray<SeedProblem>
 }
 
@@ -202,6 +229,7 @@ const entryOf = ({ id, state }: SeedPlan.PlannedSeed, known: Known): SeedStatusE
     state,
     changed: known.changed.has(id),
     running: Option.filter(known.running, (running) => running.id === id),
+    progress: Option.fromNullable(known.halfDone.get(id)),
     renamedFrom: Option.map(Option.fromNullable(known.renamed.find((one) => one.id === id)), ({ from }) => from),
     description: Option.orElse(
       Option.map(loaded, ({ seed }) => seed.description),

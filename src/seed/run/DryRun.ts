@@ -13,11 +13,14 @@ import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
+import { seedMigration } from "../../operation/Operation.js"
+import { StepCursor } from "../../operation/StepCursor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import type { Observer } from "../Observer.js"
 import type { LoadedSeed } from "../plan/SeedCheck.js"
 import { SeedFailed, SeedOutcome } from "../SeedReport.js"
+import * as SeedBatches from "./SeedBatches.js"
 import * as SeedBody from "./SeedBody.js"
 import * as SeedSequence from "./SeedSequence.js"
 
@@ -28,7 +31,8 @@ class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {}) {
   }
 }
 
-type Requirements = Transactor | OperationLock | OperationLog | OperationConfig | WriteDispatcher | Directory
+type Requirements =
+  Transactor | OperationLock | OperationLog | OperationConfig | StepCursor | WriteDispatcher | Directory
 
 /** Runs the seeds and rolls them back; outcomes have a preview of the events that would be appended. Nothing is recorded. */
 export const run = (
@@ -110,7 +114,7 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
     const transactor = yield* Transactor
     yield* observer.started(id, true)
     const events = yield* Ref.make<ReadonlyArray<Event>>([])
-    const ran = yield* SeedBody.run(seed, events)
+    const ran = yield* seed.seed.transaction === "batches" ? nextBatch(seed, events) : SeedBody.run(seed, events)
     yield* Effect.catchTag(
       transactor.checkDeferred,
       "DatabaseError",
@@ -118,4 +122,18 @@ const tried = (seed: LoadedSeed, applied: ReadonlyMap<string, string>, observer:
         error.connectionLost ? Effect.fail(error) : new SeedBody.BodyFailed({ cause: error })
     )
     return SeedOutcome.Applied({ id, ...ran, preview: Option.some(yield* Ref.get(events)), atomic: true })
+  })
+
+/** Of a seed in batches only the next one is run. */
+const nextBatch = (seed: LoadedSeed, events: Ref.Ref<ReadonlyArray<Event>>) =>
+  Effect.gen(function* () {
+    const { id } = seed.entry
+    const cursors = yield* StepCursor
+    const before = yield* cursors.read(seedMigration, id)
+    const { made, ran } = yield* SeedBatches.oneBatch(seed, before, events)
+    const rest = made.isLast
+      ? "which is its last"
+      : `and not what follows${Option.match(made.total, { onNone: () => "", onSome: (total) => `: there are ${total} rows` })}`
+    yield* Effect.logWarning(`"${id}" is applied in batches: only the next one was run, of ${made.rows} rows, ${rest}`)
+    return ran
   })

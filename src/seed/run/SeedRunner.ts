@@ -3,6 +3,7 @@
  */
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -20,6 +21,7 @@ import { AlreadyApplied, DatabaseError } from "../../operation/OperationError.js
 import { OperationLock } from "../../operation/OperationLock.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import type { Replica } from "../../operation/Replica.js"
+import type { StepCursor } from "../../operation/StepCursor.js"
 import type { RefusedCommit, Restore, StepResult } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
@@ -37,6 +39,7 @@ import type { SeedSource } from "../source/SeedSource.js"
 import * as DryRun from "./DryRun.js"
 import * as LostCommit from "./LostCommit.js"
 import * as ReplicaProgress from "./ReplicaProgress.js"
+import * as SeedBatches from "./SeedBatches.js"
 import * as SeedMetrics from "./SeedMetrics.js"
 import * as SeedSequence from "./SeedSequence.js"
 import type { SeedRun, SeedStep } from "./SeedStep.js"
@@ -52,6 +55,7 @@ export type Requirements =
   | DatabaseHealth
   | OperationConfig
   | Replica
+  | StepCursor
   | WriteDispatcher
   | Directory
 
@@ -74,6 +78,10 @@ export interface ApplyOptions {
   readonly to?: string | undefined
   /** The id of a seed that was interrupted half-way outside any transaction, and is to be run again. */
   readonly retry?: string | undefined
+  /** The id of a seed in batches that is half done, and is to be begun anew. */
+  readonly restart?: string | undefined
+  /** How long to let others work between two batches of a seed. Default: not at all. */
+  readonly pauseBetween?: Duration.DurationInput | undefined
   /** Default: outcomes are logged. */
   readonly observer?: Observer | undefined
 }
@@ -105,6 +113,7 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
   Effect.gen(function* () {
     if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
     if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
+    if (options.restart !== undefined) yield* SeedSelection.known(options.restart)
     const { seeds, ...found } = yield* SeedSelection.prepare
     const { rest, selected } = yield* SeedSelection.upTo(seeds, options.to)
     if (selected.length === 0) return { ...nothing, notAttempted: rest }
@@ -123,7 +132,7 @@ const applyAll = (
   Effect.gen(function* () {
     const observer = options.observer ?? logging
     const atomic = yield* checkWriter(false)
-    const { appliedBy, retry } = options
+    const { appliedBy, pauseBetween, restart, retry } = options
     const ids = selected.map(({ entry }): string => entry.id)
     const run: SeedRun = {
       ...found,
@@ -131,6 +140,8 @@ const applyAll = (
       observer,
       atomic,
       retry,
+      restart,
+      pauseBetween,
       ids,
       startedAt: yield* Clock.currentTimeMillis,
       waited: yield* Ref.make(false),
@@ -160,6 +171,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     const transactor = yield* Transactor
     const sourceHash = yield* loaded.sourceHash
     const step: SeedStep = { loaded, run, sourceHash, beganAt: yield* Clock.currentTimeMillis }
+    if (loaded.seed.transaction === "batches") return yield* inBatches(step)
     const attempt = Effect.suspend(() =>
       loaded.seed.transaction === "one"
         ? Effect.uninterruptibleMask((restore) =>
@@ -177,6 +189,47 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
     Effect.tap((outcome) => Effect.annotateCurrentSpan(attributesOf(outcome))),
     Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: loaded.entry.id }, captureStackTrace: false })
   )
+
+/** One transaction a batch, and others may take the lock in between, until the seed is through by whichever replica. */
+const inBatches = (step: SeedStep) =>
+  Effect.gen(function* () {
+    const { loaded, run } = step
+    const { id } = loaded.entry
+    const transactor = yield* Transactor
+    const began = yield* SeedBatches.begin
+    const attempt = Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(transactor.step(SeedBatches.inTransaction(step, began, restore), id, restore), (result) =>
+        batched(step, result, restore)
+      )
+    )
+    for (;;) {
+      const outcome = yield* SeedBatches.patiently(id, whileHeld(step, attempt)).pipe(
+        Effect.withSpan("SeedRunner.batch", { attributes: { seed: id }, captureStackTrace: false })
+      )
+      if (Option.isSome(outcome)) return outcome.value
+      if (run.pauseBetween !== undefined) yield* Effect.sleep(run.pauseBetween)
+    }
+  }).pipe(Effect.catchTag("AlreadyApplied", () => raced(step.loaded.entry.id, step.run)))
+
+/** The outcome, once the seed is through. A batch whose COMMIT was not answered is there or not: the cursor tells the next one. */
+const batched = (
+  { loaded, run }: SeedStep,
+  result: StepResult<SeedBatches.Batched, SeedSteps.WorkError>,
+  restore: Restore
+): Effect.Effect<Option.Option<SeedOutcome>, SeedSteps.WorkError | RefusedCommit | CommitUnknown, Requirements> => {
+  const { id } = loaded.entry
+  if (result._tag === "RolledBack") return Effect.asSome(concluded(run, id, result, restore))
+  const { value } = result
+  if (value._tag === "Through") return Effect.asSome(concluded(run, id, { ...result, value: value.done }, restore))
+  return Effect.as(
+    result._tag === "Committed"
+      ? (run.observer.progress?.(id, value.progress) ?? Effect.void)
+      : Effect.logWarning(
+          `the connection was lost while a batch of "${id}" was being committed: ${result.lost.reason}`
+        ),
+    Option.none()
+  )
+}
 
 /** The outcome of a step, which the observer gets before anything can interrupt the run, or its failure. */
 const concluded = (

@@ -3,6 +3,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -47,6 +48,10 @@ export interface SeedRun {
   readonly halfDone: ReadonlySet<string>
   /** The one of them that is to be run again all the same. */
   readonly retry: string | undefined
+  /** The batched seed that is to be begun anew. */
+  readonly restart: string | undefined
+  /** How long to let others work between two batches. */
+  readonly pauseBetween: Duration.DurationInput | undefined
   /** The newest attempt at each seed when the run was planned: of one that had to wait, a failure after it is another replica's. */
   readonly lastAttempts: ReadonlyMap<string, Attempt>
   /** Whether this run had to wait so far. */
@@ -81,8 +86,8 @@ export type WorkError = LockHeld | AlreadyApplied | SeedFailedElsewhere | SeedIn
 export type Services =
   OperationLock | OperationLog | OperationConfig | Replica | Transactor.Transactor | WriteDispatcher | Directory
 
-/** Whether all of a seed is one transaction. */
-export const isTransactional = ({ loaded }: SeedStep): boolean => loaded.seed.transaction === "one"
+/** Whether all that a seed does is in transactions. */
+export const isTransactional = ({ loaded }: SeedStep): boolean => loaded.seed.transaction !== "none"
 
 /** The work of `Transactor.step`: the claim, the body, and what is written with the COMMIT, or after the body is undone. */
 export const inTransaction = (
@@ -123,7 +128,7 @@ export const outside = (
   })
 
 /** The lock, and when it was got, in milliseconds since the epoch. */
-const claim = ({ loaded }: SeedStep) =>
+export const claim = ({ loaded }: SeedStep) =>
   Effect.zipRight(
     Effect.flatMap(OperationLock, (lock) => lock.claim(loaded.entry.id)),
     Clock.currentTimeMillis
@@ -135,7 +140,7 @@ const body = (step: SeedStep) =>
   )
 
 /** What stands in the way of the body, found under the lock. */
-const refuse = (step: SeedStep) =>
+export const refuse = (step: SeedStep) =>
   Effect.gen(function* () {
     const { loaded, run } = step
     const { id } = loaded.entry
@@ -196,7 +201,8 @@ export const attempt = (
   })
 }
 
-const doneOf = (step: SeedStep, claimedAt: number, { durationMs, events }: SeedBody.Ran) =>
+/** A seed that is through after this, and what is recorded of it. */
+export const doneOf = (step: SeedStep, claimedAt: number, { durationMs, events }: SeedBody.Ran) =>
   Effect.map(attempt(step, claimedAt, "applied", { durationMs }), (applied): Done => {
     const { loaded, run } = step
     const { id } = loaded.entry
@@ -214,7 +220,7 @@ const doneOf = (step: SeedStep, claimedAt: number, { durationMs, events }: SeedB
   })
 
 /** The attempt of a body that did not end well; a seed that was refused under the lock was not tried. */
-const failedAttempt = (step: SeedStep, claimedAt: number, cause: Cause.Cause<WorkError>) =>
+export const failedAttempt = (step: SeedStep, claimedAt: number, cause: Cause.Cause<WorkError>) =>
   Effect.gen(function* () {
     const failure = Cause.failureOption(cause)
     if (Option.exists(failure, ({ _tag }) => _tag === "SeedFailedElsewhere" || _tag === "SeedInterrupted"))
