@@ -6,6 +6,7 @@
 import { parseArgs } from "node:util"
 import { Client } from "pg"
 import * as Bundle from "../support/Bundle.js"
+import * as CommandServer from "../support/CommandServer.js"
 import * as FaultProxies from "../support/FaultProxy.js"
 import * as TestServer from "../support/TestServer.js"
 import * as Faults from "./Faults.js"
@@ -83,6 +84,8 @@ try {
   await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)))
 } finally {
   say()
+  // What runs commands without a process of their own would keep this one from its end.
+  await CommandServer.end()
   await server.stop()
   await bundle.remove()
 }
