@@ -87,16 +87,18 @@ const adapters = Effect.gen(function* () {
     Context.add(OperationLock, lock)
   )
   const feed = yield* PgEventFeed.make
+  const events = yield* PgEventStore.make
   const records = yield* PgProjectionRecords.make
   const rebuilds = yield* PgRebuildStore.make.pipe(
     Effect.provideService(EventFeed, feed),
+    Effect.provideService(EventStore, events),
     Effect.provideService(ProjectionRecords, records)
   )
   return ports.pipe(
     Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
     Context.add(StepCursor, yield* Effect.provide(PgStepCursor.make, ports)),
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
-    Context.add(EventStore, yield* PgEventStore.make),
+    Context.add(EventStore, events),
     Context.add(EventFeed, feed),
     Context.add(RebuildStore, rebuilds),
     Context.add(ReadTables, yield* PgReadTables.make),

@@ -205,10 +205,10 @@ const counted = { totals: "read_totals", kinds: "read_kinds", entries: "read_ent
 /** Rebuilds once while everybody writes; `kills` times its process is killed, and begun again. */
 export const round = async (arena: Arena, projection: Projection, mode: Mode, kills: number): Promise<void> => {
   const { client, next, tally, url } = arena
-  let isOver = false
+  const state = { isOver: false }
   const until = async (work: (own: Client) => Promise<void>) => {
     const own = await connect(url)
-    while (!isOver) await work(own)
+    while (!state.isOver) await work(own)
     await own.end()
   }
   const writers = kinds.map((kind) => {
@@ -237,7 +237,7 @@ export const round = async (arena: Arena, projection: Projection, mode: Mode, ki
     await rebuild(arena, projection, mode)
     await pause(100)
   } finally {
-    isOver = true
+    state.isOver = true
     await Promise.all([...writers, archiver, reader])
   }
   const { rows } = await client.query(wrong[projection])

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Key } from "../../event/Table.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import type { TableDiff } from "../../projection/RebuildReport.js"
 import { isByAggregate } from "../../projection/RebuildTarget.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
@@ -147,3 +148,16 @@ const write = (table: ShadowTable, text: string, keys: ReadonlyArray<Key>): Effe
       .unsafe(text, [JSON.stringify(keys)])
       .pipe(Effect.mapError(databaseError(`comparing ${table.live.table.name}`)), Effect.asVoid)
   )
+
+/** What differs, with the first keys. */
+export const tableDiff = (shadow: Shadow, table: ShadowTable): Effect.Effect<TableDiff, DatabaseError, PgSql> =>
+  Effect.gen(function* () {
+    yield* compare(shadow, table)
+    const { different, missing, surplus } = yield* count(table)
+    return {
+      table: table.live.table.name,
+      missing: { count: missing, keys: yield* first(table, "NOT w.es_ops_there") },
+      surplus: { count: surplus, keys: yield* first(table, "NOT w.es_ops_present") },
+      different: { count: different, keys: yield* first(table, "w.es_ops_present AND w.es_ops_there") }
+    }
+  })

@@ -41,7 +41,8 @@ export const make = (
       ...Option.toArray(Option.map(unordered, ({ message }) => message)),
       ...declaredProblems(target),
       ...(yield* schemaProblems),
-      ...live.flatMap((table) => tableProblems(table, policy))
+      ...live.flatMap((table) => tableProblems(table, policy)),
+      ...(target.work._tag === "Apply" ? yield* applyProblems(target, policy) : [])
     ]
     const problems: Array<RebuildProblem> = Arr.isNonEmptyReadonlyArray(reasons)
       ? [new NotRebuildable({ projection: target.name, reasons })]
@@ -66,10 +67,32 @@ const declaredProblems = ({ projections, tables }: RebuildTarget): ReadonlyArray
   ...projections
     .filter((projection) => (projection.tables ?? []).length === 0)
     .map(({ name }) => `"${name}" does not name the tables that it writes (tables: […])`),
+  ...(projections.some(({ archived = "drop" }) => archived !== (projections[0].archived ?? "drop"))
+    ? [
+        `${projections.map(({ name }) => `"${name}"`).join(", ")} share tables, and do not say the same of archived streams`
+      ]
+    : []),
   ...tables.filter(({ primaryKey }) => primaryKey.length === 0).map(({ name }) => `table ${name} has no primary key`)
 ]
 
 const Privileges = Schema.Struct({ reason: Schema.NullOr(Schema.String) })
+
+/** What functions write elsewhere is noticed by the counts that the server keeps. */
+const applyProblems = ({ name }: RebuildTarget, { mode }: RebuildPolicy) =>
+  Effect.flatMap(PgSql, (sql) =>
+    sql
+      .unsafe(
+        "SELECT CASE WHEN current_setting('track_counts') = 'off' THEN 'track_counts is off: what it writes to other tables would not be noticed' END AS reason"
+      )
+      .pipe(rows("looking at the settings", Privileges))
+  ).pipe(
+    Effect.map((found) => [
+      ...found.flatMap(({ reason }) => reason ?? []),
+      ...(mode === "swap" || mode === "gradual"
+        ? [`"${name}" is a function (Projection.make), whose tables are merged: give --mode merge or auto`]
+        : [])
+    ])
+  )
 
 /** Shadows are in a schema of their own, which has to be there or be made. */
 const schemaProblems: Effect.Effect<ReadonlyArray<string>, DatabaseError, PgSql> = Effect.flatMap(PgSql, (sql) =>

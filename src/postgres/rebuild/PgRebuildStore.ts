@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { EventFeed } from "../../event/EventFeed.js"
+import { EventStore } from "../../event/EventStore.js"
 import type { ProjectionRecords } from "../../event/ProjectionRecords.js"
 import type { RunHandle } from "../../operation/OperationRun.js"
 import type { RebuildPolicy } from "../../projection/RebuildOptions.js"
@@ -16,6 +17,8 @@ import type { RebuildFailure } from "../../projection/RebuildStore.js"
 import { RebuildStore } from "../../projection/RebuildStore.js"
 import { PgSql } from "../client/PgSql.js"
 import { PgSchema } from "../schema/PgSchema.js"
+import * as Applying from "./Applying.js"
+import * as ApplyRebuild from "./ApplyRebuild.js"
 import * as Bulk from "./Bulk.js"
 import * as BulkByAggregate from "./BulkByAggregate.js"
 import { Outdated } from "./CutOver.js"
@@ -24,15 +27,15 @@ import * as Differing from "./Differing.js"
 import * as Inspection from "./Inspection.js"
 import type { Done } from "./RebuildState.js"
 import * as RebuildState from "./RebuildState.js"
+import * as Quarantine from "./Quarantine.js"
 import * as Rounds from "./Rounds.js"
 import * as Settling from "./Settling.js"
 import type { Shadow } from "./Shadow.js"
 import * as Shadows from "./Shadow.js"
 import { typeIn } from "./ShadowEvents.js"
-import type { ShadowTable } from "./ShadowTable.js"
 import * as TakeOver from "./TakeOver.js"
 
-type Requirements = PgSql | PgSchema | EventFeed | ProjectionRecords
+type Requirements = PgSql | PgSchema | EventFeed | EventStore | ProjectionRecords
 
 /** How often a rebuild begins anew, as what it was built for has changed. */
 const mostAnew = 3
@@ -109,6 +112,7 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
         yield* Shadows.complete(target)
         const shadow = yield* Shadows.make(run, target, policy)
         yield* Shadows.create(shadow)
+        yield* Quarantine.incompleteStreams(shadow)
         const state: RebuildState.RebuildState = {
           stage: "bulk",
           at: 0n,
@@ -126,6 +130,15 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
 /** From where it stands: bulk, rounds and cut-over, settling. */
 const rebuilt = ({ shadow, state: from }: Standing) =>
   Effect.gen(function* () {
+    const { state, settled } = yield* isApplied(shadow) ? appliedAll(shadow, from) : foldedAll(shadow, from)
+    yield* dropped(shadow)
+    return yield* reportOf(shadow, state, settled)
+  })
+
+const isApplied = ({ target }: Shadow): boolean => target.work._tag === "Apply"
+
+const foldedAll = (shadow: Shadow, from: RebuildState.RebuildState) =>
+  Effect.gen(function* () {
     const { table, work } = yield* folded(shadow)
     let state = from
     if (state.stage === "bulk") state = yield* Bulk.run(shadow, table, work, state)
@@ -133,48 +146,68 @@ const rebuilt = ({ shadow, state: from }: Standing) =>
       const taken = yield* TakeOver.run(shadow, table, work, state)
       state = { ...taken.state, done: { ...taken.done, tries: taken.tries } }
     }
-    const settled = yield* settledOf(shadow, table, state)
-    yield* dropped(shadow)
-    return yield* reportOf(shadow, state, settled)
+    return { state, settled: yield* settledOf(shadow, Settling.settle(shadow, table, work, state.at)) }
+  })
+
+const appliedAll = (shadow: Shadow, from: RebuildState.RebuildState) =>
+  Effect.gen(function* () {
+    const store = Applying.readOnly(yield* EventStore)
+    const state =
+      from.stage === "settling"
+        ? from
+        : yield* ApplyRebuild.takeOver(shadow, store, yield* ApplyRebuild.settledRounds(shadow, store, from))
+    return { state, settled: yield* settledOf(shadow, ApplyRebuild.settle(shadow, store, state)) }
   })
 
 /** From where it stands: bulk, rounds, and the comparison. */
 const compared = ({ shadow, state: from }: Standing) =>
   Effect.gen(function* () {
-    const { table, work } = yield* folded(shadow)
-    const bulk = from.stage === "bulk" ? yield* Bulk.run(shadow, table, work, from) : from
-    const state = yield* Rounds.run(shadow, table, work, bulk)
-    const found = yield* Differing.of(shadow, table, state.at)
+    const tables = yield* isApplied(shadow) ? comparedApplied(shadow, from) : comparedFolded(shadow, from)
     yield* dropped(shadow)
     const { counters } = yield* shadow.run.current
     const diff: RebuildDiff = {
       projections: shadow.target.projections.map(({ name }) => name),
       events: counters["events"] ?? 0,
-      tables: [found],
+      tables,
       deadLetters: yield* DeadLetters.count(shadow)
     }
     yield* DeadLetters.drop(shadow.run.id)
     return diff
   })
 
+const comparedFolded = (shadow: Shadow, from: RebuildState.RebuildState) =>
+  Effect.gen(function* () {
+    const { table, work } = yield* folded(shadow)
+    const bulk = from.stage === "bulk" ? yield* Bulk.run(shadow, table, work, from) : from
+    const state = yield* Rounds.run(shadow, table, work, bulk)
+    return [yield* Differing.of(shadow, table, state.at)]
+  })
+
+const comparedApplied = (shadow: Shadow, from: RebuildState.RebuildState) =>
+  Effect.gen(function* () {
+    const store = Applying.readOnly(yield* EventStore)
+    return yield* ApplyRebuild.diff(shadow, store, yield* ApplyRebuild.settledRounds(shadow, store, from))
+  })
+
+/** A live table that is missing was created when the run began: one is always there. */
 const folded = ({ tables: [table], target: { work } }: Shadow) =>
-  table === undefined || work._tag === "Apply" ? Effect.dieMessage("later") : Effect.succeed({ table, work })
+  table === undefined || work._tag === "Apply"
+    ? Effect.dieMessage("a fold has a table of its own")
+    : Effect.succeed({ table, work })
 
 const dropped = (shadow: Shadow) =>
   shadow.run.batch(Effect.as(Shadows.drop(shadow.run.id), { value: undefined, phase: "settled" }))
 
 /** Puts right what was written over; where the server crashed since, no transaction of before is left. */
-const settledOf = (shadow: Shadow, table: ShadowTable, { at }: RebuildState.RebuildState) =>
-  Effect.gen(function* () {
-    const { work } = shadow.target
-    if (work._tag === "Apply") return { mended: 0, unsettled: [] }
-    if (!(yield* Shadows.isWhole(shadow)))
-      return {
-        mended: 0,
-        unsettled: ["the server was started again before the rebuild had settled: run es-ops projection:diff"]
-      }
-    return yield* Settling.settle(shadow, table, work, at)
-  })
+const settledOf = <E, R>(shadow: Shadow, settle: Effect.Effect<Settling.Settled, E, R>) =>
+  Effect.flatMap(Shadows.isWhole(shadow), (isWhole): Effect.Effect<Settling.Settled, E, R> =>
+    isWhole
+      ? settle
+      : Effect.succeed({
+          mended: 0,
+          unsettled: ["the server was started again before the rebuild had settled: run es-ops projection:diff"]
+        })
+  )
 
 const nothing: Done = {
   mode: "merge",

@@ -25,6 +25,8 @@ export interface Shadow {
   /** Quoted names: the streams that were archived when the bulk began, and a row that is there as long as the shadow is. */
   readonly archived: string
   readonly witness: string
+  /** The events above those that were settled which are applied already, where projections are functions. */
+  readonly applied: string
 }
 
 /** The shadow of a run over the live tables as they are now. */
@@ -44,7 +46,8 @@ export const make = (
         .flatMap(Option.toArray)
         .map((live, at) => ShadowTables.make(run.id, at, live, target.work._tag === "Apply")),
       archived: nameOf(run.id, "archived"),
-      witness: nameOf(run.id, "run")
+      witness: nameOf(run.id, "run"),
+      applied: nameOf(run.id, "applied")
     }
   })
 
@@ -79,7 +82,9 @@ export const create = (shadow: Shadow): Effect.Effect<void, DatabaseError, PgSql
       `COMMENT ON TABLE ${shadow.archived} IS ${literal(comment)}`,
       `ALTER TABLE ${shadow.archived} ADD PRIMARY KEY (aggregate_id, tenant_id)`,
       ...shadow.tables.flatMap((table) => ShadowTables.creation(table, comment)),
-      `ANALYZE ${shadow.archived}`
+      `ANALYZE ${shadow.archived}`,
+      `CREATE UNLOGGED TABLE ${shadow.applied} (id bigint PRIMARY KEY)`,
+      `COMMENT ON TABLE ${shadow.applied} IS ${literal(comment)}`
     ])
   })
 

@@ -24,6 +24,8 @@ export interface ShadowTable {
   /** Those of them that have a default: where the events give no value, the live one stays. */
   readonly defaulted: ReadonlySet<string>
   readonly keys: ReadonlyArray<string>
+  /** Whether the rows have the name, the columns and the indexes of the live table, for statements that do not know of a shadow. */
+  readonly isNamed: boolean
 }
 
 /** The shadow of the `at`-th table of a run. `named`: it has the table's own name, for statements that do not know of it. */
@@ -38,7 +40,8 @@ export const make = (runId: string, at: number, live: LiveTable, named: boolean)
     kept: nameOf(runId, `${at}_kept`),
     columns,
     defaulted: new Set(columns.filter((column) => column.default !== undefined).map(({ name }) => name)),
-    keys: live.table.primaryKey
+    keys: live.table.primaryKey,
+    isNamed: named
   }
 }
 
@@ -128,7 +131,9 @@ export const creation = (shadow: ShadowTable, comment: string): ReadonlyArray<st
     `COMMENT ON TABLE ${name} IS ${literal(comment)}`
   ]
   return [
-    ...beside(rows, `${columns}, NULL::timestamptz AS es_ops_first, NULL::bigint AS es_ops_at`),
+    ...(shadow.isNamed
+      ? likeLive(shadow, comment)
+      : beside(rows, `${columns}, NULL::timestamptz AS es_ops_first, NULL::bigint AS es_ops_at`)),
     ...beside(
       want,
       `${columns}, NULL::timestamptz AS es_ops_first, true AS es_ops_present, true AS es_ops_there, false AS es_ops_ghost, false AS es_ops_done`
@@ -138,3 +143,14 @@ export const creation = (shadow: ShadowTable, comment: string): ReadonlyArray<st
     `ALTER TABLE ${kept} ADD PRIMARY KEY (${list(keys)})`
   ]
 }
+
+/** A table that statements take for the live one: a column with a default shows whether it was given a value. */
+const likeLive = ({ defaulted, live, rows }: ShadowTable, comment: string): ReadonlyArray<string> => [
+  `CREATE UNLOGGED TABLE ${rows} (LIKE ${live.name} INCLUDING ALL)`,
+  `COMMENT ON TABLE ${rows} IS ${literal(comment)}`,
+  ...[...defaulted].flatMap((name) => [
+    `ALTER TABLE ${rows} ALTER COLUMN ${quote(name)} DROP NOT NULL`,
+    `ALTER TABLE ${rows} ALTER COLUMN ${quote(name)} DROP DEFAULT`
+  ]),
+  `ALTER TABLE ${rows} ADD COLUMN es_ops_first timestamptz DEFAULT now()`
+]
