@@ -45,7 +45,7 @@ const rounds = 20
 
 /** The keys whose live rows are not what their events give, in one snapshot. */
 const wrongKeys = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint) =>
-  Effect.flatMap(wantedNow(shadow, table, work, m), (rows) => Merging.wrong(table, rows))
+  Effect.flatMap(wantedNow(shadow, table, work, m, []), (rows) => Merging.wrong(table, rows))
 
 const mend = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, wrong: ReadonlyArray<Key>) =>
   Effect.reduce(Arr.chunksOf(wrong, 1000), 0, (mended, keys) =>
@@ -69,8 +69,8 @@ const mend = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, 
 export const wantedOf = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, keys: ReadonlyArray<Key>) =>
   Effect.map(
     isByAggregate(shadow.target)
-      ? wantedNow(shadow, table, work, m, keys.flatMap(aggregateOf))
-      : wantedNow(shadow, table, work, m),
+      ? wantedNow(shadow, table, work, m, keys, keys.flatMap(aggregateOf))
+      : wantedNow(shadow, table, work, m, keys),
     (rows) => {
       const texts = new Set(keys.map((key) => keyText(table.live.table, key)))
       return rows.filter(({ key }) => texts.has(keyText(table.live.table, key)))
@@ -80,7 +80,14 @@ export const wantedOf = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, 
 const aggregateOf = (key: Key): ReadonlyArray<string> => Object.values(key).map(String)
 
 /** What the keys of all events above `m` are to have; those of streams that were archived or restored since are folded from their first event. */
-const wantedNow = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, only?: ReadonlyArray<string>) =>
+const wantedNow = (
+  shadow: Shadow,
+  table: ShadowTable,
+  work: Fold | Rows,
+  m: bigint,
+  also: ReadonlyArray<Key>,
+  only?: ReadonlyArray<string>
+) =>
   Effect.gen(function* () {
     const changed = isByAggregate(shadow.target) ? yield* ShadowEvents.changedSides(shadow) : []
     const wanted = only === undefined ? undefined : new Set(only)
@@ -94,7 +101,7 @@ const wantedNow = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: big
       keys: KeyFolding.keysOfAggregates(table, ids),
       events: Arr.isNonEmptyReadonlyArray(ids) ? yield* ShadowEvents.ofAll(shadow, ids, "now") : []
     }
-    return yield* KeyFolding.wanted(shadow, table, work, events, { anew, noted: passedOver })
+    return yield* KeyFolding.wanted(shadow, table, work, events, { anew, also, noted: passedOver })
   })
 
 /** The table is built: an event that was appended since and cannot be folded leaves its row as it is. */
