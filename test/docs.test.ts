@@ -131,6 +131,9 @@ describe("the page of the command", () => {
         "seed:rename",
         "runs",
         "runs:cancel",
+        "stream:move",
+        "stream:archive",
+        "stream:restore",
         "history",
         "schema",
         "doctor"
@@ -148,7 +151,12 @@ describe("the page of the command", () => {
       "--check",
       "--reason",
       "--diff",
-      "--grants"
+      "--grants",
+      "--id",
+      "--tenant",
+      "--from",
+      "--plan",
+      "--merge"
     ])
     for (const option of options) {
       const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
