@@ -2,7 +2,7 @@
  * All services over a fresh database, in memory and on PostgreSQL: what the conformance suites run on.
  */
 import { Effect, Layer } from "effect"
-import type { Feature, ReadTables } from "effect-es-ops"
+import type { EventFeed, Feature, ReadTables } from "effect-es-ops"
 import { EsOps, Operation, OperationLock, Transactor } from "effect-es-ops"
 import * as Database from "./TestDatabase.js"
 
@@ -20,7 +20,7 @@ const tables = Layer.effectDiscard(
 )
 
 /** On a fresh database of the test server, its tables created: those of these features, or the bundled ones. */
-export const postgresOf = (features?: ReadonlyArray<Feature.Feature<ReadTables.ReadTables>>) =>
+export const postgresOf = (features?: ReadonlyArray<Feature.Feature<ReadTables.ReadTables | EventFeed.EventFeed>>) =>
   tables.pipe(
     Layer.provideMerge(EsOps.layer({ seeds: {}, features })),
     Layer.provideMerge(Database.client({ maxConnections: 12 })),
