@@ -17,7 +17,7 @@ import * as SnapshotsSuite from "./suites/SnapshotsSuite.js"
 import * as StepCursorSuite from "./suites/StepCursorSuite.js"
 import * as StepSuite from "./suites/StepSuite.js"
 import * as WriteDispatcherSuite from "./suites/WriteDispatcherSuite.js"
-import { embeddedOf, memory, postgres, postgresOf } from "./support/services.js"
+import { embeddedOf, memory, pooled, postgres, postgresOf } from "./support/services.js"
 
 for (const [name, services] of [
   ["memory", memory],
@@ -34,6 +34,9 @@ for (const [name, services] of [
   DeliveriesSuite.suite(name, services)
   BackfillStoreSuite.suite(name, services)
 }
+
+RunLogSuite.suite("PGlite", embeddedOf([]))
+RunLogSuite.suite("PostgreSQL behind a pooler in transaction mode", pooled)
 
 const features = [ReadTablesSuite.feature]
 ReadTablesSuite.suite("memory", EsOps.layerMemory({ seeds: {}, features }))

@@ -71,6 +71,10 @@ export const run = <R0, E, R>(
   Effect.gen(function* () {
     const { after, made, wantsTotal } = yield* CurrentBatch
     const { count, process, size = defaultSize, source } = options
+    if (!Number.isSafeInteger(size) || size < 1)
+      return yield* new BatchSourceError({
+        reason: `cannot be read in batches of ${size} rows: say a whole number of at least 1`
+      })
     const total = wantsTotal && count !== undefined ? Option.some(yield* count) : Option.none<number>()
     const found = (yield* source(after, size)).slice(0, size)
     const last = found.at(-1)

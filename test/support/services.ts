@@ -4,6 +4,7 @@
 import { Effect, Layer } from "effect"
 import type { EventFeed, Feature, ReadTables } from "effect-es-ops"
 import { EsOps, Operation, OperationLock, Transactor } from "effect-es-ops"
+import * as TransactionPooler from "./TransactionPooler.js"
 import * as Database from "./TestDatabase.js"
 
 /** In memory. */
@@ -33,3 +34,23 @@ export const postgres = postgresOf()
 /** In an embedded database, its tables created. */
 export const embeddedOf = (features: ReadonlyArray<Feature.Feature<never>>) =>
   tables.pipe(Layer.provideMerge(EsOps.layer({ seeds: {}, features })), Layer.provideMerge(EsOps.layerEmbedded()))
+
+/** On a fresh database of the test server, over three sessions that a pooler gives out a transaction at a time. */
+export const pooled = tables.pipe(
+  Layer.provideMerge(EsOps.layer({ seeds: {} })),
+  Layer.provideMerge(
+    Layer.unwrapScoped(
+      Effect.gen(function* () {
+        const { url } = yield* Database.TestDatabase
+        const pooler = yield* Effect.acquireRelease(
+          Effect.promise(() => TransactionPooler.start(url, 3)),
+          ({ close }) => Effect.promise(close)
+        )
+        const behind = new URL(url)
+        behind.port = `${pooler.port}`
+        return Database.clientOf(behind.href, { maxConnections: 8 })
+      })
+    )
+  ),
+  Layer.provideMerge(Database.layer)
+)

@@ -17,6 +17,7 @@ import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
 import * as ServerFindings from "./ServerFindings.js"
+import * as RunFindings from "./RunFindings.js"
 import * as TableFindings from "./TableFindings.js"
 import * as TriggerFindings from "./TriggerFindings.js"
 import { PgSchema } from "../schema/PgSchema.js"
@@ -65,7 +66,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
 
     const tables = Effect.gen(function* () {
       const missing = yield* schema.missing
-      const mismatches = yield* schema.mismatches
+      const mismatches = [...(yield* schema.mismatches), ...(yield* schema.mismatchesOf([...schema.kinds.values()]))]
       const absent = missing.map(({ name }) => name).join(", ")
       const found =
         absent === ""
@@ -89,10 +90,18 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       ([found]) => found?.name ?? "CURRENT_USER"
     )
 
+    /** The tables of long operations that are there: a run that needs the others creates them. */
+    const kinds = Effect.map(schema.missingOf([...schema.kinds.values()]), (missing) =>
+      [...schema.kinds.values()].filter(({ name }) => !missing.some((table) => table.name === name))
+    )
+
     /** A table that is there must be readable and writable; for one that is not, the role must be allowed to create it. */
     const privileges = (missing: ReadonlyArray<PgTable>) =>
       Effect.gen(function* () {
-        const there = schema.tables.filter((table) => !missing.some(({ name }) => name === table.name))
+        const there = [
+          ...schema.tables.filter((table) => !missing.some(({ name }) => name === table.name)),
+          ...(yield* kinds)
+        ]
         const wanted = there.flatMap(({ name, writes }) => ["SELECT", ...writes].map((right) => ({ name, right })))
         const lacking = yield* sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
             AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)
@@ -195,9 +204,23 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
       return [wrong("old rows", "state", `${row.name} events hold a jsonb string in place of an object`, fix)]
     })
 
+    /** Nothing is said of runs where there was none yet, or where they cannot be read: privileges tell then. */
+    const runs = Effect.flatMap(RunFindings.thereOf(sql, schema.kind("es_ops_runs")), (there) =>
+      there
+        ? Effect.orElseSucceed(
+            Effect.map(RunFindings.examine(sql, schema.kind("es_ops_runs")), (finding) => [finding]),
+            () => []
+          )
+        : Effect.succeed([])
+    )
+
     /** What is in the tables, which cannot be asked of one that is locked. */
     const contents = Effect.map(
-      Effect.all([oldRows, TableFindings.examine(sql, schema.tables)]),
+      Effect.all([
+        oldRows,
+        Effect.flatMap(kinds, (there) => TableFindings.examine(sql, [...schema.tables, ...there])),
+        runs
+      ]),
       (found): ReadonlyArray<Finding> => found.flat()
     )
 
