@@ -2,16 +2,7 @@
  * A feature whose read tables are rebuilt in tests, and programs that write to it as strangers do: events and rows by hand.
  */
 import { Effect, Layer, Option, Schema } from "effect"
-import {
-  EsOps,
-  EventType,
-  Feature,
-  Operation,
-  OperationLock,
-  Projection,
-  type ReadTables,
-  Transactor
-} from "effect-es-ops"
+import { EsOps, EventType, Feature, Operation, OperationLock, Projection, Transactor } from "effect-es-ops"
 import type { Client } from "pg"
 import * as Database from "./TestDatabase.js"
 
@@ -53,7 +44,7 @@ export const sums = Projection.fold({
 export const feature = Feature.make({ name: "counters", tables: [counters], projections: [sums], handlers: [] })
 
 /** Everything over a fresh database whose tables are there. */
-export const layer = (own: Feature.Feature<ReadTables.ReadTables> = feature) =>
+export const layer = (own: Feature.Feature<EsOps.Base> = feature) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const lock = yield* OperationLock.OperationLock

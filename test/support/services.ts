@@ -2,7 +2,7 @@
  * All services over a fresh database, in memory and on PostgreSQL: what the conformance suites run on.
  */
 import { Effect, Layer } from "effect"
-import type { EventFeed, Feature, ReadTables } from "effect-es-ops"
+import type { Feature } from "effect-es-ops"
 import { EsOps, Operation, OperationLock, Transactor } from "effect-es-ops"
 import * as TransactionPooler from "./TransactionPooler.js"
 import * as Database from "./TestDatabase.js"
@@ -21,7 +21,6 @@ const tables = Layer.effectDiscard(
 )
 
 /** On a fresh database of the test server, its tables created: those of these features, or the bundled ones. */
-export const postgresOf = (features?: ReadonlyArray<Feature.Feature<ReadTables.ReadTables | EventFeed.EventFeed>>) =>
 export const postgresOf = (features?: ReadonlyArray<Feature.Feature<EsOps.Base>>) =>
   tables.pipe(
     Layer.provideMerge(EsOps.layer({ seeds: {}, features })),
