@@ -1,6 +1,7 @@
 /**
  * A feature whose read tables are rebuilt in tests, and programs that write to it as strangers do: events and rows by hand.
  */
+import type { SqlClient } from "@effect/sql"
 import { Effect, Layer, Option, Schema } from "effect"
 import { EsOps, EventType, Feature, Operation, OperationLock, Projection, Transactor } from "effect-es-ops"
 import type { Client } from "pg"
@@ -43,8 +44,13 @@ export const sums = Projection.fold({
 
 export const feature = Feature.make({ name: "counters", tables: [counters], projections: [sums], handlers: [] })
 
+/** Rows of a table that no pure function folds. */
+export const anyRow = Schema.Struct({ id: Schema.String, n: Schema.Int })
+
+type Found = ReadTables.ReadTables | EventFeed.EventFeed | EventStore.EventStore | SqlClient.SqlClient
+
 /** Everything over a fresh database whose tables are there. */
-export const layer = (own: Feature.Feature<EsOps.Base> = feature) =>
+export const layerOf = (own: Feature.Feature<Found>) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const lock = yield* OperationLock.OperationLock
@@ -60,6 +66,9 @@ export const layer = (own: Feature.Feature<EsOps.Base> = feature) =>
     Layer.provideMerge(Database.client({ maxConnections: 6 })),
     Layer.provideMerge(Database.layer)
   )
+
+/** The same, for the sums. */
+export const layer = () => layerOf(feature)
 
 export const tenant = "00000000-0000-4000-8000-0000000000aa"
 
