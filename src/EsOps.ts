@@ -172,6 +172,8 @@ export const layerConfig = <
  */
 export const layerClient: (options: {
   readonly url: Redacted.Redacted
+  /** The most connections: a rebuild in lanes needs one for each, and one for its lease. Default: 2. */
+  readonly connections?: number | undefined
 }) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError | SettingError> = Postgres.layerClient
 
 /** The statements that create every table that the settings need, in order, for an administrator to run. */
@@ -306,7 +308,6 @@ export const layerMemory = <
     MemoryEventStore.layer,
     MemoryReadTables.layer,
     MemoryProjectionRecords.layer(projectionsOf(settings)),
-    MemoryRebuildStore.layer,
     MemoryArchiveMarks.layer,
     MemoryStreamMoves.layer,
     MemoryDirectory.layer,
@@ -325,7 +326,7 @@ export const layerMemory = <
     MemoryDeliveries.layer,
     MemoryBackfillStore.layer
   )
-  const base = archivingStore(settings).pipe(
+  const base = Layer.merge(archivingStore(settings), MemoryRebuildStore.layer).pipe(
     Layer.provideMerge(readers),
     Layer.provideMerge(ports),
     Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database))

@@ -3,7 +3,7 @@
  * commands run, and tables are complete.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { SeedDocument, SeedProblem } from "effect-es-ops"
+import { ProjectionDocument, SeedDocument, SeedProblem } from "effect-es-ops"
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { join, posix } from "node:path"
 import { database, project } from "./support/Command.js"
@@ -133,6 +133,9 @@ describe("the page of the command", () => {
         "snapshot:rebuild",
         "event:replay",
         "event:backfill",
+        "projection:status",
+        "projection:rebuild",
+        "projection:diff",
         "runs",
         "runs:cancel",
         "stream:move",
@@ -160,7 +163,10 @@ describe("the page of the command", () => {
       "--tenant",
       "--from",
       "--plan",
-      "--merge"
+      "--merge",
+      "--outdated",
+      "--expect",
+      "--yes"
     ])
     const ofReplay = ["since", "until", "from-id", "to-id", "type", "tenant", "stream", "all", "include-archived"]
     for (const name of [...ofReplay, "rate", "concurrency", "on-error", "yes"]) own.add(`--${name}`)
@@ -171,7 +177,9 @@ describe("the page of the command", () => {
     for (const variable of ["DATABASE_URL", "ES_OPS_APPLIED_BY"])
       assert.match(command.text, new RegExp(`^\\|.*\\| \`${variable}\``, "m"))
     for (const [variable] of said.matchAll(/ES_OPS_[A-Z_]+/g)) assert.include(command.text, variable)
-    for (const name of Object.keys(SeedDocument).filter((key) => key.endsWith("Document"))) {
+    for (const name of Object.keys({ ...SeedDocument, ...ProjectionDocument }).filter((key) =>
+      key.endsWith("Document")
+    )) {
       assert.include(command.text, `\`${name}\``)
     }
     for (const code of ["0", "1", "2", "3", "4", "5", "6"])

@@ -13,6 +13,7 @@ const operation = ["operation"]
 const seedsKnow = ["identity/Directory.ts", "event", "operation"]
 const commandsKnow = [
   "cli",
+  "projection",
   "EsOps.ts",
   "seed",
   "seed/source",

@@ -3,7 +3,7 @@
  */
 import { afterAll } from "@effect/vitest"
 import { Schema } from "effect"
-import { RunDocument, SeedDocument } from "effect-es-ops"
+import { ProjectionDocument, RunDocument, SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
 import { inject } from "vitest"
@@ -87,6 +87,9 @@ export const decodeError = decode(SeedDocument.ErrorDocument)
 export const decodeHistory = decode(SeedDocument.HistoryDocument)
 export const decodeDoctor = decode(SeedDocument.DoctorDocument)
 export const decodeChange = decode(SeedDocument.ChangeDocument)
+export const decodeProjections = decode(ProjectionDocument.StatusDocument)
+export const decodeRebuild = decode(ProjectionDocument.RebuildDocument)
+export const decodeDiff = decode(ProjectionDocument.DiffDocument)
 export const decodeRuns = decode(RunDocument.RunsDocument)
 export const decodeSchema = decode(SeedDocument.SchemaDocument)
 

@@ -47,7 +47,7 @@ export const feature = Feature.make({ name: "counters", tables: [counters], proj
 /** Rows of a table that no pure function folds. */
 export const anyRow = Schema.Struct({ id: Schema.String, n: Schema.Int })
 
-type Found = ReadTables.ReadTables | EventFeed.EventFeed | EventStore.EventStore | SqlClient.SqlClient
+type Found = EsOps.Base | SqlClient.SqlClient
 
 /** Everything over a fresh database whose tables are there. */
 export const layerOf = (own: Feature.Feature<Found>) =>

@@ -20,15 +20,22 @@ import type { Resolved, Source } from "../input/Settings.js"
 import { Terminal } from "../output/Terminal.js"
 import * as UnconnectedClient from "../../postgres/client/UnconnectedClient.js"
 
+/** What a command needs of its client besides. */
+interface ClientOptions {
+  /** The most connections to a server. Default: two. */
+  readonly connections?: number | undefined
+}
+
 /** Runs `work` with everything that it needs, on the database of `settings` and no other. */
 export const withDatabase = <A, E>(
   settings: Resolved,
-  work: Effect.Effect<A, E, EsOps.Services>
+  work: Effect.Effect<A, E, EsOps.Services>,
+  options: ClientOptions = {}
 ): Effect.Effect<A, E | SettingError | DatabaseError | EsOps.EmbeddedInUse, Terminal> =>
   Effect.gen(function* () {
     const { database, file, late, lockTimeout, renamed } = settings
     const seeds = yield* seedsOf(settings)
-    const client = yield* clientOn(database, lockTimeout)
+    const client = yield* clientOn(database, lockTimeout, options)
     const services = usable("layer", file.layer ?? Layer.empty)
     const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, renamed, lockTimeout }))
     return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
@@ -43,7 +50,8 @@ type ClientLayer = Layer.Layer<
 /** The client on a database, whose name is said; it is connected when it is built. */
 export const clientOn = (
   database: Database,
-  lockTimeout: Duration.Duration
+  lockTimeout: Duration.Duration,
+  { connections }: ClientOptions = {}
 ): Effect.Effect<ClientLayer, never, Terminal> =>
   Effect.gen(function* () {
     const { err } = yield* Terminal
@@ -51,7 +59,7 @@ export const clientOn = (
     yield* err(`database: ${database.shown}${database._tag === "Embedded" ? " (for development only: no fsync)" : ""}`)
     return database._tag === "Embedded"
       ? EsOps.layerEmbedded({ folder: database.folder, lockTimeout })
-      : EsOps.layerClient({ url: Redacted.make(database.url) })
+      : EsOps.layerClient({ url: Redacted.make(database.url), connections })
   })
 
 /** Runs `work` with the seeds and the names of the handlers, on an empty database in memory. */

@@ -14,6 +14,7 @@ import * as LedgerCommands from "./LedgerCommands.js"
 import * as MoveCommand from "./MoveCommand.js"
 import * as NewCommand from "./NewCommand.js"
 import * as ReplayCommand from "./ReplayCommand.js"
+import * as ProjectionCommands from "./ProjectionCommands.js"
 import * as RunCommands from "./RunCommands.js"
 import * as SchemaCommand from "./SchemaCommand.js"
 import * as SnapshotCommands from "./SnapshotCommands.js"
@@ -35,6 +36,9 @@ export const names = [
   "snapshot:rebuild",
   "event:replay",
   "event:backfill",
+  "projection:status",
+  "projection:rebuild",
+  "projection:diff",
   "runs",
   "runs:cancel",
   "stream:move",
@@ -99,6 +103,20 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
       Command.make("event:backfill", BackfillCommand.options, (given) =>
         choose(given, BackfillCommand.run(given))
       ).pipe(described("Makes events of rows from before event sourcing", "event:backfill legacy-orders --dry-run")),
+      Command.make("projection:status", ProjectionCommands.statusOptions, (given) =>
+        choose(given, ProjectionCommands.status(given))
+      ).pipe(described("Shows every projection, and whether its tables are outdated", "projection:status --check")),
+      Command.make("projection:rebuild", ProjectionCommands.rebuildOptions, (given) =>
+        choose(given, ProjectionCommands.rebuild(given))
+      ).pipe(
+        described(
+          "Computes read tables again from the events while the application runs",
+          "projection:rebuild --outdated"
+        )
+      ),
+      Command.make("projection:diff", ProjectionCommands.diffOptions, (given) =>
+        choose(given, ProjectionCommands.diff(given))
+      ).pipe(described("Compares read tables with the fold of their events", "projection:diff orders")),
       Command.make("runs", RunCommands.listOptions, (given) => choose(given, RunCommands.list(given))).pipe(
         described("Shows the long operations that have not ended, with their progress", "runs --json")
       ),

@@ -5,7 +5,14 @@ import * as Options from "@effect/cli/Options"
 import type * as Option from "effect/Option"
 
 /** The words of the options that take one of a few. */
-export const choices = { late: ["run", "fail"], renamed: ["run", "fail"], "log-format": ["text", "json"] } as const
+export const choices = {
+  late: ["run", "fail"],
+  renamed: ["run", "fail"],
+  "log-format": ["text", "json"],
+  mode: ["auto", "merge", "gradual", "swap"],
+  ghosts: ["refuse", "keep", "delete"],
+  "on-poison": ["fail", "quarantine"]
+} as const
 
 /** The options of every command. */
 export const commonOptions = {

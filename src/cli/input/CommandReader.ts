@@ -84,8 +84,8 @@ const commandOf = (name: string, sections: ReadonlyArray<Section>): CommandDescr
     about,
     example,
     arguments: (under("ARGUMENTS")?.definitions ?? []).map(([term, texts]) => ({
-      name: texts.includes(isOptional) ? `[${term}]` : term,
-      about: aboutOf(texts)
+      name: isLeftOut(term, texts) ? `[${term}]` : term,
+      about: isLeftOut(term, texts) ? aboutOf([...texts, isOptional]) : aboutOf(texts)
     })),
     options: (under("OPTIONS")?.definitions ?? []).map(([term, texts]) => {
       const [option = "", ...rest] = term.split(" ")
@@ -96,6 +96,10 @@ const commandOf = (name: string, sections: ReadonlyArray<Section>): CommandDescr
 
 /** The library's sentence about what may be left out. */
 const isOptional = "This setting is optional."
+
+/** A list may be empty, which the library does not say. */
+const isLeftOut = (term: string, texts: ReadonlyArray<string>): boolean =>
+  texts.includes(isOptional) || term.endsWith("...")
 
 /** The first paragraph names the library's type, the last one says whether it may be left out. */
 const aboutOf = ([, about = "", ...rest]: ReadonlyArray<string>): string => {

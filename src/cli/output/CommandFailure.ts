@@ -34,7 +34,8 @@ const usage = new Set([
   "UnknownAggregate",
   "UnknownSubscriber",
   "UnknownBackfill",
-  "ReplayBoundsInvalid"
+  "ReplayBoundsInvalid",
+  "UnknownProjection"
 ])
 
 /** The failure in a cause. A defect keeps its own tag, and its message says that nobody expected it. */

@@ -1,5 +1,5 @@
 /**
- * The line about a seed that runs or waits: drawn anew on a terminal, a plain line from time to time elsewhere.
+ * The line about a seed or a long operation that runs or waits: drawn anew on a terminal, a plain line from time to time elsewhere.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -10,11 +10,13 @@ import type * as Scope from "effect/Scope"
 import * as Layout from "./Layout.js"
 import { Terminal } from "./Terminal.js"
 
-/** What a seed does at the moment. */
+/** What a seed, or a long operation, does at the moment. */
 export interface Doing {
   readonly id: string
   /** A phrase with the seed as its subject: "runs". */
   readonly what: string
+  /** Whether it is said for how long. Default: yes. */
+  readonly isTimed?: boolean
 }
 
 export interface LiveLine {
@@ -36,23 +38,23 @@ export const make: Effect.Effect<LiveLine, never, Terminal | Scope.Scope> = Effe
   const show = Effect.gen(function* () {
     const doing = yield* Ref.get(current)
     if (Option.isNone(doing)) return
-    const { id, since, what } = doing.value
+    const { id, isTimed = true, since, what } = doing.value
     const passed = Layout.seconds((yield* Clock.currentTimeMillis) - since)
     yield* interactive
-      ? live(`${Layout.column("…")}${id}  ${what}, ${passed}`)
-      : err(`[${id}] ${what}, ${passed} so far`)
+      ? live(`${Layout.column("…")}${id}  ${what}${isTimed ? `, ${passed}` : ""}`)
+      : err(`[${id}] ${what}${isTimed ? `, ${passed} so far` : ""}`)
   })
   const period = interactive ? drawnEvery : mentionedEvery
   // The first line comes after a period: what takes less time is not shown.
   yield* Effect.forkScoped(Effect.delay(Effect.repeat(show, Schedule.spaced(period)), period))
   yield* Effect.addFinalizer(() => live(""))
   return {
-    begin: ({ id, what }) =>
+    begin: ({ id, isTimed = true, what }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Ref.update(current, (before) =>
           Option.exists(before, (doing) => doing.id === id && doing.what === what)
             ? before
-            : Option.some({ id, what, since: now })
+            : Option.some({ id, what, isTimed, since: now })
         )
       ),
     update: ({ id, what }) =>

@@ -3,11 +3,20 @@
  */
 import * as Option from "effect/Option"
 
+const unfoldable =
+  "The read tables are as they were. Mend the event type or the projection and run the command again, or give --on-poison quarantine: what cannot be folded is left out then, and its rows stay."
+
 const steps: { readonly [tag: string]: string } = {
   SeedFailed: "Mend the seed, then run es-ops seed:apply again; what was applied before it stays applied.",
   SeedFailedElsewhere: "Mend the seed, then run es-ops seed:apply again.",
   SeedsPending: "Run es-ops seed:apply.",
   SeedsInconsistent: "Mend what is listed, then run the command again.",
+  RebuildRefused: "Mend what is listed, then run the command again; nothing was written.",
+  ProjectionsOutdated: "Run es-ops projection:rebuild --outdated.",
+  SettleTimeout: "Wait for it, or end it, then run the same command: it goes on where it stood.",
+  EventUnreadable: unfoldable,
+  FoldFailed: unfoldable,
+  ApplyFailed: unfoldable,
   CommitUnknown: "Run es-ops seed:status.",
   DatabaseError: "es-ops doctor looks for the reason.",
   UsageError: "See es-ops --help."

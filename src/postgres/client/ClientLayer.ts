@@ -19,11 +19,12 @@ import { databaseError } from "./PgError.js"
 const connectTimeout = "10 seconds"
 
 /**
- * A client on the server of this URL, with at most two connections. A server that cannot be reached is a `DatabaseError`, a URL that cannot be
+ * A client on the server of this URL, with at most two connections, unless more are named. A server that cannot be reached is a `DatabaseError`, a URL that cannot be
  * used a `SettingError`. Building it can be interrupted.
  */
 export const server = (options: {
   readonly url: Redacted.Redacted
+  readonly connections?: number | undefined
 }): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, DatabaseError | SettingError> =>
   Either.match(ServerUrl.read(Redacted.value(options.url)), {
     onLeft: (reason) => Layer.fail(new SettingError({ key: "url", reason })),
@@ -31,7 +32,7 @@ export const server = (options: {
       PgClient.layer({
         url: Redacted.make(url),
         applicationName: "es-ops",
-        maxConnections: 2,
+        maxConnections: options.connections ?? 2,
         connectTimeout
       }).pipe(
         Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
