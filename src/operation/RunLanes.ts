@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type { RunHandle } from "./RunHandle.js"
 import * as RunHandles from "./RunHandle.js"
 import type { DatabaseError } from "./OperationError.js"
+import type { Run } from "./Run.js"
 import type { RunRefused } from "./RunLog.js"
 import { RunLog } from "./RunLog.js"
 import * as RunObservers from "./RunObserver.js"
@@ -31,9 +32,18 @@ export class LaneFailed extends Schema.TaggedError<LaneFailed>()("LaneFailed", {
   }
 }
 
+/** A process cannot work on a lane: it has no such operation, or other definitions than the run was begun with. */
+export class LaneUnknown extends Schema.TaggedError<LaneUnknown>()("LaneUnknown", { lane: Schema.String }) {
+  override get message(): string {
+    return `lane ${this.lane} belongs to a run whose definitions this process does not have`
+  }
+}
+
 /** How a kind of operation works on a lane, in whatever process. */
 export interface LaneWorker<out E = unknown, out R = never> {
   readonly operationType: string
+  /** Whether this process has the definitions that a run was begun with; one of another release may not. */
+  readonly knows: (run: Run) => Effect.Effect<boolean, never, R>
   /** Works on the lane from where its cursor stands to its end; there is nothing to do for one that is through. */
   readonly work: (run: RunHandle, lane: string) => Effect.Effect<void, E, R>
 }
@@ -79,10 +89,11 @@ export const work = <E, R>(
 export const help = <E, R>(
   worker: LaneWorker<E, R>,
   { epoch, lane, runId }: RunLaneKey
-): Effect.Effect<void, E | RunRefused, R | RunLog> =>
+): Effect.Effect<void, E | RunRefused | LaneUnknown, R | RunLog> =>
   Effect.gen(function* () {
     const log = yield* RunLog
     const joined = yield* log.join({ id: runId, epoch })
+    if (!(yield* worker.knows(joined.run))) return yield* new LaneUnknown({ lane })
     const { handle } = yield* RunHandles.make(log, RunObservers.silent, joined.run, joined.lanes, true)
     yield* worker.work(handle, lane)
   })
