@@ -195,6 +195,8 @@ describe("package.json", () => {
       Object.entries({
         ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
         ...Object.fromEntries(namespaces.map(([, name, path]) => [`./${name}`, `./dist/${path}.js`])),
+        // By itself, as it needs the packages of a cluster.
+        "./EsOpsCluster": "./dist/cluster/EsOpsCluster.js",
         "./package.json": "./package.json"
       })
     )

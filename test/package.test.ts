@@ -74,9 +74,13 @@ describe("the package", () => {
     )
     assert.include(map.sourcesContent?.[0], "The front door")
     const about = JSON.parse(await readFile(join(installed, "package.json"), "utf8"))
+    // Those of a cluster are for who has one.
+    assert.deepStrictEqual(Object.keys(about.peerDependenciesMeta), ["@effect/cluster", "@effect/rpc"])
     assert.deepStrictEqual(Object.keys(about.peerDependencies), [
+      "@effect/cluster",
       "@effect/experimental",
       "@effect/platform",
+      "@effect/rpc",
       "@effect/sql",
       "@effect/sql-pg",
       "effect"

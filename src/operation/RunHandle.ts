@@ -15,7 +15,7 @@ import * as RunMetrics from "./RunMetrics.js"
 import type { RunObserver } from "./RunObserver.js"
 
 /** A run, as its work sees it. */
-export interface RunHandle {
+export interface RunHandle extends Pick<Run, "operationType" | "name" | "params"> {
   readonly id: string
   readonly epoch: number
   /** Whether it goes on where it stood. */
@@ -85,6 +85,9 @@ export const make = (
         })
       )
     const handle: RunHandle = {
+      operationType: run.operationType,
+      name: run.name,
+      params: run.params,
       id: run.id,
       epoch: run.epoch,
       isResumed,

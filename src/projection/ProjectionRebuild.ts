@@ -5,6 +5,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
 import { SettleTimeout } from "../event/EventFeed.js"
 import { Features } from "../event/Features.js"
@@ -14,7 +15,8 @@ import type { AppliedBy } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import * as OperationRun from "../operation/OperationRun.js"
-import type { RunFailedElsewhere, RunInProgress } from "../operation/Run.js"
+import type { Run, RunFailedElsewhere, RunInProgress } from "../operation/Run.js"
+import type { LaneWorker } from "../operation/RunLanes.js"
 import type { RunLog } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import * as ProjectionStatus from "./ProjectionStatus.js"
@@ -64,6 +66,40 @@ export const run = (options: Options = {}): Effect.Effect<ReadonlyArray<RebuildR
     const reports = yield* Effect.forEach(inspected, ({ found, target }) => rebuilt(options, how, target, found))
     return reports.flatMap(Option.toArray)
   }).pipe(Effect.withSpan("ProjectionRebuild.run", { captureStackTrace: false }))
+
+/** How a process works on the lanes of rebuilds that others have begun: by the same definitions only. */
+export const laneWorker: LaneWorker<RebuildFailure | RebuildRefused, Requirements> = {
+  operationType: ProjectionStatus.operationType,
+  knows: (run) =>
+    Effect.gen(function* () {
+      const target = yield* targetOf(run)
+      if (Option.isNone(target)) return false
+      const found = yield* (yield* RebuildStore).inspect(target.value, yield* policyOf(run))
+      return definitionOf(target.value, found) === run.definition
+    }).pipe(Effect.orElseSucceed(() => false)),
+  work: (run, lane) =>
+    Effect.gen(function* () {
+      const target = yield* targetOf(run)
+      // What is not known was refused before.
+      if (Option.isSome(target)) yield* (yield* RebuildStore).lane(run, target.value, yield* policyOf(run), lane)
+    })
+}
+
+const targetOf = ({ name }: Pick<Run, "name">) =>
+  Effect.map(Features, ({ projections }) =>
+    Option.fromNullable(targets(projections).find((target) => target.name === name))
+  )
+
+const Params = Schema.Struct({ onPoison: Schema.Literal("fail", "quarantine") })
+
+/** Of the policy of its owner, what a lane needs to know. */
+const policyOf = ({ params }: Pick<Run, "params">) =>
+  Effect.map(OperationConfig, ({ lockTimeout }) =>
+    policy(
+      Option.match(Schema.decodeUnknownOption(Params)(params), { onNone: () => ({}), onSome: (kept) => kept }),
+      lockTimeout
+    )
+  )
 
 /** What `run` would do with the same options; nothing is written. What it would refuse is among the plans. */
 export const plan = (
@@ -193,7 +229,7 @@ const definitionOf = (target: RebuildTarget, { shape }: Inspection): string => {
   const hash = createHash("sha256")
   for (const { definition, name, apply, types = [], version = 1 } of target.projections) {
     hash.update(JSON.stringify([name, version, types.map(({ type, version: of }) => [type, of])]))
-    hash.update(String(definition === undefined ? apply : definition._tag))
+    hash.update(definition === undefined ? String(apply) : definition._tag)
   }
   hash.update(
     JSON.stringify([

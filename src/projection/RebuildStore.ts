@@ -7,6 +7,7 @@ import type { EventUnreadable } from "../event/EventType.js"
 import type { FoldFailed } from "../event/FoldDefinition.js"
 import type { SettleTimeout } from "../event/EventFeed.js"
 import type { RunCancelled, RunLost } from "../operation/Run.js"
+import type { LaneFailed } from "../operation/RunLanes.js"
 import type { RunHandle } from "../operation/OperationRun.js"
 import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
 import type { RebuildPolicy } from "./RebuildOptions.js"
@@ -53,6 +54,7 @@ export type RebuildFailure =
   | RebuildUnsettled
   | SettleTimeout
   | CutOverTimeout
+  | LaneFailed
   | RunLost
   | RunCancelled
   | LockTimeout
@@ -73,6 +75,13 @@ export class RebuildStore extends Context.Tag("effect-es-ops/RebuildStore")<
       target: RebuildTarget,
       policy: RebuildPolicy
     ) => Effect.Effect<RebuildReport, RebuildFailure>
+    /** Works on one lane of a rebuild that another process may have begun; `run` is that one's. */
+    readonly lane: (
+      run: RunHandle,
+      target: RebuildTarget,
+      policy: RebuildPolicy,
+      lane: string
+    ) => Effect.Effect<void, RebuildFailure>
     /** Computes the tables of `target` and compares them with the live ones, which are left as they are. */
     readonly diff: (
       run: RunHandle,

@@ -75,6 +75,9 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/embedded"
   ],
 
+  // The lanes of runs on the application's cluster.
+  cluster: ["projection", "operation"],
+
   // process -> commands -> input, output -> what is directly in cli
   cli: commandsKnow,
   "cli/output": commandsKnow,

@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as BatchSize from "../../operation/BatchSize.js"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
+import * as RunLanes from "../../operation/RunLanes.js"
+import * as ProjectionStatus from "../../projection/ProjectionStatus.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSql } from "../client/PgSql.js"
 import * as BulkByAggregate from "./BulkByAggregate.js"
@@ -21,14 +23,26 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, state
     if (work._tag === "Rows") yield* BulkByKey.rows(shadow, table, work, state.upTo, state, cursorOf, yield* size)
     else if (!work.byAggregate) yield* BulkByKey.fold(shadow, table, work, state.upTo, state, cursorOf, yield* size)
     else
-      yield* Effect.forEach(
-        state.lanes,
-        ({ from, name, to }) =>
-          Effect.flatMap(size, (own) => BulkByAggregate.lane(shadow, table, work, state.upTo, { from, name, to }, own)),
-        { concurrency: "unbounded", discard: true }
+      yield* RunLanes.work(
+        shadow.run,
+        {
+          operationType: ProjectionStatus.operationType,
+          knows: () => Effect.succeed(true),
+          work: (_, name) => lane(shadow, table, work, state, name)
+        },
+        state.lanes.map(({ name }) => name)
       )
     return yield* loaded(shadow, table, state)
   })
+
+/** Folds one lane, from where it stands. */
+export const lane = (shadow: Shadow, table: ShadowTable, work: Fold, state: RebuildState.RebuildState, named: string) =>
+  Effect.forEach(
+    state.lanes.filter(({ name }) => name === named),
+    ({ from, name, to }) =>
+      Effect.flatMap(size, (own) => BulkByAggregate.lane(shadow, table, work, state.upTo, { from, name, to }, own)),
+    { discard: true }
+  )
 
 const size = BatchSize.make({ initial: 2000, min: 100, max: 20_000 })
 

@@ -8,6 +8,7 @@ import { EventFeed } from "../../event/EventFeed.js"
 import { EventStore } from "../../event/EventStore.js"
 import type { ProjectionRecords } from "../../event/ProjectionRecords.js"
 import type { RunHandle } from "../../operation/OperationRun.js"
+import { RunLost } from "../../operation/Run.js"
 import type { RebuildPolicy } from "../../projection/RebuildOptions.js"
 import { RebuildUnsettled } from "../../projection/RebuildProblem.js"
 import type { RebuildDiff, RebuildReport } from "../../projection/RebuildReport.js"
@@ -46,6 +47,7 @@ export const make: Effect.Effect<RebuildStore["Type"], never, Requirements> = Ef
   return RebuildStore.of({
     inspect: (target, policy) => Effect.provide(Inspection.make(target, policy), services),
     rebuild: (run, target, policy) => Effect.provide(passes(run, target, policy, rebuilt), services),
+    lane: (run, target, policy, lane) => Effect.provide(inLane(run, target, policy, lane), services),
     diff: (run, target, policy) => Effect.provide(passes(run, target, policy, compared), services),
     drop: (runId) => Effect.provide(Effect.zipRight(Shadows.drop(runId), DeadLetters.drop(runId)), services)
   })
@@ -98,6 +100,16 @@ const standingOf = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy
       state.value.stage === "settling" ||
       (Shadows.shapeOf(shadow) === state.value.shape && (yield* Shadows.isWhole(shadow)))
     return isUsable ? Option.some<Standing>({ shadow, state: state.value }) : Option.none<Standing>()
+  })
+
+/** A lane of a run whose shadow stands; where the shadow is gone, so is the run's claim to it. */
+const inLane = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, lane: string) =>
+  Effect.gen(function* () {
+    const found = yield* standingOf(run, target, policy)
+    if (Option.isNone(found)) return yield* new RunLost({ id: run.id })
+    const { shadow, state } = found.value
+    const { table, work } = yield* folded(shadow)
+    if (work._tag === "Fold") yield* Bulk.lane(shadow, table, work, state, lane)
   })
 
 /** Begins with an empty shadow, and the id up to which every event is settled. */

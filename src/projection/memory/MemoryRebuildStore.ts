@@ -39,6 +39,8 @@ export const layer: Layer.Layer<RebuildStore, never, Requirements> = Layer.effec
       inspect: (target, policy) => Effect.provide(inspection(target, policy), services),
       rebuild: (run, target, policy) => Effect.provide(rebuilt(run, target, policy), services),
       diff: (run, target, policy) => Effect.provide(compared(run, target, policy), services),
+      // A rebuild in memory is one batch, without lanes.
+      lane: () => Effect.void,
       drop: () => Effect.void
     })
   })
