@@ -14,7 +14,7 @@ import * as Pages from "./support/Pages.js"
 import type { Running } from "./support/Project.js"
 import { repository, watch } from "./support/Project.js"
 
-const names = ["boot", "bundle", "opentelemetry", "own-dispatcher", "requests", "tests"]
+const names = ["boot", "bundle", "opentelemetry", "own-dispatcher", "projections", "requests", "tests"]
 const modules = join(repository, "node_modules")
 
 let top: string
@@ -248,5 +248,18 @@ describe.concurrent("the example of tests", () => {
     const vitest = join(modules, "vitest", "vitest.mjs")
     const said = await succeeded(start("tests", execPath, [vitest, "run"], { ...env, NO_COLOR: "1" }))
     assert.match(said, /Tests +3 passed \(3\)/)
+  })
+})
+
+describe.concurrent("the example of projections", () => {
+  it("passes, in memory and on a server", { timeout: 120_000 }, async () => {
+    const { env, query } = await database()
+    const vitest = join(modules, "vitest", "vitest.mjs")
+    const said = await succeeded(start("projections", execPath, [vitest, "run"], { ...env, NO_COLOR: "1" }))
+    assert.match(said, /Tests +2 passed \(2\)/)
+    assert.deepStrictEqual(await query("SELECT number FROM read_orders ORDER BY number"), [
+      { number: "1001" },
+      { number: "1002" }
+    ])
   })
 })

@@ -56,7 +56,8 @@ export interface Parts<H, P, S, B = never> {
 }
 
 /**
- * Makes a feature; it requires what its handlers and projections require. Settings name it in `features`.
+ * Makes a feature; it requires what its handlers and projections require. Settings name it in `features`. The tables of `Projection.fold` and
+ * `Projection.rows` are the feature's, whether `tables` names them or not.
  *
  * @example
  * ```ts
@@ -85,13 +86,16 @@ export function make<
   B extends Backfill = never
 >(parts: Parts<H, P, S, B>): Feature<Requires<H | P | S | B>>
 export function make(parts: Parts<AnyWriteHandler, Projection<unknown, unknown>, Subscriber, Backfill>): Feature {
+  const { projections = [], tables = [] } = parts
+  // The table of a fold, or of rows, is this projection's alone: who names the projection has named the table.
+  const folded = projections.flatMap(({ definition }) => (definition === undefined ? [] : [definition.table]))
   return {
     ...parts,
-    projections: parts.projections ?? [],
+    projections,
     subscribers: parts.subscribers ?? [],
     aggregates: parts.aggregates ?? [],
     backfills: parts.backfills ?? [],
-    tables: parts.tables ?? []
+    tables: [...tables, ...folded.filter((table) => !tables.some(({ name }) => name === table.name))]
   }
 }
 

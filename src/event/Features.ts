@@ -84,6 +84,8 @@ const problems = ({ aggregates, backfills, projections, subscribers }: Declared)
   ),
   ...twice("backfills", backfills),
   ...typesOf({ aggregates, backfills, projections, subscribers }).flatMap((type) => problemOf(type) ?? []),
+  ...versionProblems(typesOf({ aggregates, backfills, projections, subscribers })),
+  ...projections.flatMap(definitionProblems),
   ...projections.flatMap(tableProblems(projections))
 ]
 
@@ -91,6 +93,24 @@ const typesOf = ({ aggregates, projections, subscribers }: Declared): ReadonlyAr
   ...projections.flatMap(({ types = [] }) => types),
   ...subscribers.flatMap(({ events }) => events),
   ...aggregates.flatMap(({ events }) => events)
+]
+
+/** Whoever knows an older version cannot read what is written today. */
+const versionProblems = (types: ReadonlyArray<AnyEventType>): ReadonlyArray<string> =>
+  types.flatMap(({ type, version }, at) => {
+    const first = types.find((other) => other.type === type)
+    return first === undefined ||
+      first.version === version ||
+      types.findIndex((other) => other.type === type && other.version === version) !== at
+      ? []
+      : [`event type "${type}" is there with versions ${first.version} and ${version}`]
+  })
+
+const definitionProblems = ({ name, types = [], version = 1 }: Projection<unknown, unknown>): ReadonlyArray<string> => [
+  ...(Number.isSafeInteger(version) && version >= 1 ? [] : [`projection "${name}" has version ${version}: 1 or above`]),
+  ...types
+    .filter(({ type }, at) => types.findIndex((other) => other.type === type) !== at)
+    .map(({ type }) => `projection "${name}" has event type "${type}" twice`)
 ]
 
 const twice = (what: string, named: ReadonlyArray<{ readonly name: string }>): ReadonlyArray<string> =>

@@ -7,12 +7,14 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { isDeepStrictEqual } from "node:util"
 import { describe } from "../operation/ErrorDescription.js"
 import * as FieldErrors from "../operation/FieldErrors.js"
 import type { Event } from "./Event.js"
 import type { AnyEventType, EventUnreadable, TypedEvent } from "./EventType.js"
 import { undeclared } from "./EventType.js"
-import { recordToJson } from "./JsonValue.js"
+import type { NotJson } from "./JsonValue.js"
+import { toJson } from "./JsonValue.js"
 import { keyText } from "./ReadTables.js"
 import type { Key, RowTable, StoredRow, Table } from "./Table.js"
 
@@ -97,7 +99,7 @@ export const fold = <A, I, K extends string>(
             ),
           row: () => {
             if (Option.isNone(current)) return Either.right(Option.none())
-            const row = encode(current.value, last)
+            const row = encode(current.value, last, stored)
             return Either.isRight(row) && !hasKey(table, row.right, own)
               ? Either.left(failed(table, last, `it gave a row of another key, ${keyText(table, row.right)}`))
               : Either.map(row, Option.some)
@@ -120,7 +122,7 @@ export const rows = <A, I, K extends string>(
     rowsOf: (event) =>
       Either.flatMap(
         Either.flatMap(read(event), ([give, typed]) => attempt(table, event, () => give(typed))),
-        (given) => Either.all(given.map((row) => encode(row, event)))
+        (given) => Either.all(given.map((row) => encode(row, event, Option.none())))
       )
   }
 }
@@ -164,18 +166,37 @@ const storedBy = <A, I, K extends string>(table: RowTable<A, I, K>) => {
   const encode: (row: unknown) => Either.Either<unknown, ParseResult.ParseIssue> = ParseResult.encodeUnknownEither(
     table.row
   )
-  return (row: A, event: Event | undefined): Either.Either<StoredRow, FoldFailed> => {
+  return (row: A, event: Event | undefined, before: Option.Option<StoredRow>): Either.Either<StoredRow, FoldFailed> => {
     const encoded = encode(row)
     if (Either.isLeft(encoded)) return Either.left(failed(table, event, FieldErrors.lines(encoded.left)))
     if (!Predicate.isReadonlyRecord(encoded.right))
       return Either.left(failed(table, event, "it gave a row that is no record of columns"))
     return isFlat(encoded.right)
       ? Either.right(encoded.right)
-      : Either.mapLeft(recordToJson(encoded.right, "row"), ({ message }) => failed(table, event, message))
+      : Either.mapLeft(
+          asJson(
+            encoded.right,
+            Option.getOrElse(before, () => ({}))
+          ),
+          ({ message }) => failed(table, event, message)
+        )
   }
 }
 
-/** Whether a row is JSON at a glance. The rest is looked at by `recordToJson`. */
+/** The row as JSON. What it has of the row before may be what JavaScript made of JSON that it cannot hold: it is not written. */
+const asJson = (row: StoredRow, before: StoredRow): Either.Either<StoredRow, NotJson> =>
+  Either.all(
+    Object.fromEntries(
+      Object.entries(row)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => [
+          name,
+          isDeepStrictEqual(value, before[name]) ? Either.right(value) : toJson(value, `row.${name}`)
+        ])
+    )
+  )
+
+/** Whether a row is JSON at a glance. The rest is looked at by `toJson`. */
 const isFlat = (row: StoredRow): boolean =>
   Object.values(row).every((value) =>
     typeof value === "string"

@@ -6,6 +6,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import { isDeepStrictEqual } from "node:util"
 import type { DatabaseError } from "../operation/OperationError.js"
 import { streamKey } from "./AppendRules.js"
 import type { Event, StreamId } from "./Event.js"
@@ -157,16 +158,13 @@ const unchangedKept = (table: Table, row: StoredRow, before: StoredRow, stored: 
     table.columns.flatMap((column) => {
       const { name } = column
       if (row[name] === undefined) return []
-      if (!isSame(row[name], before[name])) return [[name, row[name]]]
+      if (!isDeepStrictEqual(row[name], before[name])) return [[name, row[name]]]
       return isExact(column) ? [[name, stored[name]]] : []
     })
   )
 
 /** Whether a row says of each value what is stored. Numbers in JSON, and times, may have more digits than JavaScript has room for. */
 const isExact = ({ type }: Column): boolean => type !== "jsonb" && type !== "timestamptz"
-
-const isSame = (one: unknown, other: unknown): boolean =>
-  one === other || (typeof one === "object" && JSON.stringify(one) === JSON.stringify(other))
 
 const isChanged = (row: StoredRow, stored: StoredRow): boolean =>
   Object.entries(row).some(([name, value]) => value !== stored[name])

@@ -20,7 +20,7 @@ const tables = Layer.effectDiscard(
 )
 
 /** On a fresh database of the test server, its tables created: those of these features, or the bundled ones. */
-export const postgresOf = (features?: ReadonlyArray<Feature.Feature<never>>) =>
+export const postgresOf = (features?: ReadonlyArray<Feature.Feature<EsOps.Base>>) =>
   tables.pipe(
     Layer.provideMerge(EsOps.layer({ seeds: {}, features })),
     Layer.provideMerge(Database.client({ maxConnections: 12 })),
@@ -31,5 +31,5 @@ export const postgresOf = (features?: ReadonlyArray<Feature.Feature<never>>) =>
 export const postgres = postgresOf()
 
 /** In an embedded database, its tables created. */
-export const embeddedOf = (features: ReadonlyArray<Feature.Feature<never>>) =>
+export const embeddedOf = (features: ReadonlyArray<Feature.Feature<EsOps.Base>>) =>
   tables.pipe(Layer.provideMerge(EsOps.layer({ seeds: {}, features })), Layer.provideMerge(EsOps.layerEmbedded()))
