@@ -129,6 +129,10 @@ describe("the page of the command", () => {
         "seed:mark",
         "seed:unmark",
         "seed:rename",
+        "snapshot:verify",
+        "snapshot:rebuild",
+        "event:replay",
+        "event:backfill",
         "runs",
         "runs:cancel",
         "history",
@@ -150,6 +154,8 @@ describe("the page of the command", () => {
       "--diff",
       "--grants"
     ])
+    const ofReplay = ["since", "until", "from-id", "to-id", "type", "tenant", "stream", "all", "include-archived"]
+    for (const name of [...ofReplay, "rate", "concurrency", "on-error", "yes"]) own.add(`--${name}`)
     for (const option of options) {
       const row = own.has(option) ? new RegExp(`\`[^\`]*${option}\\b`) : new RegExp(`^\\| \`${option}\\b`, "m")
       assert.match(command.text, row, option)

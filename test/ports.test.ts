@@ -5,6 +5,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Schema } from "effect"
+import * as BackfillStoreSuite from "./suites/BackfillStoreSuite.js"
+import * as DeliveriesSuite from "./suites/DeliveriesSuite.js"
 import * as DirectorySuite from "./suites/DirectorySuite.js"
 import * as EventFeedSuite from "./suites/EventFeedSuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
@@ -29,6 +31,8 @@ for (const [name, services] of [
   RunLogSuite.suite(name, services)
   SnapshotsSuite.suite(name, services)
   StepCursorSuite.suite(name, services)
+  DeliveriesSuite.suite(name, services)
+  BackfillStoreSuite.suite(name, services)
 }
 
 const features = [ReadTablesSuite.feature]

@@ -19,7 +19,7 @@ import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
-import type { Batch } from "../operation/Run.js"
+import type { Batch, Run } from "../operation/Run.js"
 import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import { Transactor } from "../operation/Transactor.js"
@@ -232,9 +232,12 @@ const backfillAll = (
     yield* backfill.source._tag === "Sql"
       ? fromSql(store, backfill.source, progress, handle, work)
       : Stream.runForEach(groups(backfill.name, backfill.source, progress.after), (rows) => handle.batch(work(rows)))
-    const { counters, done } = yield* handle.current
-    return progress.report({ rows: done, ...counters })
+    return progress.report((yield* handle.current).counters)
   })
+
+/** The report of a run in another process. */
+export const reportOf = ({ counters, cursor, name }: Pick<Run, "counters" | "cursor" | "name">): BackfillReport =>
+  new Progress(name, cursor).report(counters)
 
 const fromSql = (
   store: BackfillStore["Type"],

@@ -24,6 +24,7 @@ import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
+import type { Run } from "../operation/Run.js"
 import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import type { Delivery } from "./Deliveries.js"
@@ -200,16 +201,21 @@ const deliverAll = (
       }
     })
     yield* Effect.raceFirst(pages, recorder.keep)
-    const { counters } = yield* handle.current
-    return {
-      runId: handle.id,
-      subscriber: subscriber.name,
-      delivered: counters["delivered"] ?? 0,
-      failed: counters["failed"] ?? 0,
-      skipped: counters["skipped"] ?? 0,
-      failures: failures.slice(0, listed)
-    }
+    return reportOf(yield* handle.current, failures.slice(0, listed))
   })
+
+/** The report of a run, with its first failures. */
+export const reportOf = (
+  { counters, id, name }: Pick<Run, "counters" | "id" | "name">,
+  failures: ReadonlyArray<Delivery>
+): ReplayReport => ({
+  runId: id,
+  subscriber: name,
+  delivered: counters["delivered"] ?? 0,
+  failed: counters["failed"] ?? 0,
+  skipped: counters["skipped"] ?? 0,
+  failures
+})
 
 /** The end is fixed at the start: what is settled then. */
 const begin = (subscriber: Subscriber<unknown, never>, { bounds }: ReplayOptions, handle: RunHandle) =>

@@ -90,7 +90,13 @@ export const isClean = (report: SnapshotReport): boolean =>
 
 /** The differences among the findings, as errors. */
 export const differences = ({ aggregateType, findings }: SnapshotReport): ReadonlyArray<SnapshotDiffers> =>
-  findings.filter(({ kind }) => kind === "different").map((found) => new SnapshotDiffers({ ...found, aggregateType }))
+  findings.filter(({ kind }) => kind === "different").map((found) => difference(aggregateType, found))
+
+/** A finding as an error. */
+export const difference = (
+  aggregateType: string,
+  { aggregateId, snapshotVersion, tenantId, version }: SnapshotFinding
+): SnapshotDiffers => new SnapshotDiffers({ aggregateType, aggregateId, tenantId, snapshotVersion, version })
 
 /** Counts of kinds, as counters. */
 export const tally = (kinds: ReadonlyArray<FoldedKind | StrayKind>): RunCounters => {
@@ -98,3 +104,7 @@ export const tally = (kinds: ReadonlyArray<FoldedKind | StrayKind>): RunCounters
   for (const kind of kinds) counts[kind] = (counts[kind] ?? 0) + 1
   return counts
 }
+
+/** The report of a run in another process, of which only the counts are known. */
+export const ofRun = (aggregateType: string, counters: RunCounters): SnapshotReport =>
+  make({ aggregateType, snapshotVersion: counters["snapshotVersion"] ?? 0 }, counters, { failures: [], findings: [] })

@@ -7,11 +7,14 @@ import type { CommonGiven } from "../input/CommandOptions.js"
 import * as CommandReader from "../input/CommandReader.js"
 import type { Terminal } from "../output/Terminal.js"
 import * as ApplyCommand from "./ApplyCommand.js"
+import * as BackfillCommand from "./BackfillCommand.js"
 import * as DoctorCommand from "./DoctorCommand.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as NewCommand from "./NewCommand.js"
+import * as ReplayCommand from "./ReplayCommand.js"
 import * as RunCommands from "./RunCommands.js"
 import * as SchemaCommand from "./SchemaCommand.js"
+import * as SnapshotCommands from "./SnapshotCommands.js"
 import * as StatusCommands from "./StatusCommands.js"
 
 /** The action of a command line; it gives the exit code. */
@@ -26,6 +29,10 @@ export const names = [
   "seed:mark",
   "seed:unmark",
   "seed:rename",
+  "snapshot:verify",
+  "snapshot:rebuild",
+  "event:replay",
+  "event:backfill",
   "runs",
   "runs:cancel",
   "history",
@@ -73,6 +80,20 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
           'seed:rename 2026-11-24-fill-display-names 2026-11-24-display-names --reason "a clearer name"'
         )
       ),
+      Command.make("snapshot:verify", SnapshotCommands.verifyOptions, (given) =>
+        choose(given, SnapshotCommands.verify(given))
+      ).pipe(described("Compares the snapshots of an aggregate with what its events give", "snapshot:verify invoice")),
+      Command.make("snapshot:rebuild", SnapshotCommands.rebuildOptions, (given) =>
+        choose(given, SnapshotCommands.rebuild(given))
+      ).pipe(
+        described("Folds every stream of an aggregate again, and makes its snapshots right", "snapshot:rebuild invoice")
+      ),
+      Command.make("event:replay", ReplayCommand.options, (given) => choose(given, ReplayCommand.run(given))).pipe(
+        described("Gives past events to a subscriber again", "event:replay mail --since 2026-11-01 --rate 50")
+      ),
+      Command.make("event:backfill", BackfillCommand.options, (given) =>
+        choose(given, BackfillCommand.run(given))
+      ).pipe(described("Makes events of rows from before event sourcing", "event:backfill legacy-orders --dry-run")),
       Command.make("runs", RunCommands.listOptions, (given) => choose(given, RunCommands.list(given))).pipe(
         described("Shows the long operations that have not ended, with their progress", "runs --json")
       ),

@@ -26,7 +26,16 @@ export const seedOf = ({ id }: CommandFailure): Option.Option<string> => {
 }
 
 /** The tags of failures that come from the words of the command line. */
-const usage = new Set(["UnknownSeed", "NotApplied", "RenameRefused", "SeedNotCreated"])
+const usage = new Set([
+  "UnknownSeed",
+  "NotApplied",
+  "RenameRefused",
+  "SeedNotCreated",
+  "UnknownAggregate",
+  "UnknownSubscriber",
+  "UnknownBackfill",
+  "ReplayBoundsInvalid"
+])
 
 /** The failure in a cause. A defect keeps its own tag, and its message says that nobody expected it. */
 export const fromCause = <E extends CommandFailure>(cause: Cause.Cause<E>): CommandFailure =>

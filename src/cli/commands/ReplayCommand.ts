@@ -1,0 +1,160 @@
+/**
+ * `event:replay`: past events, given to a subscriber again.
+ */
+import * as Args from "@effect/cli/Args"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { ReplayBounds } from "../../replay/ReplayBounds.js"
+import * as EventReplay from "../../replay/EventReplay.js"
+import * as ReplayDocument from "../../replay/ReplayDocument.js"
+import { UsageError } from "../UsageError.js"
+import type { DatabaseGiven } from "../input/CommandOptions.js"
+import { databaseOptions } from "../input/CommandOptions.js"
+import * as Confirmation from "../input/Confirmation.js"
+import * as Settings from "../input/Settings.js"
+import * as Documents from "../output/Documents.js"
+import * as KindLines from "../output/KindLines.js"
+import { counted } from "../output/Layout.js"
+import { Terminal } from "../output/Terminal.js"
+import * as CommandRun from "./CommandRun.js"
+import { withDatabase } from "./CommandSession.js"
+
+const text = (name: string, pseudo: string, about: string) =>
+  Options.text(name).pipe(Options.withPseudoName(pseudo), Options.withDescription(about), Options.optional)
+
+export const options = {
+  subscriber: Args.text({ name: "subscriber" }).pipe(Args.withDescription("The subscriber, as a feature declares it")),
+  since: text("since", "date", "Events of this date and later: 2026-11-01, 2026-11-01T12:00:00Z"),
+  until: text("until", "date", "Events before this date"),
+  fromId: text("from-id", "n", "Events of this id and above"),
+  toId: text("to-id", "n", "Events up to this id"),
+  type: text("type", "types", "Events of these types only, between commas"),
+  tenant: text("tenant", "uuid", "Events of this tenant only"),
+  stream: text("stream", "uuid", "Events of the stream with this aggregate id only"),
+  all: Options.boolean("all").pipe(Options.withDescription("All events of its types, without any bounds")),
+  includeArchived: Options.boolean("include-archived").pipe(
+    Options.withDescription("Events of archived streams too, which are left out otherwise")
+  ),
+  rate: text("rate", "n", "So many events a second at most. Default: as many as the subscriber takes"),
+  concurrency: text("concurrency", "n", "So many streams side by side, each in its order. Default: 1"),
+  onError: Options.choice("on-error", ["stop", "continue"] as const).pipe(
+    Options.withDescription("After a failure: stop, or leave out the rest of that stream. Default: stop"),
+    Options.withDefault("stop" as const)
+  ),
+  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("Show how many events there are, and deliver none")),
+  restart: Options.boolean("restart").pipe(
+    Options.withDescription("Begin anew, and do not go on where an unfinished replay stands")
+  ),
+  yes: Options.boolean("yes").pipe(Options.withDescription("Do not ask before the first event is delivered")),
+  ...databaseOptions
+}
+
+interface Given extends DatabaseGiven {
+  readonly subscriber: string
+  readonly since: Option.Option<string>
+  readonly until: Option.Option<string>
+  readonly fromId: Option.Option<string>
+  readonly toId: Option.Option<string>
+  readonly type: Option.Option<string>
+  readonly tenant: Option.Option<string>
+  readonly stream: Option.Option<string>
+  readonly all: boolean
+  readonly includeArchived: boolean
+  readonly rate: Option.Option<string>
+  readonly concurrency: Option.Option<string>
+  readonly onError: "stop" | "continue"
+  readonly dryRun: boolean
+  readonly restart: boolean
+  readonly yes: boolean
+}
+
+/** Replays; gives the exit code. */
+export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
+  CommandRun.run(
+    given.json,
+    Effect.gen(function* () {
+      const terminal = yield* Terminal
+      const bounds = yield* boundsOf(given)
+      const rate = yield* parsed(given.rate, "rate", positive)
+      const concurrency = yield* parsed(given.concurrency, "concurrency", wholePositive)
+      const settings = yield* Settings.resolveAll(given)
+      const { subscriber } = given
+      const { document, lines, code } = yield* withDatabase(
+        settings,
+        Effect.gen(function* () {
+          const plan = yield* EventReplay.plan({ subscriber, bounds })
+          const shown = `${counted(plan.events, "event")} up to id ${plan.toId} would reach subscriber "${subscriber}".`
+          if (given.dryRun) return { document: ReplayDocument.ofPlan(plan), lines: [`dry run: ${shown}`], code: 0 }
+          if (given.yes) yield* terminal.err(shown)
+          yield* Confirmation.ask(given.yes, shown)
+          const { run, value } = yield* EventReplay.run({
+            subscriber,
+            bounds,
+            rate,
+            concurrency,
+            onError: given.onError,
+            restart: given.restart,
+            appliedBy: settings.appliedBy
+          })
+          const report = Option.getOrElse(value, () => EventReplay.reportOf(run, []))
+          return {
+            document: ReplayDocument.ofReport(report),
+            lines: KindLines.replayLines(report),
+            code: report.failed > 0 ? 1 : 0
+          }
+        })
+      )
+      yield* given.json
+        ? terminal.out(Documents.encode(ReplayDocument.ReplayDocument, document))
+        : Effect.forEach(lines, terminal.out, { discard: true })
+      return code
+    }),
+    "interrupted: what was recorded is not delivered again, and the same command goes on behind it"
+  )
+
+const boundsOf = (given: Given): Effect.Effect<ReplayBounds, UsageError> =>
+  Effect.all({
+    since: parsed(given.since, "since", date),
+    until: parsed(given.until, "until", date),
+    fromId: parsed(given.fromId, "from-id", id),
+    toId: parsed(given.toId, "to-id", id),
+    types: parsed(given.type, "type", (list) => list.split(",").map((type) => type.trim())),
+    tenantId: parsed(given.tenant, "tenant", uuid),
+    stream: parsed(given.stream, "stream", uuid),
+    all: Effect.succeed(given.all),
+    includeArchived: Effect.succeed(given.includeArchived)
+  })
+
+/** The value of an option, or a usage error where there is none. */
+const parsed = <A>(
+  given: Option.Option<string>,
+  name: string,
+  read: (text: string) => A | undefined
+): Effect.Effect<A | undefined, UsageError> =>
+  Option.match(given, {
+    onNone: () => Effect.succeed(undefined),
+    onSome: (text) => {
+      const value = read(text)
+      return value === undefined
+        ? new UsageError({ reason: `--${name} cannot be ${JSON.stringify(text)}` })
+        : Effect.succeed(value)
+    }
+  })
+
+const date = (text: string): Date | undefined => {
+  const at = new Date(text)
+  return /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(at.getTime()) ? at : undefined
+}
+
+const id = (text: string): bigint | undefined => (/^\d{1,18}$/.test(text) ? BigInt(text) : undefined)
+
+const uuid = (text: string): string | undefined =>
+  /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i.test(text) ? text.toLowerCase() : undefined
+
+const positive = (text: string): number | undefined => {
+  const value = Number(text)
+  return text.trim() !== "" && value > 0 && Number.isFinite(value) ? value : undefined
+}
+
+const wholePositive = (text: string): number | undefined => (/^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined)

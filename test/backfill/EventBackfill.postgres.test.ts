@@ -1,0 +1,115 @@
+/**
+ * Backfills on a server: digits, locked rows, rows that fail by themselves, nobody notified, and a run that is stopped half-way.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Option, Schema } from "effect"
+import { Backfill, EsOps, EventBackfill, Feature, Projection, RunObserver, WriteHandler } from "effect-es-ops"
+import * as Database from "../support/TestDatabase.js"
+import { TestDatabase } from "../support/TestDatabase.js"
+
+const orders = Backfill.make({
+  name: "orders",
+  aggregateType: "order",
+  source: Backfill.query({
+    query: "SELECT id, sku, doc::text AS doc, at FROM legacy",
+    key: "id",
+    row: Schema.Struct({ sku: Schema.String, doc: Schema.String, at: Schema.DateFromSelf })
+  }),
+  toEvents: ({ at, doc, sku }) => [
+    { type: "placed", payload: { sku, doc: Backfill.json(doc) }, occurredAt: at, createdBy: "clerk" },
+    { type: "counted", payload: { sku }, occurredAt: at, createdBy: "clerk" }
+  ]
+})
+
+const picky = Projection.make({
+  name: "picky",
+  events: ["placed"],
+  apply: (events) =>
+    events.some(({ payload }) => payload["sku"] === "bad") ? WriteHandler.reject("conflict", "bad sku") : Effect.void
+})
+
+const features = [Feature.make({ name: "f", handlers: [], projections: [picky], backfills: [orders] })]
+
+const world = EsOps.layer({ seeds: {}, features }).pipe(
+  Layer.provide(Database.client()),
+  Layer.provideMerge(Database.layer)
+)
+
+const seeded = (rows: string) =>
+  Effect.gen(function* () {
+    const { query } = yield* TestDatabase
+    const statements = yield* EsOps.ddl({ features })
+    yield* Effect.promise(() => query(statements.filter((text) => /kumiko_/.test(text)).join(";")))
+    yield* Effect.promise(() =>
+      query(`CREATE TABLE legacy (id bigint PRIMARY KEY, sku text NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL);
+        INSERT INTO legacy ${rows}`)
+    )
+    return (text: string) => Effect.promise(() => query(text))
+  })
+
+const run = (more: Partial<EventBackfill.BackfillOptions> = {}) =>
+  EventBackfill.run({ backfill: "orders", appliedBy: "cli", observer: RunObserver.silent, ...more })
+
+describe("a backfill on a server", () => {
+  it.scopedLive("keeps digits and dates, leaves out the rows that fail, notifies nobody, and finds itself again", () =>
+    Effect.gen(function* () {
+      const query = yield* seeded(
+        `SELECT g, CASE g WHEN 3 THEN 'bad' ELSE 's' || g END, '{"big":9007199254740993,"exact":1.10}', '2020-01-01Z'::timestamptz + g * interval '1 day' FROM generate_series(1, 9) g`
+      )
+      const { connect } = yield* TestDatabase
+      const listener = yield* Effect.promise(connect)
+      let heard = 0
+      listener.on("notification", () => heard++)
+      yield* Effect.promise(() => listener.query("LISTEN kumiko_events_new"))
+      const report = Option.getOrThrow((yield* run()).value)
+      assert.deepInclude(report, { rows: 9, appended: 8, events: 16, failed: 1 })
+      assert.deepStrictEqual(
+        report.failures.map(({ error, key }) => [key, error.message]),
+        [["3", "bad sku"]]
+      )
+      yield* Effect.promise(() => listener.query("SELECT 1"))
+      assert.strictEqual(heard, 0)
+      const [first] = yield* query(
+        `SELECT payload->>'doc' AS doc, created_at = '2020-01-02Z' AS dated, metadata->'headers'->>'backfill' AS backfill FROM kumiko_events ORDER BY id LIMIT 1`
+      )
+      assert.deepStrictEqual(first, {
+        doc: '{"big": 9007199254740993, "exact": 1.10}',
+        dated: true,
+        backfill: "orders"
+      })
+      const [markers] = yield* query(
+        "SELECT count(*)::int AS n FROM kumiko_es_operations WHERE operation_type = 'event-backfill'"
+      )
+      assert.deepStrictEqual(markers, { n: 1 })
+      yield* query("UPDATE legacy SET doc = '{\"exact\":1.1}' WHERE id = 5")
+      assert.deepInclude(Option.getOrThrow((yield* run()).value), {
+        appended: 0,
+        done: 7,
+        changed: 1,
+        changedKeys: ["5"]
+      })
+    }).pipe(Effect.provide(world))
+  )
+
+  it.scopedLive("takes every row once, though it is stopped and its rows are written meanwhile", () =>
+    Effect.gen(function* () {
+      const query = yield* seeded(`SELECT g, 's', '{}', '2020-01-01Z' FROM generate_series(1, 4000) g`)
+      const { connect } = yield* TestDatabase
+      const legacy = yield* Effect.promise(connect)
+      const writer = yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.promise(() => legacy.query("UPDATE legacy SET sku = 'written' WHERE id = 1 + (random() * 3999)::int"))
+        )
+      )
+      let batches = 0
+      const stopping = { ...RunObserver.silent, progress: () => (++batches % 2 === 0 ? Effect.interrupt : Effect.void) }
+      for (let tries = 0; tries < 2; tries++) yield* Effect.exit(run({ observer: stopping }))
+      yield* Fiber.interrupt(writer)
+      yield* run()
+      const [found] = yield* query(
+        `SELECT count(*)::int AS events, count(DISTINCT aggregate_id)::int AS streams, max(version) AS last FROM kumiko_events`
+      )
+      assert.deepStrictEqual(found, { events: 8000, streams: 4000, last: 2 })
+    }).pipe(Effect.provide(world))
+  )
+})

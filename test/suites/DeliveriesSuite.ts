@@ -1,0 +1,53 @@
+/**
+ * What every record of deliveries does.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import type { Layer } from "effect"
+import { Deliveries, OperationRun, RunObserver } from "effect-es-ops"
+import type { EsOps } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
+
+export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>): void =>
+  layer(services, { excludeTestServices: true })(`Deliveries: ${name}`, (it) => {
+    it.effect("are recorded with their run, told apart by how they ended, and deleted with it", () =>
+      Effect.gen(function* () {
+        const deliveries = yield* Deliveries.Deliveries
+        // A run has the table created.
+        yield* OperationRun.run({
+          operationType: "event-replay",
+          name: "deliveries",
+          params: {},
+          definition: "1",
+          tables: ["es_ops_deliveries"],
+          appliedBy: "cli",
+          observer: RunObserver.silent,
+          work: () => Effect.void,
+          drop: () => Effect.void
+        })
+        const [run, other] = [randomUUID(), randomUUID()]
+        const stream = { tenantId: randomUUID(), aggregateId: randomUUID() }
+        const error = (_tag: string) => Option.some({ _tag, code: null, message: "no" })
+        const failed = { ...stream, eventId: 4n, error: error("Boom") }
+        yield* deliveries.record(run, [
+          { ...stream, eventId: 2n, error: Option.none() },
+          failed,
+          { ...stream, eventId: 9_007_199_254_740_993n, error: error("StreamStopped") }
+        ])
+        yield* deliveries.record(other, [{ ...stream, eventId: 3n, error: Option.none() }])
+        assert.deepStrictEqual([...(yield* deliveries.recorded(run, 2n))].toSorted(), [4n, 9_007_199_254_740_993n])
+        assert.deepStrictEqual(yield* deliveries.failed(run), [failed])
+        yield* deliveries.remove(run)
+        assert.deepStrictEqual([...(yield* deliveries.recorded(run, 0n))], [])
+        assert.deepStrictEqual([...(yield* deliveries.recorded(other, 0n))], [3n])
+      })
+    )
+
+    it.effect("have handlers that give what they give, and fail with what they fail with", () =>
+      Effect.gen(function* () {
+        const { readOnly } = yield* Deliveries.Deliveries
+        assert.strictEqual(yield* readOnly(Effect.succeed(1)), 1)
+        assert.strictEqual(yield* Effect.flip(readOnly(Effect.fail("no"))), "no")
+      })
+    )
+  })
