@@ -47,7 +47,7 @@ const notices = await Promise.all(
 await writeFile(join(folder, "LICENSES.txt"), notices.join(`\n${"-".repeat(80)}\n\n`))
 
 // A second copy of what a seed imports would not be the same library: the packages that are shared, and the modules of the library itself.
-const { peerDependencies } = JSON.parse(await readFile("package.json", "utf8"))
+const { peerDependencies, peerDependenciesMeta } = JSON.parse(await readFile("package.json", "utf8"))
 const own = resolve("dist/cli") + sep
 await build({
   ...common,
@@ -55,7 +55,7 @@ await build({
   allowOverwrite: true,
   sourcemap: true,
   sourcesContent: false,
-  external: [...common.external, ...Object.keys(peerDependencies)],
+  external: [...common.external, ...Object.keys(peerDependencies).filter((name) => !(name in peerDependenciesMeta))],
   plugins: [
     {
       name: "modules of the library",

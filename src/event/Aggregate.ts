@@ -19,7 +19,7 @@ import { Snapshots } from "./Snapshots.js"
 export class StateInvalid extends Schema.TaggedError<StateInvalid>()("StateInvalid", {
   aggregateType: Schema.String,
   /** The event that was folded; none for a state that was stored. */
-  eventId: Schema.Option(Schema.BigIntFromSelf),
+  eventId: Schema.Option(Schema.BigInt),
   reason: Schema.String
 }) {
   override get message(): string {

@@ -13,7 +13,7 @@ import { reject, type Rejection } from "./WriteHandler.js"
 
 /** A stored event cannot be read: its version is above the known one, an upcast throws, or its payload does not fit the type. */
 export class EventUnreadable extends Schema.TaggedError<EventUnreadable>()("EventUnreadable", {
-  eventId: Schema.BigIntFromSelf,
+  eventId: Schema.BigInt,
   type: Schema.String,
   eventVersion: Schema.Number,
   reason: Schema.String

@@ -22,7 +22,7 @@ import type { Key, RowTable, StoredRow, Table } from "./Table.js"
 export class FoldFailed extends Schema.TaggedError<FoldFailed>()("FoldFailed", {
   table: Schema.String,
   /** The event that was folded; none where a stored row cannot be read. */
-  eventId: Schema.Option(Schema.BigIntFromSelf),
+  eventId: Schema.Option(Schema.BigInt),
   reason: Schema.String
 }) {
   override get message(): string {

@@ -99,7 +99,7 @@ export class WroteOutsideShadow extends Schema.TaggedError<WroteOutsideShadow>()
 /** The function of a projection by `Projection.make` failed. */
 export class ApplyFailed extends Schema.TaggedError<ApplyFailed>()("ApplyFailed", {
   projection: Schema.String,
-  eventId: Schema.BigIntFromSelf,
+  eventId: Schema.BigInt,
   reason: Schema.String,
   cause: Schema.Defect
 }) {

@@ -42,11 +42,11 @@ export class ReplayWrites extends Schema.TaggedError<ReplayWrites>()("ReplayWrit
 /** A subscriber failed, and the replay stopped there. */
 export class DeliveryFailed extends Schema.TaggedError<DeliveryFailed>()("DeliveryFailed", {
   subscriber: Schema.String,
-  eventId: Schema.BigIntFromSelf,
+  eventId: Schema.BigInt,
   tenantId: Schema.String,
   aggregateId: Schema.String,
   /** The first event that was not delivered. */
-  fromId: Schema.BigIntFromSelf,
+  fromId: Schema.BigInt,
   reason: Schema.String,
   cause: Schema.Defect
 }) {

@@ -5,20 +5,33 @@ import { assert, describe, it } from "@effect/vitest"
 import { Option, Predicate, Schema } from "effect"
 import * as Library from "effect-es-ops"
 import {
+  Aggregate,
+  Backfill,
   DatabaseHealth,
   EsOps,
+  EventBackfill,
+  EventFeed,
   EventStore,
   EventType,
+  MoveProblem,
   OperationConfig,
   OperationError,
+  ProjectionsCurrent,
   PromiseSeed,
   QueryError,
   ReadTables,
+  RebuildProblem,
+  ReplayError,
   Run,
+  RunLanes,
   SeedFile,
   SeedProblem,
   SeedReport,
   SeedsApplied,
+  SnapshotRebuild,
+  SnapshotReport,
+  StreamMoves,
+  StreamProblem,
   WriteDispatcher,
   WriteHandler
 } from "effect-es-ops"
@@ -32,6 +45,8 @@ const refused = new WriteDispatcher.WriteRejected({ handler: "a:write:b", code: 
 const run = { applied: ["1"], skipped: [], raced: [], notAttempted: ["3"] }
 
 const aRun = { id: "1", operationType: "projection-rebuild", name: "orders", host: "h", pid: 1 }
+
+const aMove = { aggregateId: "a", from: "t", to: "u" }
 
 /** A class of errors with one of them. */
 const pair = <A extends Error, I>(schema: Schema.Schema<A, I>, error: A) => ({
@@ -94,6 +109,98 @@ const all = [
   pair(
     ReadTables.UniqueTaken,
     new ReadTables.UniqueTaken({ table: "read_users", columns: ["email"], values: ["a@example.com"] })
+  ),
+  pair(
+    Aggregate.StateInvalid,
+    new Aggregate.StateInvalid({ aggregateType: "order", eventId: Option.some(7n), reason: "no" })
+  ),
+  pair(Backfill.RowInvalid, new Backfill.RowInvalid({ reason: "it has no date" })),
+  pair(
+    EventBackfill.SourceFailed,
+    new EventBackfill.SourceFailed({ backfill: "b", reason: "no", cause: new Error("no") })
+  ),
+  pair(EventBackfill.UnknownBackfill, new EventBackfill.UnknownBackfill({ name: "b", known: ["c"] })),
+  pair(EventFeed.EventsUnordered, new EventFeed.EventsUnordered({ reason: "CACHE 2" })),
+  pair(EventFeed.SettleTimeout, new EventFeed.SettleTimeout({ holders: ["process 7"] })),
+  pair(EventStore.StreamPurged, new EventStore.StreamPurged({ tenantId: "t", aggregateId: "a" })),
+  pair(MoveProblem.ArchivedApart, new MoveProblem.ArchivedApart({ ...aMove, archived: "t" })),
+  pair(MoveProblem.KeysTaken, new MoveProblem.KeysTaken({ ...aMove, keys: ["k"] })),
+  pair(MoveProblem.MovedTwice, new MoveProblem.MovedTwice(aMove)),
+  pair(MoveProblem.MovesRefused, new MoveProblem.MovesRefused({ problems: [new MoveProblem.MovedTwice(aMove)] })),
+  pair(MoveProblem.MovesUnsettled, new MoveProblem.MovesUnsettled({ holders: ["process 7"] })),
+  pair(
+    MoveProblem.OtherAggregateType,
+    new MoveProblem.OtherAggregateType({ ...aMove, sourceType: "a", targetType: "b" })
+  ),
+  pair(MoveProblem.SameTenant, new MoveProblem.SameTenant(aMove)),
+  pair(MoveProblem.SplitStream, new MoveProblem.SplitStream({ ...aMove, sourceEvents: 1, targetEvents: 2 })),
+  pair(ProjectionsCurrent.ProjectionsOutdated, new ProjectionsCurrent.ProjectionsOutdated({ names: ["orders"] })),
+  pair(
+    RebuildProblem.ApplyFailed,
+    new RebuildProblem.ApplyFailed({ projection: "p", eventId: 7n, reason: "no", cause: new Error("no") })
+  ),
+  pair(
+    RebuildProblem.CutOverTimeout,
+    new RebuildProblem.CutOverTimeout({ table: "t", tries: 2, waitedMs: 30, holders: ["process 7"] })
+  ),
+  pair(RebuildProblem.GhostRows, new RebuildProblem.GhostRows({ projection: "p", table: "t", count: 1, keys: ["1"] })),
+  pair(RebuildProblem.NotRebuildable, new RebuildProblem.NotRebuildable({ projection: "p", reasons: ["no tables"] })),
+  pair(
+    RebuildProblem.RebuildRefused,
+    new RebuildProblem.RebuildRefused({
+      problems: [new RebuildProblem.NotRebuildable({ projection: "p", reasons: ["no tables"] })]
+    })
+  ),
+  pair(RebuildProblem.RebuildUnsettled, new RebuildProblem.RebuildUnsettled({ projection: "p", reason: "no" })),
+  pair(RebuildProblem.SharedKey, new RebuildProblem.SharedKey({ projection: "p", count: 1, aggregateIds: ["a"] })),
+  pair(
+    RebuildProblem.StreamIncomplete,
+    new RebuildProblem.StreamIncomplete({ projection: "p", count: 1, streams: ["a"] })
+  ),
+  pair(
+    RebuildProblem.UnexpectedGhosts,
+    new RebuildProblem.UnexpectedGhosts({ projection: "p", expected: 1, found: 2 })
+  ),
+  pair(RebuildProblem.UnknownProjection, new RebuildProblem.UnknownProjection({ name: "p", known: ["q"] })),
+  pair(RebuildProblem.WroteOutsideShadow, new RebuildProblem.WroteOutsideShadow({ projection: "p", table: "t" })),
+  pair(
+    ReplayError.DeliveryFailed,
+    new ReplayError.DeliveryFailed({
+      subscriber: "s",
+      eventId: 7n,
+      tenantId: "t",
+      aggregateId: "a",
+      fromId: 7n,
+      reason: "no",
+      cause: new Error("no")
+    })
+  ),
+  pair(ReplayError.ReplayBoundsInvalid, new ReplayError.ReplayBoundsInvalid({ reason: "no" })),
+  pair(ReplayError.ReplayForbidden, new ReplayError.ReplayForbidden({ subscriber: "s" })),
+  pair(ReplayError.ReplayWrites, new ReplayError.ReplayWrites({ what: "an append" })),
+  pair(ReplayError.StreamStopped, new ReplayError.StreamStopped()),
+  pair(ReplayError.UnknownSubscriber, new ReplayError.UnknownSubscriber({ name: "s", known: ["t"] })),
+  pair(RunLanes.LaneFailed, new RunLanes.LaneFailed({ lane: "1", error: { _tag: "Error", message: "no" } })),
+  pair(RunLanes.LaneUnknown, new RunLanes.LaneUnknown({ lane: "1" })),
+  pair(SnapshotRebuild.UnknownAggregate, new SnapshotRebuild.UnknownAggregate({ name: "a", known: ["b"] })),
+  pair(
+    SnapshotReport.SnapshotDiffers,
+    new SnapshotReport.SnapshotDiffers({
+      aggregateType: "a",
+      tenantId: "t",
+      aggregateId: "a",
+      snapshotVersion: 1,
+      version: 2
+    })
+  ),
+  pair(StreamMoves.EventsBusy, new StreamMoves.EventsBusy()),
+  pair(StreamProblem.InvalidStreamId, new StreamProblem.InvalidStreamId({ tenantId: "t", aggregateId: "a" })),
+  pair(StreamProblem.StreamNotFound, new StreamProblem.StreamNotFound({ tenantId: "t", aggregateId: "a" })),
+  pair(
+    StreamProblem.StreamsRefused,
+    new StreamProblem.StreamsRefused({
+      problems: [new StreamProblem.StreamNotFound({ tenantId: "t", aggregateId: "a" })]
+    })
   ),
   pair(PromiseSeed.EffectReturned, new PromiseSeed.EffectReturned()),
   pair(PromiseSeed.GeneratorReturned, new PromiseSeed.GeneratorReturned()),

@@ -32,18 +32,18 @@ export const names = [
   "seed:mark",
   "seed:unmark",
   "seed:rename",
-  "snapshot:verify",
-  "snapshot:rebuild",
-  "event:replay",
-  "event:backfill",
   "projection:status",
   "projection:rebuild",
   "projection:diff",
-  "runs",
-  "runs:cancel",
+  "snapshot:verify",
+  "snapshot:rebuild",
   "stream:move",
   "stream:archive",
   "stream:restore",
+  "event:replay",
+  "event:backfill",
+  "runs",
+  "runs:cancel",
   "history",
   "schema",
   "doctor"
@@ -89,20 +89,6 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
           'seed:rename 2026-11-24-fill-display-names 2026-11-24-display-names --reason "a clearer name"'
         )
       ),
-      Command.make("snapshot:verify", SnapshotCommands.verifyOptions, (given) =>
-        choose(given, SnapshotCommands.verify(given))
-      ).pipe(described("Compares the snapshots of an aggregate with what its events give", "snapshot:verify invoice")),
-      Command.make("snapshot:rebuild", SnapshotCommands.rebuildOptions, (given) =>
-        choose(given, SnapshotCommands.rebuild(given))
-      ).pipe(
-        described("Folds every stream of an aggregate again, and makes its snapshots right", "snapshot:rebuild invoice")
-      ),
-      Command.make("event:replay", ReplayCommand.options, (given) => choose(given, ReplayCommand.run(given))).pipe(
-        described("Gives past events to a subscriber again", "event:replay mail --since 2026-11-01 --rate 50")
-      ),
-      Command.make("event:backfill", BackfillCommand.options, (given) =>
-        choose(given, BackfillCommand.run(given))
-      ).pipe(described("Makes events of rows from before event sourcing", "event:backfill legacy-orders --dry-run")),
       Command.make("projection:status", ProjectionCommands.statusOptions, (given) =>
         choose(given, ProjectionCommands.status(given))
       ).pipe(described("Shows every projection, and whether its tables are outdated", "projection:status --check")),
@@ -117,14 +103,13 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
       Command.make("projection:diff", ProjectionCommands.diffOptions, (given) =>
         choose(given, ProjectionCommands.diff(given))
       ).pipe(described("Compares read tables with the fold of their events", "projection:diff orders")),
-      Command.make("runs", RunCommands.listOptions, (given) => choose(given, RunCommands.list(given))).pipe(
-        described("Shows the long operations that have not ended, with their progress", "runs --json")
-      ),
-      Command.make("runs:cancel", RunCommands.cancelOptions, (given) => choose(given, RunCommands.cancel(given))).pipe(
-        described(
-          "Ends a long operation for good, whichever process is in it",
-          "runs:cancel 1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
-        )
+      Command.make("snapshot:verify", SnapshotCommands.verifyOptions, (given) =>
+        choose(given, SnapshotCommands.verify(given))
+      ).pipe(described("Compares the snapshots of an aggregate with what its events give", "snapshot:verify invoice")),
+      Command.make("snapshot:rebuild", SnapshotCommands.rebuildOptions, (given) =>
+        choose(given, SnapshotCommands.rebuild(given))
+      ).pipe(
+        described("Folds every stream of an aggregate again, and makes its snapshots right", "snapshot:rebuild invoice")
       ),
       Command.make("stream:move", MoveCommand.options, (given) => choose(given, MoveCommand.run(given))).pipe(
         described(
@@ -146,6 +131,21 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         described(
           "Restores archived streams, and their rows in the read tables",
           "stream:restore --id 0b8f6c52-1f0e-4c1d-8a58-61d9a7a0c001 --tenant 7f3c5b1e-0d5a-4c3e-9f5e-2b1a6c8d9e10"
+        )
+      ),
+      Command.make("event:replay", ReplayCommand.options, (given) => choose(given, ReplayCommand.run(given))).pipe(
+        described("Gives past events to a subscriber again", "event:replay mail --since 2026-11-01 --rate 50")
+      ),
+      Command.make("event:backfill", BackfillCommand.options, (given) =>
+        choose(given, BackfillCommand.run(given))
+      ).pipe(described("Makes events of rows from before event sourcing", "event:backfill legacy-orders --dry-run")),
+      Command.make("runs", RunCommands.listOptions, (given) => choose(given, RunCommands.list(given))).pipe(
+        described("Shows the long operations that have not ended, with their progress", "runs --json")
+      ),
+      Command.make("runs:cancel", RunCommands.cancelOptions, (given) => choose(given, RunCommands.cancel(given))).pipe(
+        described(
+          "Ends a long operation for good, whichever process is in it",
+          "runs:cancel 1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
         )
       ),
       Command.make("history", LedgerCommands.historyOptions, (given) =>

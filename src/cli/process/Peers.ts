@@ -18,8 +18,11 @@ export interface Misfit {
 
 /** The packages that do not fit, by the ranges of the package that this file is in. */
 export const misfits = (from = fileURLToPath(import.meta.url)): ReadonlyArray<Misfit> => {
-  const ranges = read(join(dirname(from), "..", "..", "..", "package.json")).peerDependencies ?? {}
-  return Object.entries(ranges)
+  const { peerDependencies = {}, peerDependenciesMeta = {} } = read(
+    join(dirname(from), "..", "..", "..", "package.json")
+  )
+  return Object.entries(peerDependencies)
+    .filter(([name]) => peerDependenciesMeta[name]?.optional !== true)
     .map(([name, range]) => ({ name, range, found: installed(name, from) }))
     .filter(({ found, range }) => found === undefined || !fits(found, range))
 }
@@ -83,6 +86,7 @@ const document = (command: string | undefined, message: string): string => {
 interface Manifest {
   readonly version?: string
   readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean } | undefined>>
 }
 
 const read = (path: string): Manifest => {
