@@ -14,7 +14,7 @@ import * as Pages from "./support/Pages.js"
 import type { Running } from "./support/Project.js"
 import { repository, watch } from "./support/Project.js"
 
-const names = ["boot", "bundle", "opentelemetry", "own-dispatcher", "projections", "requests", "tests"]
+const names = ["boot", "bundle", "cluster", "opentelemetry", "own-dispatcher", "projections", "requests", "tests"]
 const modules = join(repository, "node_modules")
 
 let top: string
