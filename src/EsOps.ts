@@ -44,6 +44,8 @@ import * as MemoryStepCursor from "./operation/memory/MemoryStepCursor.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
 import type { RunLog } from "./operation/RunLog.js"
 import { Transactor } from "./operation/Transactor.js"
+import * as MemoryRebuildStore from "./projection/memory/MemoryRebuildStore.js"
+import type { RebuildStore } from "./projection/RebuildStore.js"
 import * as Replica from "./operation/Replica.js"
 import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
@@ -80,6 +82,7 @@ export type Services =
   | RunLog
   | ReadTables
   | ProjectionRecords
+  | RebuildStore
   | Features.Features
   | Snapshots
   | SnapshotRows
@@ -295,6 +298,7 @@ export const layerMemory = <
     MemoryEventStore.layer,
     MemoryReadTables.layer,
     MemoryProjectionRecords.layer(projectionsOf(settings)),
+    MemoryRebuildStore.layer,
     MemoryDirectory.layer,
     Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer),
     MemoryStepCursor.layer

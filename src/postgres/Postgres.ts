@@ -23,6 +23,7 @@ import { Transactor } from "../operation/Transactor.js"
 import { Deliveries } from "../replay/Deliveries.js"
 import { SnapshotRows } from "../snapshot/SnapshotRows.js"
 import * as PgBackfillStore from "./backfill/PgBackfillStore.js"
+import { RebuildStore } from "../projection/RebuildStore.js"
 import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
@@ -31,6 +32,7 @@ import * as PgEventFeed from "./feed/PgEventFeed.js"
 import * as PgOperationLock from "./lock/PgOperationLock.js"
 import * as PgOperationLog from "./log/PgOperationLog.js"
 import * as PgProjectionRecords from "./projections/PgProjectionRecords.js"
+import * as PgRebuildStore from "./rebuild/PgRebuildStore.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
 import * as PgDeliveries from "./replay/PgDeliveries.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
@@ -64,6 +66,7 @@ export const make = (
     | SnapshotRows
     | Deliveries
     | BackfillStore
+    | RebuildStore
     | Directory
   >,
   never,
@@ -83,14 +86,23 @@ const adapters = Effect.gen(function* () {
     Context.add(Transactor, transactor),
     Context.add(OperationLock, lock)
   )
+  const feed = yield* PgEventFeed.make
+  const events = yield* PgEventStore.make
+  const records = yield* PgProjectionRecords.make
+  const rebuilds = yield* PgRebuildStore.make.pipe(
+    Effect.provideService(EventFeed, feed),
+    Effect.provideService(EventStore, events),
+    Effect.provideService(ProjectionRecords, records)
+  )
   return ports.pipe(
     Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
     Context.add(StepCursor, yield* Effect.provide(PgStepCursor.make, ports)),
     Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
-    Context.add(EventStore, yield* PgEventStore.make),
-    Context.add(EventFeed, yield* PgEventFeed.make),
+    Context.add(EventStore, events),
+    Context.add(EventFeed, feed),
+    Context.add(RebuildStore, rebuilds),
     Context.add(ReadTables, yield* PgReadTables.make),
-    Context.add(ProjectionRecords, yield* PgProjectionRecords.make),
+    Context.add(ProjectionRecords, records),
     Context.add(Snapshots, yield* Effect.provideService(PgSnapshots.make, Transactor, transactor)),
     Context.add(SnapshotRows, yield* PgSnapshotRows.make),
     Context.add(Deliveries, yield* PgDeliveries.make),

@@ -49,6 +49,8 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "backfill"
   ],
   "EsOps.ts": [
+    "projection",
+    "projection/memory",
     "operation",
     "operation/memory",
     "event",
@@ -93,6 +95,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "replay/memory": ["replay", "event", "operation/memory", "operation"],
   backfill: ["event", "operation"],
   "backfill/memory": ["backfill", "event/memory", "event", "operation/memory", "operation"],
+  "projection/memory": ["projection", "event/memory", "event", "operation/memory", "operation"],
   event: operation,
   "event/memory": ["event", "operation/memory", "operation"],
   operation: [],
@@ -110,6 +113,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres/projections",
     "postgres/readtables",
     "postgres/replay",
+    "postgres/rebuild",
     "postgres/runs",
     "postgres/snapshots",
     "postgres/transaction",
@@ -119,6 +123,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "identity",
     "replay",
     "snapshot",
+    "projection",
     "event",
     "operation"
   ],
@@ -142,6 +147,14 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     ...operation
   ],
   "postgres/transaction": ["postgres/log/LogStatement.ts", "postgres/schema", "postgres/client", ...operation],
+  "postgres/rebuild": [
+    "postgres/schema",
+    "postgres/client",
+    "postgres/feed/FeedRow.ts",
+    "projection",
+    "event",
+    ...operation
+  ],
   "postgres/runs": [
     "postgres/log/LogStatement.ts",
     "postgres/transaction/StepStatements.ts",

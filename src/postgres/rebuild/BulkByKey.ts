@@ -1,0 +1,172 @@
+/**
+ * The bulk of what is not folded by aggregate: events by id, the rows of their keys held in memory up to a bound.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Event } from "../../event/Event.js"
+import type { Fold, Rows } from "../../event/FoldDefinition.js"
+import type { BatchSize } from "../../operation/BatchSize.js"
+import { KeyStates } from "../../projection/KeyFold.js"
+import * as KeyFold from "../../projection/KeyFold.js"
+import * as DeadLetters from "./DeadLetters.js"
+import * as KeyFolding from "./KeyFolding.js"
+import type { Shadow } from "./Shadow.js"
+import { send } from "./Shadow.js"
+import * as ShadowEvents from "./ShadowEvents.js"
+import * as ShadowRows from "./ShadowRows.js"
+import type { ShadowTable } from "./ShadowTable.js"
+import * as ShadowTables from "./ShadowTable.js"
+
+/** How many rows are held, and for how long, until they are written. */
+const bound = { rows: 100_000, milliseconds: 30_000 } as const
+
+/** How many events are read at once, at most. */
+const largest = 20_000
+
+/** Where the bulk stands: every event up to this one is in the rows of the shadow. */
+export interface Standing {
+  readonly at: bigint
+  readonly isIndexed: boolean
+}
+
+/** How a place in the bulk is written down. */
+export type CursorOf = (standing: Standing) => unknown
+
+/** Folds the events up to an id, from where the bulk stands. What is held is written with the cursor, or begins again where it stood. */
+export const fold = (
+  shadow: Shadow,
+  table: ShadowTable,
+  work: Fold,
+  upTo: bigint,
+  from: Standing,
+  cursorOf: CursorOf,
+  size: BatchSize
+) =>
+  Effect.gen(function* () {
+    const states = new KeyStates(work, yield* DeadLetters.keptKeys(table))
+    let standing = from
+    let read = from.at
+    let events = 0
+    let writtenAt = yield* Clock.currentTimeMillis
+    for (let isDone = false; !isDone;) {
+      const limit = Math.min(largest, yield* size.get)
+      const startedAt = yield* Clock.currentTimeMillis
+      const page = yield* ShadowEvents.page(shadow, { after: read, upTo }, limit)
+      isDone = page.length < limit
+      read = page.at(-1)?.id ?? read
+      events += page.length
+      const now = yield* Clock.currentTimeMillis
+      const isFull = isDone || states.size > bound.rows || now - writtenAt > bound.milliseconds
+      const known = { isIndexed: standing.isIndexed, at: read, events, isDone }
+      standing = yield* step(shadow, table, states, page, isFull, known, cursorOf, standing)
+      yield* size.took(page.length, (yield* Clock.currentTimeMillis) - startedAt)
+      if (isFull) {
+        events = 0
+        writtenAt = yield* Clock.currentTimeMillis
+        states.clear()
+      }
+    }
+  })
+
+/** Folds one page; where the bound is reached, the rows are written, and with them where the bulk stands. */
+const step = (
+  shadow: Shadow,
+  table: ShadowTable,
+  states: KeyStates,
+  page: ReadonlyArray<Event>,
+  isFull: boolean,
+  known: Standing & { readonly events: number; readonly isDone: boolean },
+  cursorOf: CursorOf,
+  before: Standing
+) =>
+  isFull || shadow.policy.onPoison === "quarantine" || before.isIndexed
+    ? shadow.run.batch(
+        Effect.gen(function* () {
+          yield* foldPage(shadow, table, states, page, known.isIndexed)
+          if (!isFull) return { value: before }
+          const rows = yield* KeyFolding.rowsOf(shadow, table, states, page.at(-1))
+          const there = rows.filter(({ row }) => Option.isSome(row))
+          if (known.isIndexed) yield* ShadowRows.put(table, rows)
+          else
+            yield* ShadowRows.add(
+              table,
+              there.map((row) => ShadowRows.sent(table, row))
+            )
+          // With everything in memory until its end, no row is looked for before.
+          if (!known.isIndexed) yield* send("indexing the shadow", indexes(table))
+          const value = { at: known.at, isIndexed: true }
+          return { value, done: known.events, cursor: cursorOf(value), counters: { events: known.events } }
+        })
+      )
+    : Effect.as(foldPage(shadow, table, states, page, false), before)
+
+const foldPage = (
+  shadow: Shadow,
+  table: ShadowTable,
+  states: KeyStates,
+  page: ReadonlyArray<Event>,
+  isIndexed: boolean
+) => {
+  if (isIndexed) return KeyFolding.into(shadow, table, states, page)
+  const parts = KeyFold.partsOf(states.work, page)
+  return DeadLetters.note(shadow, table, [...parts.poison, ...states.add(parts.parts)])
+}
+
+/** Adds the rows that events give, as they come; those of keys that are there twice are sorted out at the end. */
+export const rows = (
+  shadow: Shadow,
+  table: ShadowTable,
+  work: Rows,
+  upTo: bigint,
+  from: Standing,
+  cursorOf: CursorOf,
+  size: BatchSize
+) =>
+  Effect.gen(function* () {
+    let at = from.at
+    for (let isDone = false; !isDone;) {
+      const limit = Math.min(largest, yield* size.get)
+      const last = yield* shadow.run.batch(
+        Effect.gen(function* () {
+          const events = yield* ShadowEvents.page(shadow, { after: at, upTo }, limit)
+          const { parts, poison } = KeyFold.partsOf(work, events)
+          yield* DeadLetters.note(shadow, table, poison)
+          yield* ShadowRows.add(
+            table,
+            parts.map(({ event, given, key }) =>
+              ShadowRows.sent(table, {
+                key,
+                row: Option.fromNullable(given),
+                first: ShadowRows.dateOf(event),
+                at: event.id
+              })
+            )
+          )
+          const read = events.at(-1)?.id ?? at
+          const value = { at: read, isDone: events.length < limit }
+          return {
+            value,
+            done: events.length,
+            cursor: cursorOf({ at: read, isIndexed: false }),
+            counters: { events: events.length }
+          }
+        }),
+        { size }
+      )
+      at = last.at
+      isDone = last.isDone
+    }
+  })
+
+/** What is made when the rows are loaded. */
+export const indexes = (table: ShadowTable): ReadonlyArray<string> => [
+  `ALTER TABLE ${table.rows} ADD PRIMARY KEY (${ShadowTables.list(table.keys)})`,
+  `ANALYZE ${table.rows}`
+]
+
+/** Leaves of each key the row that the last event gave. */
+export const distinct = ({ keys, rows }: ShadowTable): ReadonlyArray<string> => [
+  `DELETE FROM ${rows} t USING (SELECT ctid, row_number() OVER (PARTITION BY ${ShadowTables.list(keys)} ORDER BY es_ops_at DESC, ctid DESC) AS n
+    FROM ${rows}) d WHERE t.ctid = d.ctid AND d.n > 1`
+]

@@ -1,0 +1,51 @@
+/**
+ * The gradual way: rows that differ are corrected before the cut-over, a thousand at a time, while readers and writers go on.
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Fold, Rows } from "../../event/FoldDefinition.js"
+import { databaseError } from "../client/PgError.js"
+import { PgSql } from "../client/PgSql.js"
+import * as Comparison from "./Comparison.js"
+import * as Merging from "./Merging.js"
+import * as Settling from "./Settling.js"
+import type { Shadow } from "./Shadow.js"
+import type { ShadowTable } from "./ShadowTable.js"
+
+/** How many rows are locked at once. */
+const together = 1000
+
+/** Rows that are there on both sides. Missing rows, and rows to delete, are left to the cut-over. */
+const both = "w.es_ops_present AND w.es_ops_there AND NOT w.es_ops_done"
+
+/** Corrects what differs, by the events that can be seen when its rows are locked. */
+export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint) =>
+  Effect.iterate(false, {
+    while: (isDone) => !isDone,
+    body: () => shadow.run.batch(step(shadow, table, work, m))
+  })
+
+const step = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint) =>
+  Effect.gen(function* () {
+    const sql = yield* PgSql
+    const keys = yield* Comparison.page(table, both, together)
+    if (!Arr.isNonEmptyReadonlyArray(keys)) return { value: true, phase: "gradual" }
+    const locked = yield* Merging.lock(table, keys)
+    const rows = yield* Settling.wantedOf(shadow, table, work, m, keys)
+    // Rows that exchange unique values cannot be changed one after another: they are left to the cut-over as well.
+    const counts = yield* sql.withTransaction(Merging.correct(table, locked, rows, { isComplete: false })).pipe(
+      Effect.catchTag("SqlError", (error) => Effect.fail(databaseError("correcting rows")(error))),
+      Effect.asSome,
+      Effect.catchIf(
+        (error) => error._tag === "DatabaseError" && Option.contains(error.code, "23505"),
+        () => Effect.succeedNone
+      )
+    )
+    yield* Option.isSome(counts) ? Comparison.forget(table, keys) : Comparison.putOff(table, keys)
+    return {
+      value: false,
+      phase: "gradual",
+      counters: { corrected: Option.match(counts, { onNone: () => 0, onSome: ({ updated }) => updated }) }
+    }
+  })
