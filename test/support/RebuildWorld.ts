@@ -5,6 +5,8 @@ import type { SqlClient } from "@effect/sql"
 import { Effect, Layer, Option, Schema } from "effect"
 import {
   EsOps,
+  type EventFeed,
+  type EventStore,
   EventType,
   Feature,
   Operation,
