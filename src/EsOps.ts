@@ -14,7 +14,8 @@ import { pid } from "node:process"
 import type { BackfillStore } from "./backfill/BackfillStore.js"
 import * as MemoryBackfillStore from "./backfill/memory/MemoryBackfillStore.js"
 import type { EventFeed } from "./event/EventFeed.js"
-import type { EventStore } from "./event/EventStore.js"
+import * as ArchivingStore from "./event/ArchivingStore.js"
+import { EventStore } from "./event/EventStore.js"
 import * as MemoryEventFeed from "./event/memory/MemoryEventFeed.js"
 import * as MemoryEventStore from "./event/memory/MemoryEventStore.js"
 import * as MemoryProjectionRecords from "./event/memory/MemoryProjectionRecords.js"
@@ -58,6 +59,10 @@ import * as SeedListing from "./seed/source/SeedListing.js"
 import * as SeedSource from "./seed/source/SeedSource.js"
 import * as MemorySnapshotRows from "./snapshot/memory/MemorySnapshotRows.js"
 import type { SnapshotRows } from "./snapshot/SnapshotRows.js"
+import type { ArchiveMarks } from "./stream/ArchiveMarks.js"
+import type { StreamMoves } from "./stream/StreamMoves.js"
+import * as MemoryArchiveMarks from "./stream/memory/MemoryArchiveMarks.js"
+import * as MemoryStreamMoves from "./stream/memory/MemoryStreamMoves.js"
 
 /** The settings of an application; all but `seeds` are optional. */
 export interface Settings<
@@ -88,6 +93,8 @@ export type Services =
   | SnapshotRows
   | Deliveries
   | BackfillStore
+  | ArchiveMarks
+  | StreamMoves
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, Entrance>
@@ -127,7 +134,8 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
     )
     return Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
   })
-  return Layer.provideMerge(layerEntrance(settings), Layer.effectContext(base))
+  const ports = Layer.provideMerge(archivingStore(settings), Layer.effectContext(base))
+  return Layer.provideMerge(layerEntrance(settings), ports)
 }
 
 /**
@@ -299,6 +307,8 @@ export const layerMemory = <
     MemoryReadTables.layer,
     MemoryProjectionRecords.layer(projectionsOf(settings)),
     MemoryRebuildStore.layer,
+    MemoryArchiveMarks.layer,
+    MemoryStreamMoves.layer,
     MemoryDirectory.layer,
     Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer),
     MemoryStepCursor.layer
@@ -308,18 +318,34 @@ export const layerMemory = <
     settings.database === undefined
       ? MemoryDatabase.layer
       : Layer.succeed(MemoryDatabase.MemoryDatabase, settings.database)
-  const base = Layer.mergeAll(
+  const readers = Layer.mergeAll(
     MemoryEventFeed.layer,
     MemorySnapshots.layer,
     MemorySnapshotRows.layer,
     MemoryDeliveries.layer,
     MemoryBackfillStore.layer
-  ).pipe(
+  )
+  const base = archivingStore(settings).pipe(
+    Layer.provideMerge(readers),
     Layer.provideMerge(ports),
     Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database))
   )
   return Layer.provideMerge(layerEntrance(settings), base)
 }
+
+/** The event store, which takes the read rows of a stream along when it archives it. */
+const archivingStore = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
+  settings: Partial<Settings<F, S, E, R>>
+) =>
+  Layer.effect(
+    EventStore,
+    Effect.flatMap(EventStore, (store) =>
+      ArchivingStore.make(
+        store,
+        featuresOf(settings).flatMap(({ projections }) => projections)
+      )
+    )
+  )
 
 /** The source that the settings name. */
 const sourceOf = <S extends SeedSource.Recorded>({

@@ -135,6 +135,9 @@ describe("the page of the command", () => {
         "event:backfill",
         "runs",
         "runs:cancel",
+        "stream:move",
+        "stream:archive",
+        "stream:restore",
         "history",
         "schema",
         "doctor"
@@ -144,6 +147,10 @@ describe("the page of the command", () => {
     const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
     assert.isAbove(options.size, 10)
     const own = new Set([
+      "--id",
+      "--from",
+      "--plan",
+      "--merge",
       "--to",
       "--retry",
       "--restart",

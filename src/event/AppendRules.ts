@@ -27,8 +27,8 @@ export const expectations = (
   return Either.right([...first.values()])
 }
 
-/** A stream's name as one text. */
-export const streamKey = ({ aggregateId, tenantId }: StreamId): string => `${tenantId}/${aggregateId}`
+/** A stream's name as one text, the same in either case of its letters. */
+export const streamKey = ({ aggregateId, tenantId }: StreamId): string => `${tenantId}/${aggregateId}`.toLowerCase()
 
 /** Fails with the first idempotency key of `events` that its tenant has in `earlier`, or twice in `events`. */
 export const refuseTakenKeys = (

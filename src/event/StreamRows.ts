@@ -6,7 +6,7 @@ import * as Arr from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { EventFeed } from "./EventFeed.js"
-import { OutdatedTables } from "./OutdatedTables.js"
+import { ProjectionRecords } from "./ProjectionRecords.js"
 import type { ReadTables } from "./ReadTables.js"
 import type { Declared, RefoldError } from "./Refold.js"
 import * as Refold from "./Refold.js"
@@ -38,7 +38,7 @@ export const none: FollowedRows = { rows: [], outdated: [] }
 export const follow = (
   projections: ReadonlyArray<Declared>,
   streams: ReadonlyArray<ChangedStream>
-): Effect.Effect<FollowedRows, RefoldError, EventFeed | ReadTables | OutdatedTables> =>
+): Effect.Effect<FollowedRows, RefoldError, EventFeed | ReadTables | ProjectionRecords> =>
   Effect.gen(function* () {
     const rows: Array<ChangedRows> = []
     const outdated: Array<string> = []
@@ -52,7 +52,7 @@ export const follow = (
         }
       } else outdated.push(projection.name)
     }
-    if (Arr.isNonEmptyReadonlyArray(outdated)) yield* (yield* OutdatedTables).mark(outdated)
+    if (Arr.isNonEmptyReadonlyArray(outdated)) yield* (yield* ProjectionRecords).outdate(outdated)
     return { rows, outdated }
   })
 

@@ -24,6 +24,8 @@ import { Deliveries } from "../replay/Deliveries.js"
 import { SnapshotRows } from "../snapshot/SnapshotRows.js"
 import * as PgBackfillStore from "./backfill/PgBackfillStore.js"
 import { RebuildStore } from "../projection/RebuildStore.js"
+import { ArchiveMarks } from "../stream/ArchiveMarks.js"
+import { StreamMoves } from "../stream/StreamMoves.js"
 import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
@@ -37,6 +39,8 @@ import * as PgReadTables from "./readtables/PgReadTables.js"
 import * as PgDeliveries from "./replay/PgDeliveries.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
 import * as PgStepCursor from "./runs/PgStepCursor.js"
+import * as PgArchiveMarks from "./streams/PgArchiveMarks.js"
+import * as PgStreamMoves from "./streams/PgStreamMoves.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSnapshotRows from "./snapshots/PgSnapshotRows.js"
@@ -67,6 +71,8 @@ export const make = (
     | Deliveries
     | BackfillStore
     | RebuildStore
+    | ArchiveMarks
+    | StreamMoves
     | Directory
   >,
   never,
@@ -107,6 +113,8 @@ const adapters = Effect.gen(function* () {
     Context.add(SnapshotRows, yield* PgSnapshotRows.make),
     Context.add(Deliveries, yield* PgDeliveries.make),
     Context.add(BackfillStore, yield* PgBackfillStore.make),
+    Context.add(ArchiveMarks, yield* PgArchiveMarks.make),
+    Context.add(StreamMoves, yield* PgStreamMoves.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

@@ -71,6 +71,21 @@ const declared: { readonly [name in RunTable | KindTable]?: Declared } = {
     ],
     primaryKey: ["projection"]
   },
+  es_ops_purged_streams: {
+    columns: [
+      ["tenant_id", "uuid", "uuid NOT NULL"],
+      ["aggregate_id", "uuid", "uuid NOT NULL"],
+      ["aggregate_type", "text", "text NOT NULL", { isExact: true }],
+      ["last_version", "integer", "integer NOT NULL"],
+      ["events", "bigint", "bigint NOT NULL"],
+      ["sha256", "text", "text NOT NULL", { length: 64 }],
+      ["purged_at", "timestamptz", "timestamptz NOT NULL"],
+      ["purged_by", "text", "text NOT NULL"],
+      ["run_id", "uuid", "uuid NOT NULL"]
+    ],
+    primaryKey: ["tenant_id", "aggregate_id"],
+    indexes: [["run_id"]]
+  },
   es_ops_dead_letters: {
     columns: [
       ["id", "bigint", "bigint NOT NULL GENERATED ALWAYS AS IDENTITY"],

@@ -1,0 +1,15 @@
+/**
+ * Operations on streams, in memory and on a server alike.
+ */
+import { EsOps } from "effect-es-ops"
+import * as ArchiveSuite from "../suites/ArchiveSuite.js"
+import * as MoveSuite from "../suites/MoveSuite.js"
+import { postgresOf } from "../support/services.js"
+
+for (const [name, services] of [
+  ["memory", EsOps.layerMemory({ seeds: {}, features: [ArchiveSuite.shop] })],
+  ["PostgreSQL", postgresOf([ArchiveSuite.shop])]
+] as const) {
+  ArchiveSuite.suite(name, services)
+  MoveSuite.suite(name, services)
+}
