@@ -150,10 +150,6 @@ describe("the page of the command", () => {
     const options = new Set([...said.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option = ""]) => option))
     assert.isAbove(options.size, 10)
     const own = new Set([
-      "--id",
-      "--from",
-      "--plan",
-      "--merge",
       "--to",
       "--retry",
       "--restart",

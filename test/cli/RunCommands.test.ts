@@ -2,7 +2,15 @@
  * `runs` and `runs:cancel`, on runs that stand in the table.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { database, decodeChange, decodeDoctor, decodeError, decodeHistory, decodeRuns, project } from "../support/Command.js"
+import {
+  database,
+  decodeChange,
+  decodeDoctor,
+  decodeError,
+  decodeHistory,
+  decodeRuns,
+  project
+} from "../support/Command.js"
 
 /** The tables, and a run of this name that stands so. */
 const insert = (name: string, outcome: string, lease: string) => `
@@ -49,7 +57,9 @@ describe("es-ops runs", () => {
     assert.match(stdout, /^interrupted projection-rebuild "gone" /m)
     assert.match(stdout, /^paused {6}projection-rebuild "stopped" /m)
 
-    const doctor = decodeDoctor((await run(["doctor", "--json"], env)).stdout).checks.find(({ name }) => name === "runs")
+    const doctor = decodeDoctor((await run(["doctor", "--json"], env)).stdout).checks.find(
+      ({ name }) => name === "runs"
+    )
     assert.deepInclude(doctor, {
       ok: false,
       detail: `projection-rebuild "gone" is half done, and no process is in it\nprojection-rebuild "stopped" is paused`

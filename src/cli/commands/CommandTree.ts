@@ -9,7 +9,6 @@ import type { Terminal } from "../output/Terminal.js"
 import * as ApplyCommand from "./ApplyCommand.js"
 import * as ArchiveCommands from "./ArchiveCommands.js"
 import * as BackfillCommand from "./BackfillCommand.js"
-import * as ArchiveCommands from "./ArchiveCommands.js"
 import * as DoctorCommand from "./DoctorCommand.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as MoveCommand from "./MoveCommand.js"
@@ -45,9 +44,6 @@ export const names = [
   "event:backfill",
   "runs",
   "runs:cancel",
-  "stream:move",
-  "stream:archive",
-  "stream:restore",
   "history",
   "schema",
   "doctor"
@@ -150,28 +146,6 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         described(
           "Ends a long operation for good, whichever process is in it",
           "runs:cancel 1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
-        )
-      ),
-      Command.make("stream:move", MoveCommand.options, (given) => choose(given, MoveCommand.run(given))).pipe(
-        described(
-          "Moves streams to another tenant, with their read rows, archive marks and snapshots",
-          "stream:move --plan moves.csv --dry-run"
-        )
-      ),
-      Command.make("stream:archive", ArchiveCommands.options, (given) =>
-        choose(given, ArchiveCommands.archive(given))
-      ).pipe(
-        described(
-          "Archives streams: they are read-only from then on, and their rows leave the read tables",
-          "stream:archive --plan closed-accounts.csv --dry-run"
-        )
-      ),
-      Command.make("stream:restore", ArchiveCommands.options, (given) =>
-        choose(given, ArchiveCommands.restore(given))
-      ).pipe(
-        described(
-          "Restores archived streams, and their rows in the read tables",
-          "stream:restore --id 0b8f6c52-1f0e-4c1d-8a58-61d9a7a0c001 --tenant 7f3c5b1e-0d5a-4c3e-9f5e-2b1a6c8d9e10"
         )
       ),
       Command.make("history", LedgerCommands.historyOptions, (given) =>
