@@ -121,15 +121,20 @@ const members = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
           const [tenantId, userId] = [randomUUID(), randomUUID()]
           const membership = { userId, tenantId, roles: ["R"] }
           const { id } = yield* write("tenant:write:add-member", membership, { tenantId, ...admin })
-          yield* store.archive({ tenantId, aggregateId: id, aggregateType: "tenant-membership", archivedBy: "me" })
-          const archived = yield* Effect.flip(write("tenant:write:update-member-roles", membership, { tenantId }))
-          assert.deepInclude(archived, { code: "stream_archived" })
           const again = yield* Effect.flip(write("tenant:write:add-member", membership, { tenantId, ...admin }))
           assert.deepInclude(again, { code: "conflict" })
           const tenant = { id: randomUUID(), key: randomUUID(), name: "n" }
           yield* write("tenant:write:create", tenant)
           const same = yield* Effect.flip(write("tenant:write:create", { ...tenant, key: randomUUID() }))
           assert.deepInclude(same, { code: "version_conflict" })
+          // The read rows of a stream leave with it.
+          yield* store.archive({ tenantId, aggregateId: id, aggregateType: "tenant-membership", archivedBy: "me" })
+          const gone = yield* Effect.flip(write("tenant:write:update-member-roles", membership, { tenantId }))
+          assert.deepInclude(gone, { code: "not_found" })
+          const stream = { tenantId: Event.systemTenantId, aggregateId: tenant.id, aggregateType: "tenant" }
+          yield* store.archive({ ...stream, archivedBy: "me" })
+          const archived = yield* Effect.flip(write("tenant:write:create", tenant))
+          assert.deepInclude(archived, { code: "stream_archived" })
         })
       )
     )
