@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { isDeepStrictEqual } from "node:util"
-import type { DatabaseError } from "../operation/OperationError.js"
+import { DatabaseError } from "../operation/OperationError.js"
 import { streamKey } from "./AppendRules.js"
 import type { Event, StreamId } from "./Event.js"
 import { EventFeed } from "./EventFeed.js"
@@ -36,7 +36,8 @@ export const fold =
       const [known, begun] = Arr.partition(groups, (group) => isNew(definition, group))
       // What other rows let go of, such as a unique value, is free for the new ones.
       let missing = [...begun, ...(yield* foldKnown(definition, keepsArchived, known))]
-      while (Arr.isNonEmptyReadonlyArray(missing)) {
+      for (let tries = 1; Arr.isNonEmptyReadonlyArray(missing); tries++) {
+        if (tries > mostTries) return yield* hidden(definition)
         const taken = yield* foldNew(definition, missing)
         missing = [...(yield* foldKnown(definition, keepsArchived, taken))]
       }
@@ -51,6 +52,16 @@ export const rows =
       for (const event of events) given.push(...(yield* definition.rowsOf(event)))
       if (Arr.isNonEmptyReadonlyArray(given)) yield* (yield* ReadTables).put(definition.table, given)
     }).pipe(Effect.catchTag("UniqueTaken", conflict))
+
+/** How often a row may be another's when it is added, and gone when it is looked for. */
+const mostTries = 10
+
+/** A row that is there and cannot be locked: a policy on updates hides it. */
+const hidden = ({ table }: Fold): DatabaseError =>
+  DatabaseError.because(
+    "projecting events",
+    `${table.name} did not store the row as it was sent: look for a trigger, a rule or a row security policy on it`
+  )
 
 const conflict = (taken: UniqueTaken) => reject("conflict", taken.message)
 

@@ -59,10 +59,9 @@ describe("a seed in batches", { timeout: 900_000 }, () => {
       ended.map(({ stderr, stdout }) => stdout + stderr).join("\n")
     )
     const documents = ended.map(({ stdout }) => decodeApply(stdout))
-    assert.deepStrictEqual(
-      documents.flatMap(({ applied, raced }) => [...applied.map(({ id }) => id), ...raced]),
-      ["1", "1"]
-    )
+    // One that begins when all is done has nothing to say of it.
+    const said = documents.flatMap(({ applied, raced }) => [...applied.map(({ id }) => id), ...raced])
+    assert.deepStrictEqual([...new Set(said)], ["1"])
     assert.deepStrictEqual(await query("SELECT count(*)::int AS n, count(DISTINCT id)::int AS ids FROM touched"), [
       { n: rows, ids: rows }
     ])
