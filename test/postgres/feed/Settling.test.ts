@@ -30,6 +30,14 @@ const world = Effect.gen(function* () {
   return { feed, run, session, send }
 })
 
+/** When a feed looked for transactions that append last. */
+const lastLook = (run: (text: string) => Effect.Effect<ReadonlyArray<Record<string, unknown>>>) =>
+  Effect.map(
+    run(`SELECT max(query_start)::text AS at FROM pg_stat_activity WHERE datname = current_database()
+      AND pid <> pg_backend_pid() AND query LIKE '%FROM pg_locks%'`),
+    ([look]) => look?.["at"]
+  )
+
 describe("a feed where a transaction that appends is open", () => {
   it.live("is not settled before that is over, and names it: an idle writer holds a lower id back", () =>
     Effect.gen(function* () {
@@ -44,7 +52,10 @@ describe("a feed where a transaction that appends is open", () => {
         refused.message,
         /server process \d+ \(importer, 127\.0\.0\.1\) since \d{4}-.*Z, last statement: SELECT 1 AS "thinking hard"$/
       )
+      const looks = lastLook(run)
+      const before = yield* looks
       const settled = yield* Effect.fork(feed.settled("1 minute"))
+      yield* Effect.repeat(looks, { until: (at) => at !== before })
       // Another that comes now has a higher id, and is not waited for.
       const later = yield* session
       yield* send(later, `BEGIN; ${insert()}`)
@@ -60,13 +71,9 @@ describe("a feed where a transaction that appends is open", () => {
       const writer = yield* session
       yield* send(writer, `BEGIN; ${insert()}`)
       const settled = yield* Effect.fork(feed.settled("1 minute"))
-      const looks = Effect.map(
-        run(`SELECT query_start::text AS at FROM pg_stat_activity WHERE datname = current_database()
-          AND pid <> pg_backend_pid() AND query LIKE '%FROM pg_locks%'`),
-        ([look]) => look?.["at"]
-      )
-      const looked = (before: unknown) => Effect.repeat(looks, { until: (at) => at !== undefined && at !== before })
-      yield* looked(undefined)
+      const looks = lastLook(run)
+      const looked = (before: unknown) => Effect.repeat(looks, { until: (at) => at !== null && at !== before })
+      yield* looked(null)
       yield* send(writer, "PREPARE TRANSACTION 'order ''17'''")
       yield* looked(yield* looked(yield* looked(yield* looks)))
       assert.deepStrictEqual(yield* Fiber.poll(settled), Option.none())
