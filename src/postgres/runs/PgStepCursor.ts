@@ -53,13 +53,22 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
   const readOne = (operationType: string, id: string) =>
     Effect.map(unfinished(isOf("r", operationType, id)), (found) => Option.fromNullable(found.at(-1)))
 
-  const change = (action: string, isHalfDone: Effect.Effect<boolean, DatabaseError>, statement: () => string) =>
+  /** A role that applies seeds need not be one that may write runs: nothing is sent where there is nothing to change. */
+  const change = (
+    action: string,
+    condition: string,
+    isHalfDone: Effect.Effect<boolean, DatabaseError>,
+    statement: () => string
+  ) =>
     inStep(action, ({ connection }) =>
       Effect.gen(function* () {
         const found = yield* over(connection)(
           Effect.mapError(sql.unsafe(isThere(there.located().runs)), databaseError(action))
         )
         if (found.length === 0) return false
+        const any = `SELECT 1 AS found FROM ${there.located().runs} AS r WHERE ${condition} LIMIT 1`
+        const runs = yield* over(connection)(Effect.mapError(sql.unsafe(any), databaseError(action)))
+        if (runs.length === 0) return false
         const was = yield* isHalfDone
         yield* over(connection)(Effect.mapError(sql.unsafe(statement()), databaseError(action)))
         return was
@@ -126,12 +135,14 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
     forget: (operationType, id) =>
       change(
         "forgetting the cursor",
+        isOf("r", operationType, id),
         Effect.map(readOne(operationType, id), Option.isSome),
         () => `DELETE FROM ${there.located().runs} AS r WHERE ${isOf("r", operationType, id)}`
       ),
     rename: (operationType, from, to) =>
       change(
         "renaming the cursor",
+        isOf("r", operationType, from),
         Effect.map(readOne(operationType, from), Option.isSome),
         () => `UPDATE ${there.located().runs} AS r SET name = ${literal(to)} WHERE ${isOf("r", operationType, from)}`
       )
