@@ -25,7 +25,7 @@ export const examine = (sql: SqlClient.SqlClient, runs: string): Effect.Effect<F
       .unsafe(
         `SELECT id::text AS id, operation_type, name, outcome FROM ${runs}
           WHERE outcome = 'paused' OR (outcome = 'running' AND coalesce(lease_until < clock_timestamp(), true))
-          ORDER BY started_at, id`
+          ORDER BY started_at, name, id`
       )
       .pipe(rows("looking at the runs", Row)),
     (found) => {
