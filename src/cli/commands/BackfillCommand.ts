@@ -15,6 +15,7 @@ import * as KindLines from "../output/KindLines.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
+import * as RunProgress from "./RunProgress.js"
 
 export const options = {
   name: Args.text({ name: "name" }).pipe(Args.withDescription("The backfill, as a feature declares it")),
@@ -37,18 +38,20 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
       const { appliedBy } = settings
-      const { report, runId } = yield* withDatabase(
-        settings,
-        Effect.gen(function* () {
-          const { name, restart } = given
-          if (given.dryRun) {
-            const plan = yield* EventBackfill.plan(name)
-            yield* said(terminal, plan)
-            return { report: plan, runId: null }
-          }
-          const { run, value } = yield* EventBackfill.run({ backfill: name, appliedBy, restart })
-          return { report: Option.getOrElse(value, () => EventBackfill.reportOf(run)), runId: run.id }
-        })
+      const { report, runId } = yield* RunProgress.shown((observer) =>
+        withDatabase(
+          settings,
+          Effect.gen(function* () {
+            const { name, restart } = given
+            if (given.dryRun) {
+              const plan = yield* EventBackfill.plan(name)
+              yield* said(terminal, plan)
+              return { report: plan, runId: null }
+            }
+            const { run, value } = yield* EventBackfill.run({ backfill: name, appliedBy, restart, observer })
+            return { report: Option.getOrElse(value, () => EventBackfill.reportOf(run)), runId: run.id }
+          })
+        )
       )
       yield* given.json
         ? terminal.out(Documents.encode(BackfillDocument.BackfillDocument, BackfillDocument.ofReport(report, runId)))

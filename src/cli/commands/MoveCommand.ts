@@ -4,6 +4,7 @@
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { RunObserver } from "../../operation/RunObserver.js"
 import type { MoveReport } from "../../stream/MoveReport.js"
 import * as MoveReports from "../../stream/MoveReport.js"
 import * as StreamDocument from "../../stream/StreamDocument.js"
@@ -21,6 +22,7 @@ import { Terminal } from "../output/Terminal.js"
 import { UsageError } from "../UsageError.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
+import * as RunProgress from "./RunProgress.js"
 
 export const options = {
   id: StreamOptions.id,
@@ -73,24 +75,25 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const moves = yield* movesOf(given)
       const settings = yield* Settings.resolveAll(given)
       const { appliedBy } = settings
-      const moving = given.dryRun
-        ? Effect.map(StreamMove.plan({ moves, merge }), (planned): Shown => ({ ...planned, runId: null }))
-        : StreamMove.run({ moves, merge, restart, appliedBy }).pipe(
-            Effect.map((done): Shown => done),
-            Effect.catchTag("MovesRefused", ({ problems }) =>
-              Effect.succeed<Shown>({
-                ...MoveReports.reportOf(MoveReports.begin),
-                runId: null,
-                failed: problems.map((problem) => ({
-                  id: problem.aggregateId,
-                  from: "from" in problem ? problem.from : problem.tenantId,
-                  to: "to" in problem ? problem.to : "",
-                  error: { _tag: problem._tag, message: problem.message }
-                }))
-              })
+      const moving = (observer: RunObserver) =>
+        given.dryRun
+          ? Effect.map(StreamMove.plan({ moves, merge }), (planned): Shown => ({ ...planned, runId: null }))
+          : StreamMove.run({ moves, merge, restart, appliedBy, observer }).pipe(
+              Effect.map((done): Shown => done),
+              Effect.catchTag("MovesRefused", ({ problems }) =>
+                Effect.succeed<Shown>({
+                  ...MoveReports.reportOf(MoveReports.begin),
+                  runId: null,
+                  failed: problems.map((problem) => ({
+                    id: problem.aggregateId,
+                    from: "from" in problem ? problem.from : problem.tenantId,
+                    to: "to" in problem ? problem.to : "",
+                    error: { _tag: problem._tag, message: problem.message }
+                  }))
+                })
+              )
             )
-          )
-      const report = yield* withDatabase(settings, moving)
+      const report = yield* RunProgress.shown((observer) => withDatabase(settings, moving(observer)))
       yield* given.json
         ? terminal.out(Documents.encode(StreamDocument.MoveDocument, documentOf(report, given.dryRun)))
         : Effect.forEach(StreamLines.moveLines(terminal, report, given.dryRun), terminal.out, { discard: true })

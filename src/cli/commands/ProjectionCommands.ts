@@ -19,7 +19,6 @@ import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as FailureReport from "../output/FailureReport.js"
-import * as LiveLine from "../output/LiveLine.js"
 import { nextStep } from "../output/NextStep.js"
 import * as ProjectionLines from "../output/ProjectionLines.js"
 import { Terminal } from "../output/Terminal.js"
@@ -132,7 +131,7 @@ export const rebuild = (given: RebuildGiven): Effect.Effect<number, never, Termi
         Setting.duration({ value, invalid: Setting.invalidOption("max-stall") })
       )
       return yield* given.dryRun ? planned(given, maxStall) : rebuilt(given, maxStall)
-    }).pipe(Effect.scoped),
+    }),
     "interrupted: the rebuild is paused, and the read tables are whole; the same command goes on where it stood, es-ops runs shows it"
   )
 
@@ -181,18 +180,13 @@ const rebuilt = (given: RebuildGiven, maxStall: Option.Option<Duration.Duration>
     const terminal = yield* Terminal
     if (given.ghosts === "delete")
       yield* confirm(`Rows without any event are to be deleted from ${tablesOf(given)}.`, given.yes)
-    const live = yield* LiveLine.make
     const settings = yield* Settings.resolveAll(given)
-    const reports = yield* withDatabase(
-      settings,
-      ProjectionRebuild.run({
-        ...optionsOf(given, maxStall),
-        appliedBy: settings.appliedBy,
-        observer: RunProgress.make(terminal, live)
-      }),
-      { connections: given.lanes + 1 }
+    const { appliedBy } = settings
+    const reports = yield* RunProgress.shown((observer) =>
+      withDatabase(settings, ProjectionRebuild.run({ ...optionsOf(given, maxStall), appliedBy, observer }), {
+        connections: given.lanes + 1
+      })
     )
-    yield* live.end
     yield* given.json
       ? terminal.out(Documents.encode(ProjectionDocument.RebuildDocument, ProjectionDocument.ofRebuild(reports)))
       : Effect.forEach(ProjectionLines.rebuildLines(terminal, reports), terminal.out, { discard: true })
@@ -220,17 +214,12 @@ export const diff = (
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal
-      const live = yield* LiveLine.make
       const settings = yield* Settings.resolveAll(given)
-      const diffs = yield* withDatabase(
-        settings,
-        ProjectionRebuild.diff({
-          projections: given.names.length === 0 ? undefined : given.names,
-          appliedBy: settings.appliedBy,
-          observer: RunProgress.make(terminal, live)
-        })
+      const { appliedBy } = settings
+      const projections = given.names.length === 0 ? undefined : given.names
+      const diffs = yield* RunProgress.shown((observer) =>
+        withDatabase(settings, ProjectionRebuild.diff({ projections, appliedBy, observer }))
       )
-      yield* live.end
       yield* given.json
         ? terminal.out(Documents.encode(ProjectionDocument.DiffDocument, ProjectionDocument.ofDiffs(diffs)))
         : Effect.forEach(ProjectionLines.diffLines(terminal, diffs), terminal.out, { discard: true })
@@ -238,9 +227,6 @@ export const diff = (
       const wrong = diffs.filter((found) => !isEqual(found)).flatMap(({ projections }) => projections.slice(0, 1))
       yield* terminal.err(`Run es-ops projection:rebuild ${wrong.join(" ")}.`)
       return exitCode("ProjectionsOutdated")
-    }).pipe(
-      Effect.catchTag("RebuildRefused", (refused) => refusal(given.json, refused)),
-      Effect.scoped
-    ),
+    }).pipe(Effect.catchTag("RebuildRefused", (refused) => refusal(given.json, refused))),
     "interrupted: nothing of the live tables was changed"
   )

@@ -19,6 +19,7 @@ import { counted } from "../output/Layout.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
+import * as RunProgress from "./RunProgress.js"
 
 const text = (name: string, pseudo: string, about: string) =>
   Options.text(name).pipe(Options.withPseudoName(pseudo), Options.withDescription(about), Options.optional)
@@ -80,30 +81,33 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const concurrency = yield* parsed(given.concurrency, "concurrency", wholePositive)
       const settings = yield* Settings.resolveAll(given)
       const { subscriber } = given
-      const { document, lines, code } = yield* withDatabase(
-        settings,
-        Effect.gen(function* () {
-          const plan = yield* EventReplay.plan({ subscriber, bounds })
-          const shown = `${counted(plan.events, "event")} up to id ${plan.toId} would reach subscriber "${subscriber}".`
-          if (given.dryRun) return { document: ReplayDocument.ofPlan(plan), lines: [`dry run: ${shown}`], code: 0 }
-          if (given.yes) yield* terminal.err(shown)
-          yield* Confirmation.ask(given.yes, shown)
-          const { run, value } = yield* EventReplay.run({
-            subscriber,
-            bounds,
-            rate,
-            concurrency,
-            onError: given.onError,
-            restart: given.restart,
-            appliedBy: settings.appliedBy
+      const { document, lines, code } = yield* RunProgress.shown((observer) =>
+        withDatabase(
+          settings,
+          Effect.gen(function* () {
+            const plan = yield* EventReplay.plan({ subscriber, bounds })
+            const shown = `${counted(plan.events, "event")} up to id ${plan.toId} would reach subscriber "${subscriber}".`
+            if (given.dryRun) return { document: ReplayDocument.ofPlan(plan), lines: [`dry run: ${shown}`], code: 0 }
+            if (given.yes) yield* terminal.err(shown)
+            yield* Confirmation.ask(given.yes, shown)
+            const { run, value } = yield* EventReplay.run({
+              subscriber,
+              bounds,
+              rate,
+              concurrency,
+              onError: given.onError,
+              restart: given.restart,
+              appliedBy: settings.appliedBy,
+              observer
+            })
+            const report = Option.getOrElse(value, () => EventReplay.reportOf(run, []))
+            return {
+              document: ReplayDocument.ofReport(report),
+              lines: KindLines.replayLines(report),
+              code: report.failed > 0 ? 1 : 0
+            }
           })
-          const report = Option.getOrElse(value, () => EventReplay.reportOf(run, []))
-          return {
-            document: ReplayDocument.ofReport(report),
-            lines: KindLines.replayLines(report),
-            code: report.failed > 0 ? 1 : 0
-          }
-        })
+        )
       )
       yield* given.json
         ? terminal.out(Documents.encode(ReplayDocument.ReplayDocument, document))

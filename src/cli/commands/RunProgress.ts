@@ -1,33 +1,25 @@
 /**
- * The observer of a long operation on a terminal, where a live line shows how far it is. Elsewhere the run writes a line to the log every ten seconds
- * by itself.
+ * The progress of a long operation: a live line on a terminal, a plain line every ten seconds elsewhere.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { RunObserver } from "../../operation/RunObserver.js"
-import { progressText, silent, title } from "../../operation/RunObserver.js"
-import type { LiveLine } from "../output/LiveLine.js"
-import type { Terminal } from "../output/Terminal.js"
+import { progressText, title } from "../../operation/RunObserver.js"
+import * as LiveLine from "../output/LiveLine.js"
+import { Terminal } from "../output/Terminal.js"
 
-/** None where no terminal shows a live line. */
-export const observer = ({ interactive }: Terminal["Type"], live: LiveLine): RunObserver | undefined =>
-  interactive
-    ? {
-        ...silent,
-        began: (run, isResumed) =>
-          live.begin({ id: title(run), what: `${isResumed ? "goes on" : "begins"}: ${progressText(run)}` }),
-        waiting: (run) =>
-          live.begin({
-            id: title(run),
-            what: `waits for process ${run.owner.pid} on ${run.owner.host}: ${progressText(run)}`
-          }),
-        progress: (run) => live.update({ id: title(run), what: progressText(run) }),
-        ended: () => live.end
-      }
-    : undefined
+/** Shows where each run is that `operation` observes; the line is gone when it ends, however it ends. */
+export const shown = <A, E, R>(
+  operation: (observer: RunObserver) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Terminal> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const terminal = yield* Terminal
+      return yield* operation(make(terminal, yield* LiveLine.make))
+    })
+  )
 
-/** Shows where each run is. */
-export const make = ({ err }: Terminal["Type"], live: LiveLine): RunObserver => ({
+const make = ({ err }: Terminal["Type"], live: LiveLine.LiveLine): RunObserver => ({
   began: (run, isResumed) =>
     Effect.zipRight(
       isResumed ? err(`${title(run)} goes on where it stood: ${progressText(run)}`) : Effect.void,

@@ -17,6 +17,7 @@ import * as KindLines from "../output/KindLines.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
+import * as RunProgress from "./RunProgress.js"
 
 const aggregate = Args.text({ name: "aggregate" }).pipe(
   Args.withDescription("The aggregate type, as a feature declares it")
@@ -63,14 +64,19 @@ export const rebuild = (given: RebuildGiven): Effect.Effect<number, never, Termi
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
       const { appliedBy } = settings
-      const { report, runId } = yield* withDatabase(
-        settings,
-        Effect.gen(function* () {
-          const { aggregate, restart } = given
-          if (given.dryRun) return { report: yield* SnapshotRebuild.verify(aggregate), runId: null }
-          const { run, value } = yield* SnapshotRebuild.run({ aggregate, appliedBy, restart })
-          return { report: Option.getOrElse(value, () => SnapshotReport.ofRun(aggregate, run.counters)), runId: run.id }
-        })
+      const { report, runId } = yield* RunProgress.shown((observer) =>
+        withDatabase(
+          settings,
+          Effect.gen(function* () {
+            const { aggregate, restart } = given
+            if (given.dryRun) return { report: yield* SnapshotRebuild.verify(aggregate), runId: null }
+            const { run, value } = yield* SnapshotRebuild.run({ aggregate, appliedBy, restart, observer })
+            return {
+              report: Option.getOrElse(value, () => SnapshotReport.ofRun(aggregate, run.counters)),
+              runId: run.id
+            }
+          })
+        )
       )
       yield* given.json
         ? terminal.out(Documents.encode(SnapshotDocument.RebuildDocument, SnapshotDocument.ofRebuild(report, runId)))
