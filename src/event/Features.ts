@@ -49,6 +49,7 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
     return Features.of({
       projections: projections.map((projection) => ({
         ...projection,
+        source: projection.source ?? String(projection.apply),
         apply: (events) => provide(projection.apply(events))
       })),
       subscribers: subscribers.map((subscriber) => ({

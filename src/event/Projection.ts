@@ -33,6 +33,8 @@ export interface Projection<out E = never, out R = never> {
   readonly archived?: "drop" | "keep" | undefined
   /** Its pure functions, where it is a fold or gives rows. */
   readonly definition?: Definition | undefined
+  /** The text of its functions: a run that was begun with others is no use any more. Default: that of `apply`. */
+  readonly source?: string | undefined
   /** The event types that it knows more of than the name. */
   readonly types?: ReadonlyArray<AnyEventType> | undefined
 }
@@ -123,7 +125,7 @@ export function fold<A, I, K extends string>(
 ): Projection<FoldError | DatabaseError, ReadTables | EventFeed> {
   const { key, on, ...rest } = options
   const definition = FoldDefinition.fold(options.table, key, on)
-  return { ...declared(rest, on), definition, apply: InlineFold.fold(definition, options.archived === "keep") }
+  return { ...declared(rest, on, key), definition, apply: InlineFold.fold(definition, options.archived === "keep") }
 }
 
 /**
@@ -171,8 +173,10 @@ export function rows<A, I, K extends string>(
 
 const declared = <A, I, K extends string>(
   { archived, name, table, version }: Options<A, I, K>,
-  on: ReadonlyArray<readonly [AnyEventType, unknown]>
+  on: ReadonlyArray<readonly [AnyEventType, unknown]>,
+  key?: unknown
 ) => {
   const types = on.map(([type]) => type)
-  return { name, version, archived, tables: [table], events: types.map(({ type }) => type), types }
+  const source = [key, ...on.map(([, use]) => use)].map(String).join("\n")
+  return { name, version, archived, tables: [table], events: types.map(({ type }) => type), types, source }
 }

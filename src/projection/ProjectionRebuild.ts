@@ -227,9 +227,9 @@ const paramsOf = ({ expect, ghosts, mode, onPoison }: RebuildPolicy) => ({
 /** Versions, columns and the source of the functions: where one differs, what was built is no use any more. */
 const definitionOf = (target: RebuildTarget, { shape }: Inspection): string => {
   const hash = createHash("sha256")
-  for (const { definition, name, apply, types = [], version = 1 } of target.projections) {
+  for (const { apply, name, source = String(apply), types = [], version = 1 } of target.projections) {
     hash.update(JSON.stringify([name, version, types.map(({ type, version: of }) => [type, of])]))
-    hash.update(definition === undefined ? String(apply) : definition._tag)
+    hash.update(source)
   }
   hash.update(
     JSON.stringify([
