@@ -60,13 +60,15 @@ export const make: Effect.Effect<Snapshots["Type"], never, PgSql | PgSchema | Op
 
     const found = (key: SnapshotKey) =>
       Effect.suspend(() => load(key)).pipe(
-        Effect.catchAll((error) => {
-          if (!Option.contains(sqlState(error), undefinedTable) || isThere === false) return Effect.fail(error)
-          return Effect.zipRight(
-            look,
-            Effect.suspend(() => load(key))
-          )
-        })
+        // What another fiber has found out meanwhile says nothing about the statement that was sent before.
+        Effect.catchIf(
+          (error) => Option.contains(sqlState(error), undefinedTable),
+          () =>
+            Effect.zipRight(
+              look,
+              Effect.suspend(() => load(key))
+            )
+        )
       )
 
     /** Another program may hold the operations lock: then the next load that is due creates the table. */
