@@ -47,6 +47,33 @@ export const withWholeStreams = (connection: Connection): Connection => ({
 /** Takes the fiber in which an abandoned statement is being cancelled: until it ends, the cancellation may hit the next statement. */
 export type Abandoned = (cancelling: Fiber.RuntimeFiber<unknown, unknown>) => void
 
+/**
+ * The abandoned statements of one connection: as long as one is being cancelled, the server may still be in it, and its cancellation may hit
+ * whatever is sent next (PostgreSQL manual, 54.2.8), so the connection must not be another's.
+ */
+export class AbandonedStatements {
+  /** The fibers of those that can still be in the way. */
+  readonly fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+
+  /** Takes the fiber of one. */
+  readonly note: Abandoned = (fiber) => {
+    this.fibers.add(fiber)
+    fiber.addObserver(() => this.fibers.delete(fiber))
+  }
+
+  /** Waits until none can be in the way, but not for long: false if one still may be. */
+  settled(patience: Duration.DurationInput): Effect.Effect<boolean> {
+    return Effect.suspend(() =>
+      this.fibers.size === 0
+        ? Effect.succeed(true)
+        : BoundedWait.within(Fiber.awaitAll(this.fibers), patience).pipe(
+            Effect.as(true),
+            Effect.orElseSucceed(() => false)
+          )
+    )
+  }
+}
+
 /** The effect, which its fiber can abandon at once: it is interrupted in the background then. */
 export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Abandoned): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>

@@ -8,14 +8,13 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
-import { cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
+import { AbandonedStatements, cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost } from "../client/PgError.js"
 import type { PgSql } from "../client/PgSql.js"
@@ -62,11 +61,8 @@ export const run = <A, E, R>(
       Effect.gen(function* () {
         const failed = databaseError(transaction.action)
         const own = yield* Effect.mapError(restore(connection), failed)
-        const abandoned = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
-        const wire = cancelling(own, (fiber) => {
-          abandoned.add(fiber)
-          fiber.addObserver(() => abandoned.delete(fiber))
-        })
+        const abandoned = new AbandonedStatements()
+        const wire = cancelling(own, abandoned.note)
         const begin = Effect.mapError(
           watched(DriverAccess.disconnect(own), database.waits, send(wire, openingOf(database, transaction))),
           failed
@@ -118,7 +114,7 @@ const commit = <A>(
     if (Exit.isSuccess(exit)) {
       const last: unknown = Array.isArray(exit.value) ? exit.value.at(-1) : exit.value
       if (Predicate.hasProperty(last, "command") && last.command === "COMMIT") return value
-      yield* rollback(own, new Set())
+      yield* rollback(own)
       return yield* DatabaseError.because(
         action,
         "the server rolled the transaction back, as a statement of it failed and was caught"
@@ -130,20 +126,17 @@ const commit = <A>(
       yield* DriverAccess.disconnect(own)
       return yield* Effect.failCause(Cause.map(exit.cause, databaseError(action)))
     }
-    yield* isConnectionLost(failure.value) ? DriverAccess.disconnect(own) : rollback(own, new Set())
+    yield* isConnectionLost(failure.value) ? DriverAccess.disconnect(own) : rollback(own)
     return yield* databaseError(action)(failure.value)
   })
 
-/** Undoes it in time, or leaves that to the server. */
-const rollback = (own: Connection, abandoned: ReadonlySet<Fiber.RuntimeFiber<unknown, unknown>>): Effect.Effect<void> =>
-  BoundedWait.within(
-    Effect.zipRight(
-      // A cancellation that is still under way may hit the next statement.
-      Effect.suspend(() => Fiber.awaitAll(abandoned)),
-      own.executeRaw("ROLLBACK", [])
-    ),
-    patience
-  ).pipe(
-    Effect.catchAll(() => DriverAccess.disconnect(own)),
-    Effect.asVoid
+/** Undoes it in time, or leaves that to the server: a cancellation that is still under way may hit the next statement, which may be another's. */
+const rollback = (own: Connection, abandoned = new AbandonedStatements()): Effect.Effect<void> =>
+  Effect.flatMap(abandoned.settled(patience), (isSettled) =>
+    isSettled
+      ? BoundedWait.within(own.executeRaw("ROLLBACK", []), patience).pipe(
+          Effect.catchAll(() => DriverAccess.disconnect(own)),
+          Effect.asVoid
+        )
+      : DriverAccess.disconnect(own)
   )

@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
 import { LockControl } from "../../operation/OperationError.js"
-import { cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
+import { AbandonedStatements, cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { freesLock } from "../client/LockControl.js"
 import { sqlError } from "../client/PgError.js"
@@ -36,12 +36,20 @@ export interface OwnSession {
 /** How long the end of a session may take; then its connection is closed. */
 const endPatience = "1 second"
 
+/** How long a statement waits for the cancellation of one before it. */
+const cancellationPatience = "250 millis"
+
 const sessionIsOver = sqlError(new Error("the session that this statement belongs to is over"))
 
 /** Begins a session on this connection with these settings. */
 export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSession, SqlError> =>
   Effect.gen(function* () {
-    const connection = cancelling(wire)
+    const abandoned = new AbandonedStatements()
+    const cancellable = cancelling(wire, abandoned.note)
+    // A statement that is being cancelled takes the next one with it.
+    const connection = decorate(cancellable, (run) =>
+      abandoned.fibers.size === 0 ? run : Effect.zipRight(abandoned.settled(cancellationPatience), run)
+    )
     const before = yield* identityOf(connection)
     yield* connection.executeRaw(StepStatements.setForSession(settings), [])
     const mutex = Mutex.make()
@@ -115,7 +123,7 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
       over = true
       yield* settle
       yield* connection.executeRaw(StepStatements.resetForSession(settings), [])
-      return yield* released
+      return (yield* released) && abandoned.fibers.size === 0
     })
     return {
       provide: (body) =>

@@ -8,7 +8,6 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -18,7 +17,13 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused, TransactionControl } from "../../operation/OperationError.js"
 import { CurrentSavepoint } from "../../operation/CurrentSavepoint.js"
 import type { AroundStatement } from "../client/DecoratedConnection.js"
-import { abandonable, decorate, toItsEnd, withWholeStreams } from "../client/DecoratedConnection.js"
+import {
+  abandonable,
+  AbandonedStatements,
+  decorate,
+  toItsEnd,
+  withWholeStreams
+} from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
@@ -51,8 +56,7 @@ export class StepConnection {
   /** Statements that wait for the next message. */
   private readonly waiting: Array<string>
   private readonly mutex = Mutex.make()
-  /** The fibers of abandoned statements: the server may still be in one, until its cancellation has ended. */
-  private readonly abandoned = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  readonly abandoned = new AbandonedStatements()
   private savepoints = 0
   private failures = 0
   /** Whether nothing was sent so far. */
@@ -92,6 +96,11 @@ export class StepConnection {
     })
   }
 
+  /** The same, in a message that its fiber can abandon. */
+  sendAbandonable(text: string): Effect.Effect<Results, SqlError> {
+    return abandonable(this.send(text), this.abandoned.note)
+  }
+
   /** Sends `text` in place of what waits, which it undoes. */
   sendInstead(text: string): Effect.Effect<Results, SqlError> {
     return Effect.suspend(() => {
@@ -111,9 +120,9 @@ export class StepConnection {
     const checked = this.checked(inTurn, () => false)
     const step = PgStep.of({
       ...parts,
-      connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run))),
+      connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
       disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
-      send: (text) => abandonable(this.send(text)),
+      send: (text) => this.sendAbandonable(text),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
     return within(withWholeStreams(decorate(this.wire, checked)), step, work)
@@ -131,7 +140,7 @@ export class StepConnection {
       this.close()
       if (Option.isSome(this.violation)) return this.violation.value
       if (this.isBroken) return notUndone
-      return this.abandoned.size === 0 ? Effect.void : this.settled
+      return this.abandoned.fibers.size === 0 ? Effect.void : this.settled
     })
   }
 
@@ -145,14 +154,7 @@ export class StepConnection {
 
   /** Waits until no abandoned statement can be in the way any more, but not for long: false if one still may be. */
   get settled(): Effect.Effect<boolean> {
-    return Effect.suspend(() =>
-      this.abandoned.size === 0
-        ? Effect.succeed(true)
-        : BoundedWait.within(Fiber.awaitAll(this.abandoned), cancellationPatience).pipe(
-            Effect.as(true),
-            Effect.orElseSucceed(() => false)
-          )
-    )
+    return this.abandoned.settled(cancellationPatience)
   }
 
   /** Notes an attempt on the transaction; gives the first one. */
@@ -202,8 +204,7 @@ export class StepConnection {
     run: Effect.Effect<A, SqlError>
   ): Effect.Effect<A, SqlError> {
     const noting = abandonable(this.behindWaiting(run), (fiber) => {
-      this.abandoned.add(fiber)
-      fiber.addObserver(() => this.abandoned.delete(fiber))
+      this.abandoned.note(fiber)
       this.failures++
       this.lastFailure = Option.some(sqlError(new Error("a statement was interrupted")))
     }).pipe(Effect.tapError((error) => this.noteFailure(error, params.length === 0 && text.includes(";"))))
@@ -227,7 +228,7 @@ export class StepConnection {
     if (state.value !== "25P02") this.lastFailure = Option.some(error)
     if (!mayHaveEnded) return Effect.void
     // After an error a transaction takes no statement (25P02): if the server takes one, there is no transaction any more.
-    return Effect.match(abandonable(this.wire.executeRaw("SELECT 1", [])), {
+    return Effect.match(abandonable(this.wire.executeRaw("SELECT 1", []), this.abandoned.note), {
       onSuccess: () => this.violated(inLongerText),
       onFailure: () => error
     })
@@ -235,7 +236,7 @@ export class StepConnection {
 
   /** What follows on an abandoned statement that does not end, such as the end of its savepoint, does not wait for it for ever. */
   private behindAbandoned<A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    if (this.abandoned.size === 0) return run
+    if (this.abandoned.fibers.size === 0) return run
     return Effect.flatMap(this.settled, (over) =>
       over
         ? run

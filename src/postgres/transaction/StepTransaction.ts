@@ -22,8 +22,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../../operation/OperationError.js"
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import { abandonable, toItsEnd } from "../client/DecoratedConnection.js"
-import { watchDelay } from "../client/DecoratedConnection.js"
+import { toItsEnd, watchDelay } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
@@ -86,16 +85,28 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   }
   // Work does not fail; where it dies, nothing is known of the transaction.
   const ending = yield* Effect.onError(transaction.step.provide(parts, work), () => DriverAccess.disconnect(connection))
-  if (ending._tag === "Undo") {
-    transaction.step.close()
-    return yield* undo(transaction, ending.cause, ending.attempt)
-  }
-  const sealed = yield* Effect.exit(restore(transaction.step.sealed))
-  transaction.step.close()
-  return yield* Exit.isFailure(sealed)
-    ? undoKept(transaction, sealed.cause, ending.record)
-    : commit(transaction, ending.value, ending.record)
+  const result = yield* conclude(transaction, ending, restore)
+  // Whoever had the connection next would be hit by the cancellation.
+  if (transaction.step.abandoned.fibers.size > 0) yield* DriverAccess.disconnect(connection)
+  return result
 })
+
+/** Keeps the step or undoes it, as its work has ended. */
+const conclude = <A, E>(
+  transaction: Transaction,
+  ending: StepEnding<A, E>,
+  restore: Restore
+): Effect.Effect<Ended<A, E>> =>
+  Effect.gen(function* () {
+    if (ending._tag === "Undo") {
+      transaction.step.close()
+      return yield* undo(transaction, ending.cause, ending.attempt)
+    }
+    const sealed = yield* Effect.exit(restore(transaction.step.sealed))
+    if (Exit.isSuccess(sealed)) return yield* commit(transaction, ending.value, ending.record)
+    transaction.step.close()
+    return yield* undoKept(transaction, sealed.cause, ending.record)
+  })
 
 /** The transaction of one step, and what is known of it so far. */
 interface Transaction {
@@ -121,10 +132,8 @@ interface Transaction {
 /** The first message. The marker is asked for by a statement of its own: its snapshot sees what the last holder of the lock committed. */
 const open = (transaction: Transaction, { columns, statement }: Claim): Effect.Effect<Claimed, SqlError> =>
   Effect.flatMap(
-    abandonable(
-      transaction.step.send(
-        `SELECT ${columns}, ${transaction.columns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${transaction.savepoint}`
-      )
+    transaction.step.sendAbandonable(
+      `SELECT ${columns}, ${transaction.columns}; ${statement}; ${transaction.guard.declare}; SAVEPOINT ${transaction.savepoint}`
     ),
     (results) => {
       const [first, second] = results.slice(-4)
