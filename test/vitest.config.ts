@@ -17,7 +17,8 @@ export default defineConfig({
     reporters: ["default", new SlowestTests()],
     sequence: { sequencer: LongestFirst },
     pool: "forks",
-    // Most of a small file is the loading of effect and of the sources: files that follow each other in a process share that.
-    poolOptions: { forks: { maxForks: 2, isolate: false } }
+    // Most of a small file is the loading of effect and of the sources: files that follow each other in a process share that. A quarter of the time
+    // a file waits for locks, signals and other processes: three of them keep two cores busy.
+    poolOptions: { forks: { maxForks: 3, isolate: false } }
   }
 })
