@@ -53,7 +53,7 @@ export const admin = async <A>(use: (client: Client) => Promise<A>, url = Databa
 /** A fresh database: its environment for the command, and a way to look into it. */
 export const database = async () => {
   const name = `cli_${randomUUID().replaceAll("-", "")}`
-  await admin((client) => client.query(`CREATE DATABASE ${name}`))
+  await admin((client) => client.query(`CREATE DATABASE ${name} ${inject("postgres").creating}`))
   databases.push(name)
   const url = Database.url(name)
   return {

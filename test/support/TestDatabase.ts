@@ -49,7 +49,7 @@ const make = Effect.gen(function* () {
   const admin = urlOf("postgres")
   const open = new Set<Client>()
   yield* Effect.acquireRelease(
-    Effect.promise(() => query(admin, `CREATE DATABASE ${name}`)),
+    Effect.promise(() => query(admin, `CREATE DATABASE ${name} ${inject("postgres").creating}`)),
     () =>
       Effect.promise(async () => {
         for (const client of open) await client.end().catch(() => undefined)
