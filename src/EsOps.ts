@@ -61,8 +61,10 @@ import * as MemorySnapshotRows from "./snapshot/memory/MemorySnapshotRows.js"
 import type { SnapshotRows } from "./snapshot/SnapshotRows.js"
 import type { ArchiveMarks } from "./stream/ArchiveMarks.js"
 import type { StreamMoves } from "./stream/StreamMoves.js"
+import type { StreamPurges } from "./stream/StreamPurges.js"
 import * as MemoryArchiveMarks from "./stream/memory/MemoryArchiveMarks.js"
 import * as MemoryStreamMoves from "./stream/memory/MemoryStreamMoves.js"
+import * as MemoryStreamPurges from "./stream/memory/MemoryStreamPurges.js"
 
 /** The settings of an application; all but `seeds` are optional. */
 export interface Settings<
@@ -95,6 +97,7 @@ export type Services =
   | BackfillStore
   | ArchiveMarks
   | StreamMoves
+  | StreamPurges
 
 /** The services that features and seeds find here, and need not bring. */
 export type Base = Exclude<Services, Entrance>
@@ -310,6 +313,7 @@ export const layerMemory = <
     MemoryProjectionRecords.layer(projectionsOf(settings)),
     MemoryArchiveMarks.layer,
     MemoryStreamMoves.layer,
+    MemoryStreamPurges.layer,
     MemoryDirectory.layer,
     Layer.provideMerge(MemoryRunLog.layer, MemoryTransactor.layer),
     MemoryStepCursor.layer

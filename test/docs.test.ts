@@ -141,6 +141,7 @@ describe("the page of the command", () => {
         "stream:move",
         "stream:archive",
         "stream:restore",
+        "stream:purge",
         "history",
         "schema",
         "doctor"
@@ -166,6 +167,10 @@ describe("the page of the command", () => {
       "--merge",
       "--outdated",
       "--expect",
+      "--archived-before",
+      "--export",
+      "--keep-rows",
+      "--accept-projection-loss",
       "--yes"
     ])
     const ofReplay = ["since", "until", "from-id", "to-id", "type", "tenant", "stream", "all", "include-archived"]

@@ -26,6 +26,7 @@ import * as PgBackfillStore from "./backfill/PgBackfillStore.js"
 import { RebuildStore } from "../projection/RebuildStore.js"
 import { ArchiveMarks } from "../stream/ArchiveMarks.js"
 import { StreamMoves } from "../stream/StreamMoves.js"
+import { StreamPurges } from "../stream/StreamPurges.js"
 import * as ClientLayer from "./client/ClientLayer.js"
 import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
@@ -41,6 +42,7 @@ import * as PgRunLog from "./runs/PgRunLog.js"
 import * as PgStepCursor from "./runs/PgStepCursor.js"
 import * as PgArchiveMarks from "./streams/PgArchiveMarks.js"
 import * as PgStreamMoves from "./streams/PgStreamMoves.js"
+import * as PgStreamPurges from "./streams/PgStreamPurges.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
 import * as PgSnapshotRows from "./snapshots/PgSnapshotRows.js"
@@ -73,6 +75,7 @@ export const make = (
     | RebuildStore
     | ArchiveMarks
     | StreamMoves
+    | StreamPurges
     | Directory
   >,
   never,
@@ -115,6 +118,7 @@ const adapters = Effect.gen(function* () {
     Context.add(BackfillStore, yield* PgBackfillStore.make),
     Context.add(ArchiveMarks, yield* PgArchiveMarks.make),
     Context.add(StreamMoves, yield* PgStreamMoves.make),
+    Context.add(StreamPurges, yield* PgStreamPurges.make),
     Context.add(Directory, yield* PgDirectory.make)
   )
 })

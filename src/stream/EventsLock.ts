@@ -14,6 +14,13 @@ import { EventsBusy, StreamMoves } from "./StreamMoves.js"
 export const retried = <A, E, R>(
   transaction: Effect.Effect<A, E | EventsBusy, R>
 ): Effect.Effect<A, E | LockTimeout | DatabaseError, R | StreamMoves | OperationConfig> =>
+  whileBusy(transaction, timeout)
+
+/** The same for any transaction; `timeout` gives the failure of one that took too long, by when it was tried first. */
+export const whileBusy = <A, E, R, R2>(
+  transaction: Effect.Effect<A, E | EventsBusy, R>,
+  timeout: (startedAt: number) => Effect.Effect<LockTimeout, DatabaseError, R2>
+): Effect.Effect<A, E | LockTimeout | DatabaseError, R | R2 | OperationConfig> =>
   Effect.gen(function* () {
     const { lockTimeout } = yield* OperationConfig
     const startedAt = yield* Clock.currentTimeMillis
@@ -23,7 +30,7 @@ export const retried = <A, E, R>(
     const schedule = LockWait.within(pauses, lockTimeout)
     return yield* Effect.catchAll(
       Effect.retry(tried, { schedule, while: ({ _tag }) => _tag === "Busy" }),
-      (failed): Effect.Effect<never, E | LockTimeout | DatabaseError, StreamMoves> =>
+      (failed): Effect.Effect<never, E | LockTimeout | DatabaseError, R2> =>
         failed._tag === "Busy" ? Effect.flatMap(timeout(startedAt), Effect.fail) : Effect.fail(failed.error)
     )
   })

@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import { MoveReport } from "./MoveReport.js"
+import { PurgeReport } from "./PurgeReport.js"
 
 const Stream = Schema.Struct({ tenantId: Schema.String, aggregateId: Schema.String })
 
@@ -41,3 +42,13 @@ export const MoveDocument = Schema.Struct({
   dryRun: Schema.Boolean
 })
 export type MoveDocument = typeof MoveDocument.Type
+
+/** `stream:purge`. `runId` is null in a dry run, and where it is refused: `problems` says why. */
+export const PurgeDocument = Schema.Struct({
+  schemaVersion: Schema.Literal(1),
+  runId: Schema.NullOr(Schema.String),
+  ...PurgeReport.fields,
+  problems: Schema.Array(Schema.Struct({ _tag: Schema.String, message: Schema.String })),
+  dryRun: Schema.Boolean
+})
+export type PurgeDocument = typeof PurgeDocument.Type

@@ -86,6 +86,25 @@ const wrongs: ReadonlyArray<Wrong> = [
   { name: "rebuild-of-nothing", words: ["projection:rebuild"] },
   { name: "rebuild-unknown", words: ["projection:rebuild", "odrers"] },
   { name: "rebuild-deletes-unasked", words: ["projection:rebuild", "--outdated", "--ghosts", "delete"] },
+  { name: "purge-of-no-type", words: ["stream:purge", "--archived-before", "90d"] },
+  { name: "purge-of-no-age", words: ["stream:purge", "--archived-before", "old", "--type", "order"] },
+  { name: "purge-unasked", words: ["stream:purge", "--archived-before", "90d", "--type", "order"] },
+  {
+    name: "purge-refused",
+    words: [
+      "stream:purge",
+      "--archived-before",
+      "90d",
+      "--type",
+      "order",
+      "--yes",
+      "--expect",
+      "2",
+      "--export",
+      "a-file"
+    ],
+    after: [["seed:apply"]]
+  },
   { name: "runs-cancel-unknown", words: ["runs:cancel", "nope"] },
   { name: "new-of-nothing", words: ["seed:new", "!!!"] },
   { name: "folder-is-a-file", words: ["seed:check", "--seeds", "a-file"] },
@@ -134,6 +153,7 @@ describe("help", () => {
     "seed:rename",
     "snapshot:verify",
     "snapshot:rebuild",
+    "stream:purge",
     "event:replay",
     "event:backfill",
     "projection:status",

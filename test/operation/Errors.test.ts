@@ -18,6 +18,7 @@ import {
   OperationError,
   ProjectionsCurrent,
   PromiseSeed,
+  PurgeProblem,
   QueryError,
   ReadTables,
   RebuildProblem,
@@ -47,6 +48,8 @@ const run = { applied: ["1"], skipped: [], raced: [], notAttempted: ["3"] }
 const aRun = { id: "1", operationType: "projection-rebuild", name: "orders", host: "h", pid: 1 }
 
 const aMove = { aggregateId: "a", from: "t", to: "u" }
+
+const behind = new PurgeProblem.ConsumerBehind({ consumer: "c", instance: null, processed: "1", newest: "2" })
 
 /** A class of errors with one of them. */
 const pair = <A extends Error, I>(schema: Schema.Schema<A, I>, error: A) => ({
@@ -193,6 +196,18 @@ const all = [
       version: 2
     })
   ),
+  pair(PurgeProblem.ConsumerBehind, behind),
+  pair(PurgeProblem.ExportExists, new PurgeProblem.ExportExists({ file: "a.jsonl" })),
+  pair(PurgeProblem.ExportFailed, new PurgeProblem.ExportFailed({ file: "a.jsonl", reason: "ENOSPC" })),
+  pair(PurgeProblem.ExportLost, new PurgeProblem.ExportLost({ file: "a.jsonl", written: 2, found: null })),
+  pair(PurgeProblem.ProjectionLoss, new PurgeProblem.ProjectionLoss({ projection: "p", types: ["t"] })),
+  pair(PurgeProblem.PurgeRefused, new PurgeProblem.PurgeRefused({ problems: [behind] })),
+  pair(PurgeProblem.RightMissing, new PurgeProblem.RightMissing({ table: "t", right: "DELETE" })),
+  pair(
+    PurgeProblem.TypeNotNamed,
+    new PurgeProblem.TypeNotNamed({ tenantId: "t", aggregateId: "a", types: ["invoice"] })
+  ),
+  pair(PurgeProblem.UnexpectedStreams, new PurgeProblem.UnexpectedStreams({ expected: 1, found: 2 })),
   pair(StreamMoves.EventsBusy, new StreamMoves.EventsBusy()),
   pair(StreamProblem.InvalidStreamId, new StreamProblem.InvalidStreamId({ tenantId: "t", aggregateId: "a" })),
   pair(StreamProblem.StreamNotFound, new StreamProblem.StreamNotFound({ tenantId: "t", aggregateId: "a" })),

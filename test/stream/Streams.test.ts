@@ -4,6 +4,7 @@
 import { EsOps } from "effect-es-ops"
 import * as ArchiveSuite from "../suites/ArchiveSuite.js"
 import * as MoveSuite from "../suites/MoveSuite.js"
+import * as PurgeSuite from "../suites/PurgeSuite.js"
 import { postgresOf } from "../support/services.js"
 
 for (const [name, services] of [
@@ -12,4 +13,5 @@ for (const [name, services] of [
 ] as const) {
   ArchiveSuite.suite(name, services)
   MoveSuite.suite(name, services)
+  PurgeSuite.suite(name, services)
 }

@@ -48,7 +48,7 @@ const skus = Feature.table({
   row: Schema.Struct({ sku: Schema.String })
 })
 
-const kept = Feature.table({
+export const kept = Feature.table({
   name: "read_kept_orders",
   columns: [{ name: "id", type: "uuid" }],
   primaryKey: ["id"],

@@ -142,6 +142,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   "postgres/backfill": ["postgres/events/PurgedStreams.ts", "postgres/client", "backfill", "event", ...operation],
   "postgres/streams": [
     "postgres/events/PurgedStreams.ts",
+    "postgres/feed/Settling.ts",
     "postgres/schema",
     "postgres/client",
     "stream",

@@ -13,6 +13,7 @@ import * as DoctorCommand from "./DoctorCommand.js"
 import * as LedgerCommands from "./LedgerCommands.js"
 import * as MoveCommand from "./MoveCommand.js"
 import * as NewCommand from "./NewCommand.js"
+import * as PurgeCommand from "./PurgeCommand.js"
 import * as ReplayCommand from "./ReplayCommand.js"
 import * as ProjectionCommands from "./ProjectionCommands.js"
 import * as RunCommands from "./RunCommands.js"
@@ -40,6 +41,7 @@ export const names = [
   "stream:move",
   "stream:archive",
   "stream:restore",
+  "stream:purge",
   "event:replay",
   "event:backfill",
   "runs",
@@ -131,6 +133,12 @@ export const make = (choose: (given: CommonGiven, action: Action) => Effect.Effe
         described(
           "Restores archived streams, and their rows in the read tables",
           "stream:restore --id 0b8f6c52-1f0e-4c1d-8a58-61d9a7a0c001 --tenant 7f3c5b1e-0d5a-4c3e-9f5e-2b1a6c8d9e10"
+        )
+      ),
+      Command.make("stream:purge", PurgeCommand.options, (given) => choose(given, PurgeCommand.run(given))).pipe(
+        described(
+          "Deletes archived streams for good, with everything that knows them; their ids never come back",
+          "stream:purge --archived-before 90d --type order --export orders.jsonl --dry-run"
         )
       ),
       Command.make("event:replay", ReplayCommand.options, (given) => choose(given, ReplayCommand.run(given))).pipe(

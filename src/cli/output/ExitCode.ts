@@ -15,6 +15,7 @@ const codes: { readonly [tag: string]: number } = {
   TableMismatch: 4,
   StreamsRefused: 4,
   MovesRefused: 4,
+  PurgeRefused: 4,
   ReplayForbidden: 4,
   RebuildRefused: 4,
   MovesUnsettled: 5,

@@ -12,6 +12,7 @@ const steps: { readonly [tag: string]: string } = {
   SeedsPending: "Run es-ops seed:apply.",
   SeedsInconsistent: "Mend what is listed, then run the command again.",
   RebuildRefused: "Mend what is listed, then run the command again; nothing was written.",
+  PurgeRefused: "Mend what is listed, then run the command again; nothing was deleted.",
   ProjectionsOutdated: "Run es-ops projection:rebuild --outdated.",
   SettleTimeout: "Wait for it, or end it, then run the same command: it goes on where it stood.",
   EventUnreadable: unfoldable,

@@ -14,6 +14,15 @@ export interface ArchiveMark {
   readonly reason: Option.Option<string>
 }
 
+/** What is kept of a purged stream. */
+export interface Tombstone {
+  readonly runId: string
+  readonly aggregateType: string
+  readonly lastVersion: number
+  readonly events: number
+  readonly sha256: string
+}
+
 /** The events in the order of their append, the last id that was given, and the archived and purged streams by their keys. */
 export class MemoryEvents extends Context.Tag("effect-es-ops/MemoryEvents")<
   MemoryEvents,
@@ -21,8 +30,8 @@ export class MemoryEvents extends Context.Tag("effect-es-ops/MemoryEvents")<
     readonly events: ReadonlyArray<Event>
     readonly lastId: bigint
     readonly archived: ReadonlyMap<string, ArchiveMark>
-    readonly purged: ReadonlySet<string>
+    readonly purged: ReadonlyMap<string, Tombstone>
   }
 >() {
-  static readonly empty: MemoryEvents["Type"] = { events: [], lastId: 0n, archived: new Map(), purged: new Set() }
+  static readonly empty: MemoryEvents["Type"] = { events: [], lastId: 0n, archived: new Map(), purged: new Map() }
 }

@@ -17,6 +17,7 @@ import { oldestServer } from "../client/ServerVersion.js"
 import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
 import * as ServerFindings from "./ServerFindings.js"
+import * as PurgeFindings from "./PurgeFindings.js"
 import * as RunFindings from "./RunFindings.js"
 import * as TableFindings from "./TableFindings.js"
 import * as TriggerFindings from "./TriggerFindings.js"
@@ -212,12 +213,23 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
         : Effect.succeed([])
     )
 
+    /** Nothing is said of purges where there was none. */
+    const purges = Effect.flatMap(RunFindings.thereOf(sql, schema.kind("es_ops_purged_streams")), (there) =>
+      there
+        ? Effect.orElseSucceed(
+            Effect.map(PurgeFindings.examine(sql, schema.kind("es_ops_purged_streams")), (finding) => [finding]),
+            () => []
+          )
+        : Effect.succeed([])
+    )
+
     /** What is in the tables, which cannot be asked of one that is locked. */
     const contents = Effect.map(
       Effect.all([
         oldRows,
         Effect.flatMap(kinds, (there) => TableFindings.examine(sql, [...schema.tables, ...there])),
-        runs
+        runs,
+        purges
       ]),
       (found): ReadonlyArray<Finding> => found.flat()
     )

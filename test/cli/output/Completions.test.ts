@@ -37,7 +37,7 @@ describe("completions", () => {
     )
     const { stdout } = await run("bash", ["--norc", "-c", [await script("bash"), ...ask].join("\n")])
     assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
-      "seed:new seed:check seed:status seed:apply seed:mark seed:unmark seed:rename projection:status projection:rebuild projection:diff snapshot:verify snapshot:rebuild stream:move stream:archive stream:restore event:replay event:backfill runs runs:cancel history schema doctor --help --version",
+      "seed:new seed:check seed:status seed:apply seed:mark seed:unmark seed:rename projection:status projection:rebuild projection:diff snapshot:verify snapshot:rebuild stream:move stream:archive stream:restore stream:purge event:replay event:backfill runs runs:cancel history schema doctor --help --version",
       "apply",
       "new check status apply mark unmark rename",
       "--lock-timeout --late --log-format",

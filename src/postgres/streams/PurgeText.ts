@@ -1,0 +1,154 @@
+/**
+ * The statements of purges. Each that is about streams takes them as one jsonb parameter. Payloads are text of the server's all the way.
+ */
+import * as Option from "effect/Option"
+import type { StreamId } from "../../event/Event.js"
+import type { PurgedBy, PurgeSelection } from "../../stream/StreamPurges.js"
+import { literal } from "../client/SqlText.js"
+import type { Known, StreamTables } from "./StreamTables.js"
+
+const given = "jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid, aggregate_type text)"
+
+const same = (table: string, other = "i"): string =>
+  `${table}.tenant_id = ${other}.tenant_id AND ${table}.aggregate_id = ${other}.aggregate_id`
+
+/** What stands for the tombstones before there are any. */
+export const noStones = "(SELECT NULL::uuid AS tenant_id, NULL::uuid AS aggregate_id, NULL::uuid AS run_id WHERE false)"
+
+const meant = ({ before, tenantId, types }: PurgeSelection): string =>
+  [
+    types.length === 0 ? "false" : `a.aggregate_type IN (${types.map(literal).join(", ")})`,
+    `a.archived_at < ${literal(before)}::timestamptz`,
+    ...Option.toArray(Option.map(tenantId, (tenant) => `a.tenant_id = ${literal(tenant)}::uuid`))
+  ].join(" AND ")
+
+/** Purged already, without an event that came since. */
+const isOver = (stones: string, table: string): string =>
+  `(EXISTS (SELECT FROM ${stones} p WHERE ${same("p", table)}) AND NOT EXISTS (SELECT FROM kumiko_events e WHERE ${same("e", table)}))`
+
+const dueMarks = (selection: PurgeSelection, stones: string): string =>
+  `kumiko_archived_streams a WHERE ${meant(selection)} AND NOT ${isOver(stones, "a")}`
+
+const stream = (table: string): string =>
+  `${table}.tenant_id::text AS tenant_id, ${table}.aggregate_id::text AS aggregate_id, ${table}.aggregate_type`
+
+export const count = (selection: PurgeSelection, stones: string): string =>
+  `SELECT count(*)::text AS count FROM ${dueMarks(selection, stones)}`
+
+export const due = (
+  selection: PurgeSelection,
+  stones: string,
+  after: Option.Option<StreamId>,
+  limit: number
+): string => {
+  const behind = Option.match(after, {
+    onNone: () => "",
+    onSome: ({ aggregateId, tenantId }) =>
+      ` AND (a.tenant_id, a.aggregate_id) > (${literal(tenantId)}::uuid, ${literal(aggregateId)}::uuid)`
+  })
+  return `SELECT ${stream("a")} FROM ${dueMarks(selection, stones)}${behind} ORDER BY a.tenant_id, a.aggregate_id LIMIT ${Math.round(limit)}`
+}
+
+/** Locks the marks that are there still. A restore that was first has taken its mark away. */
+export const lock = (selection: PurgeSelection): string =>
+  `SELECT ${stream("a")} FROM kumiko_archived_streams a JOIN ${given} ON ${same("a")}
+    WHERE ${meant(selection)} ORDER BY a.tenant_id, a.aggregate_id FOR UPDATE OF a`
+
+/** Those of them that no other purge was at before. */
+export const stillDue = (stones: string): string =>
+  `SELECT ${stream("i")} FROM ${given} WHERE NOT ${isOver(stones, "i")} ORDER BY i.tenant_id, i.aggregate_id`
+
+/** The line of an event, which is the same whatever the settings of the session. */
+const line = `'{"id":"' || e.id || '","tenantId":"' || e.tenant_id || '","aggregateId":"' || e.aggregate_id || '","aggregateType":'
+    || to_json(e.aggregate_type) || ',"version":' || e.version || ',"type":' || to_json(e.type) || ',"eventVersion":' || e.event_version
+    || ',"payload":' || e.payload::text || ',"metadata":' || e.metadata::text || ',"createdAt":'
+    || CASE WHEN isfinite(e.created_at) THEN rtrim(to_json(e.created_at AT TIME ZONE 'UTC')::text, '"') || 'Z"' ELSE to_json(e.created_at)::text END
+    || ',"createdBy":' || to_json(e.created_by) || E'}\\n'`
+
+/** So many streams at a time. */
+export const fetch = "FETCH 50 FROM es_ops_purge"
+
+export const closeLines = "CLOSE es_ops_purge"
+
+/** Begins to read the lines of streams, in their order. */
+export const lines = `DECLARE es_ops_purge NO SCROLL CURSOR FOR
+  SELECT i.tenant_id::text AS tenant_id, i.aggregate_id::text AS aggregate_id, x.events::text AS events, x.lines
+  FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid)) WITH ORDINALITY AS i (tenant_id, aggregate_id, n)
+    CROSS JOIN LATERAL (SELECT count(*) AS events, string_agg(${line}, '' ORDER BY e.version) AS lines
+      FROM kumiko_events e WHERE ${same("e")}) AS x
+  WHERE x.events > 0 ORDER BY i.n`
+
+/** Deletes the events, and sets tombstones where `by` says so. */
+export const remove = (stones: string, by: Option.Option<PurgedBy>): string => {
+  const insert = Option.match(by, {
+    onNone: () => "",
+    onSome: ({ purgedBy, runId }) => `, stones AS (
+      INSERT INTO ${stones} (tenant_id, aggregate_id, aggregate_type, last_version, events, sha256, purged_at, purged_by, run_id)
+      SELECT tenant_id, aggregate_id, aggregate_type, version, events, sha256, clock_timestamp(), ${literal(purgedBy)}, ${literal(runId)}::uuid
+      FROM summed ON CONFLICT DO NOTHING)`
+  })
+  return `WITH gone AS (
+      DELETE FROM kumiko_events e USING ${given} WHERE ${same("e")}
+      RETURNING e.tenant_id, e.aggregate_id, e.version, e.id, e.type, e.aggregate_type, ${line} AS line
+    ), summed AS (
+      SELECT i.tenant_id, i.aggregate_id, i.aggregate_type, count(g.id) AS events, coalesce(max(g.version), 0) AS version, max(g.id) AS newest,
+        array_agg(DISTINCT g.type) FILTER (WHERE g.type IS NOT NULL) AS types,
+        array_agg(DISTINCT g.aggregate_type) FILTER (WHERE g.aggregate_type IS NOT NULL) AS aggregate_types,
+        encode(sha256(convert_to(coalesce(string_agg(g.line, '' ORDER BY g.version), ''), 'UTF8')), 'hex') AS sha256
+      FROM ${given} LEFT JOIN gone g ON ${same("g")} GROUP BY i.tenant_id, i.aggregate_id, i.aggregate_type
+    )${insert}
+    SELECT ${stream("s")}, s.events::text, s.version::text, s.newest::text, coalesce(to_json(s.types), '[]')::text AS types,
+      coalesce(to_json(s.aggregate_types), '[]')::text AS aggregate_types, s.sha256
+    FROM summed s ORDER BY s.tenant_id, s.aggregate_id`
+}
+
+const ours: ReadonlyArray<Known> = ["es_ops_snapshots", "es_ops_dead_letters"]
+
+/** Whose columns are ours to know; others are compared as text. */
+const deleting = (there: StreamTables, table: Known): string =>
+  ours.includes(table) || table === "kumiko_snapshots"
+    ? `DELETE FROM ${there.name(table)} t USING ${given} WHERE ${same("t")} RETURNING 1`
+    : `DELETE FROM ${there.name(table)} t USING ${given}
+        WHERE t.tenant_id::text = i.tenant_id::text AND t.aggregate_id::text = i.aggregate_id::text RETURNING 1`
+
+/** The tables that have rows of streams besides. */
+export const snapshotTables: ReadonlyArray<Known> = ["es_ops_snapshots", "kumiko_snapshots"]
+export const letterTables: ReadonlyArray<Known> = [
+  "es_ops_dead_letters",
+  "kumiko_rebuild_dead_letters",
+  "kumiko_upcaster_dead_letters"
+]
+
+/** Deletes what is there besides, and looks whether events are left. */
+export const along = (there: StreamTables): string => {
+  const tables = [...snapshotTables, ...letterTables].filter(there.has)
+  const sum = (some: ReadonlyArray<Known>) =>
+    ["0", ...some.filter(there.has).map((table) => `(SELECT count(*) FROM gone_of_${table})`)].join(" + ")
+  const parts = tables.map((table) => `gone_of_${table} AS (${deleting(there, table)})`)
+  return `${parts.length === 0 ? "" : `WITH ${parts.join(", ")} `}SELECT (${sum(snapshotTables)})::text AS snapshots, (${sum(letterTables)})::text AS dead_letters,
+    CASE WHEN EXISTS (SELECT FROM ${given} JOIN kumiko_events e ON ${same("e")}) THEN 't' ELSE 'f' END AS is_left`
+}
+
+const consumers = "FROM kumiko_event_consumers c WHERE c.status IS DISTINCT FROM 'disabled'"
+
+const owing = (newest: string): string =>
+  `SELECT c.name::text AS consumer, c.instance_id::text AS instance, coalesce(c.last_processed_event_id, 0)::text AS processed, n.newest::text AS newest
+    FROM kumiko_event_consumers c, ${newest}
+    WHERE c.status IS DISTINCT FROM 'disabled' AND coalesce(c.last_processed_event_id, 0) < n.newest ORDER BY 1, 2`
+
+/** The consumers that owe events of streams that are due. */
+export const behind = (selection: PurgeSelection, stones: string): string =>
+  owing(`(SELECT max(e.id) AS newest FROM (SELECT a.tenant_id, a.aggregate_id FROM ${dueMarks(selection, stones)}) AS i
+      JOIN kumiko_events e ON ${same("e")} AND e.id > (SELECT min(coalesce(c.last_processed_event_id, 0)) ${consumers})) AS n`)
+
+export const owed = (newest: bigint): string => owing(`(SELECT ${newest}::bigint AS newest) AS n`)
+
+/** Which of some event types streams have that are due. */
+export const eventTypes = (selection: PurgeSelection, stones: string): string =>
+  `SELECT DISTINCT e.type FROM (SELECT a.tenant_id, a.aggregate_id FROM ${dueMarks(selection, stones)}) AS i
+    JOIN kumiko_events e ON ${same("e")} WHERE e.type = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))`
+
+export const leftover = (stones: string, runId: string): string =>
+  `SELECT p.tenant_id::text AS tenant_id, p.aggregate_id::text AS aggregate_id, x.events::text AS events
+    FROM ${stones} p CROSS JOIN LATERAL (SELECT count(*) AS events FROM kumiko_events e WHERE ${same("e", "p")}) AS x
+    WHERE p.run_id = ${literal(runId)}::uuid AND x.events > 0 ORDER BY p.tenant_id, p.aggregate_id`

@@ -1,0 +1,170 @@
+/**
+ * The purge of some streams in one transaction: their lines first, into a file that is synced; then their events, and everything that knows them.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import { streamKey } from "../event/AppendRules.js"
+import type { StreamId } from "../event/Event.js"
+import type { EventFeed } from "../event/EventFeed.js"
+import type { ProjectionRecords } from "../event/ProjectionRecords.js"
+import type { ReadTables } from "../event/ReadTables.js"
+import type { Declared, RefoldError } from "../event/Refold.js"
+import type { FollowedRows } from "../event/StreamRows.js"
+import * as StreamRows from "../event/StreamRows.js"
+import { DatabaseError } from "../operation/OperationError.js"
+import type { ExportFile } from "./ExportFile.js"
+import type { ConsumerBehind, ExportFailed } from "./PurgeProblem.js"
+import { ProjectionLoss, TypeNotNamed } from "./PurgeProblem.js"
+import type { DueStream, PurgedBy, PurgeSelection, RemovedStream } from "./StreamPurges.js"
+import { StreamPurges } from "./StreamPurges.js"
+
+/** The services that a batch requires. */
+export type Services = StreamPurges | EventFeed | ReadTables | ProjectionRecords
+
+/** How streams are purged. */
+export interface PurgeWork {
+  readonly selection: PurgeSelection
+  readonly projections: ReadonlyArray<Declared>
+  readonly keepRows: boolean
+  readonly acceptProjectionLoss: boolean
+}
+
+/** What a batch did. */
+export interface Purged {
+  readonly streams: ReadonlyArray<RemovedStream>
+  readonly snapshots: number
+  readonly deadLetters: number
+  readonly rows: FollowedRows
+  /** The length of the export, and the events that it got. */
+  readonly exported: Option.Option<{ readonly bytes: number; readonly events: number }>
+}
+
+/** Events came while the batch was at work: it is to be done again. */
+export class Overtaken extends Data.TaggedError("Overtaken")<{ readonly isInExport: boolean }> {
+  /** What it is where that does not end. */
+  get failure(): DatabaseError {
+    return DatabaseError.because(
+      "deleting events",
+      this.isInExport
+        ? "what was deleted is not what was exported: somebody appends to archived streams all the time"
+        : "kumiko_events did not delete the rows: look for a trigger, a rule or a row security policy on it"
+    )
+  }
+}
+
+/** Streams of a batch have events that are not to be deleted. */
+export class NotNamed extends Data.TaggedError("NotNamed")<{
+  readonly problems: NonEmptyReadonlyArray<TypeNotNamed>
+}> {}
+
+/** Why a batch is undone. */
+export type BatchError = RefoldError | ConsumerBehind | ProjectionLoss | ExportFailed | Overtaken | NotNamed
+
+/** An export that is open, and how much of it is kept so far. */
+export interface Exporting {
+  readonly file: ExportFile
+  readonly kept: number
+}
+
+/** What became of no streams. */
+export const nothing: Purged = {
+  streams: [],
+  snapshots: 0,
+  deadLetters: 0,
+  rows: StreamRows.none,
+  exported: Option.none()
+}
+
+/** Purges those of the streams that are still due. `by` is none where it is only tried. */
+export const purge = (
+  work: PurgeWork,
+  streams: NonEmptyReadonlyArray<DueStream>,
+  by: Option.Option<PurgedBy>,
+  exporting: Option.Option<Exporting> = Option.none()
+): Effect.Effect<Purged, BatchError, Services> =>
+  Effect.gen(function* () {
+    const port = yield* StreamPurges
+    const due = yield* port.lock(work.selection, streams)
+    if (!Arr.isNonEmptyReadonlyArray(due)) return nothing
+    const exported = yield* Effect.transposeMapOption(exporting, (to) => exportAll(to, due))
+    const removed = yield* port.remove(due, by)
+    yield* refuse(work, removed)
+    if (Option.exists(exported, ({ digests }) => removed.some((stream) => !isExported(digests, stream)))) {
+      return yield* new Overtaken({ isInExport: true })
+    }
+    const { deadLetters, isLeft, snapshots } = yield* port.along(due)
+    if (isLeft) return yield* new Overtaken({ isInExport: false })
+    const rows = work.keepRows ? StreamRows.none : yield* StreamRows.follow(work.projections, removed)
+    const newest = removed.flatMap((stream) => Option.toArray(stream.newest))
+    const [behind] =
+      newest.length === 0 || Option.isNone(by)
+        ? []
+        : yield* port.owing(newest.reduce((max, id) => (id > max ? id : max), 0n))
+    if (behind !== undefined) return yield* behind
+    return { streams: removed, snapshots, deadLetters, rows, exported }
+  })
+
+/** What the plan has not seen. */
+const refuse = (
+  { acceptProjectionLoss, projections, selection }: PurgeWork,
+  removed: ReadonlyArray<RemovedStream>
+): Effect.Effect<void, NotNamed | ProjectionLoss> =>
+  Effect.gen(function* () {
+    const others = removed.flatMap(({ aggregateId, aggregateTypes, tenantId }) => {
+      const types = aggregateTypes.filter((type) => !selection.types.includes(type))
+      return types.length === 0 ? [] : [new TypeNotNamed({ tenantId, aggregateId, types })]
+    })
+    if (Arr.isNonEmptyReadonlyArray(others)) return yield* new NotNamed({ problems: others })
+    if (acceptProjectionLoss) return
+    const types = Arr.dedupe(removed.flatMap((stream) => stream.types))
+    const [loss] = lossesOf(projections, types)
+    if (loss !== undefined) return yield* loss
+  })
+
+/** The projections that keep rows of archived streams which have events of these types. */
+export const lossesOf = (
+  projections: ReadonlyArray<Declared>,
+  types: ReadonlyArray<string>
+): ReadonlyArray<ProjectionLoss> =>
+  keeping(projections).flatMap(({ events, name }) => {
+    const lost = types.filter((type) => events.includes(type))
+    return lost.length === 0 ? [] : [new ProjectionLoss({ projection: name, types: lost })]
+  })
+
+/** The projections that keep rows of archived streams. */
+export const keeping = (projections: ReadonlyArray<Declared>): ReadonlyArray<Declared> =>
+  projections.filter(({ archived }) => archived === "keep")
+
+/** Writes the lines of all streams and syncs them. */
+const exportAll = ({ file, kept }: Exporting, due: NonEmptyReadonlyArray<DueStream>) =>
+  Effect.gen(function* () {
+    const port = yield* StreamPurges
+    yield* file.cut(kept)
+    const digests = new Map<string, string>()
+    let events = 0
+    let asked = yield* Clock.currentTimeMillis
+    yield* Stream.runForEachChunk(port.lines(due), (some) =>
+      Effect.gen(function* () {
+        for (const stream of some) {
+          digests.set(streamKey(stream), createHash("sha256").update(stream.lines, "utf8").digest("hex"))
+          events += stream.events
+        }
+        yield* file.write(Arr.map(Arr.fromIterable(some), ({ lines }) => lines).join(""), asked)
+        asked = yield* Clock.currentTimeMillis
+      })
+    )
+    return { bytes: yield* file.sync, events, digests }
+  })
+
+/** A stream without events has no line. */
+const isExported = (digests: ReadonlyMap<string, string>, stream: RemovedStream): boolean =>
+  stream.events === 0 ? !digests.has(streamKey(stream)) : digests.get(streamKey(stream)) === stream.sha256
+
+/** The stream of a problem. */
+export const idOf = ({ aggregateId, tenantId }: StreamId): StreamId => ({ tenantId, aggregateId })

@@ -1,0 +1,116 @@
+/**
+ * The deletion of archived streams for good, as statements in the transaction of the fiber.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type { StreamId } from "../event/Event.js"
+import type { SettleTimeout } from "../event/EventFeed.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { ConsumerBehind, RightMissing } from "./PurgeProblem.js"
+
+/** Which streams are meant: archived ones, by their marks. */
+export interface PurgeSelection {
+  /** The aggregate types. */
+  readonly types: ReadonlyArray<string>
+  /** None: of every tenant. */
+  readonly tenantId: Option.Option<string>
+  /** Those that were archived before this time, in ISO 8601. */
+  readonly before: string
+}
+
+/** A stream that is to be purged. */
+export interface DueStream extends StreamId {
+  readonly aggregateType: string
+}
+
+/** The lines of a stream in an export. */
+export interface StreamLines extends StreamId {
+  readonly events: number
+  /** A line for each event in order of version, each with its line feed. */
+  readonly lines: string
+}
+
+/** A stream whose events were deleted. */
+export interface RemovedStream extends DueStream {
+  readonly events: number
+  /** The version of its last event; 0 where it had none. */
+  readonly version: number
+  /** The greatest id of its events. */
+  readonly newest: Option.Option<bigint>
+  /** The types of its events. */
+  readonly types: ReadonlyArray<string>
+  /** The aggregate types of its events. */
+  readonly aggregateTypes: ReadonlyArray<string>
+  /** Of its lines in an export. */
+  readonly sha256: string
+}
+
+/** By which run, and for whom, tombstones are set. */
+export interface PurgedBy {
+  readonly runId: string
+  readonly purgedBy: string
+}
+
+/** What went along with the events. */
+export interface RemovedAlong {
+  readonly snapshots: number
+  readonly deadLetters: number
+  /** Whether the streams have events all the same: they came meanwhile, or the server did not delete them. */
+  readonly isLeft: boolean
+}
+
+/** A purged stream that has events. */
+export interface Leftover extends StreamId {
+  readonly events: number
+}
+
+/** The port of purges. Ids are in lower case; streams come, and are locked, in the order of tenant and aggregate. */
+export class StreamPurges extends Context.Tag("effect-es-ops/StreamPurges")<
+  StreamPurges,
+  {
+    /** The time so long ago, by the clock of the database. */
+    readonly ago: (age: Duration.Duration) => Effect.Effect<string, DatabaseError>
+    /** What the role lacks. */
+    readonly lacking: Effect.Effect<ReadonlyArray<RightMissing>, DatabaseError>
+    readonly count: (selection: PurgeSelection) => Effect.Effect<number, DatabaseError>
+    /** The consumers that owe events of these streams. */
+    readonly behind: (selection: PurgeSelection) => Effect.Effect<ReadonlyArray<ConsumerBehind>, DatabaseError>
+    /** Which of these event types the streams have. */
+    readonly eventTypes: (
+      selection: PurgeSelection,
+      among: NonEmptyReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
+    /** The next streams that are due: those that were not purged yet, or have events again. */
+    readonly due: (
+      selection: PurgeSelection,
+      after: Option.Option<StreamId>,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<DueStream>, DatabaseError>
+    /** Waits until whoever is appending now is through: who did not see a mark yet. Outside any transaction. */
+    readonly settled: (timeout: Duration.Duration) => Effect.Effect<void, SettleTimeout | DatabaseError>
+    /** Locks the marks of these streams, and answers with those that are due still. */
+    readonly lock: (
+      selection: PurgeSelection,
+      streams: NonEmptyReadonlyArray<DueStream>
+    ) => Effect.Effect<ReadonlyArray<DueStream>, DatabaseError>
+    /** What an export says of the streams, in the order given; those without events are left out. */
+    readonly lines: (streams: NonEmptyReadonlyArray<DueStream>) => Stream.Stream<StreamLines, DatabaseError>
+    /** Deletes the events, and sets tombstones unless it is only tried. A stream that has a tombstone keeps it. */
+    readonly remove: (
+      streams: NonEmptyReadonlyArray<DueStream>,
+      by: Option.Option<PurgedBy>
+    ) => Effect.Effect<ReadonlyArray<RemovedStream>, DatabaseError>
+    /** Deletes snapshots and dead letters of the streams. */
+    readonly along: (streams: NonEmptyReadonlyArray<DueStream>) => Effect.Effect<RemovedAlong, DatabaseError>
+    /** The consumers that owe the event of this id, or one before it; none of them changes until the transaction ends. */
+    readonly owing: (newest: bigint) => Effect.Effect<ReadonlyArray<ConsumerBehind>, DatabaseError>
+    /** Waits until the transactions that are open now are over; answers with who is left after `timeout`. Outside any transaction. */
+    readonly over: (timeout: Duration.Duration) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
+    /** The streams that a run purged, and that have events. */
+    readonly leftover: (runId: string) => Effect.Effect<ReadonlyArray<Leftover>, DatabaseError>
+  }
+>() {}
