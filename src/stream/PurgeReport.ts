@@ -29,7 +29,6 @@ const OfType = Schema.Struct({ type: Schema.String, streams: Schema.Number, even
 
 /** The export, as far as it is written and synced. */
 const Exported = Schema.Struct({ file: Schema.String, bytes: Schema.Number, events: Schema.Number })
-export type Exported = typeof Exported.Type
 
 const outcome = {
   /** Those archived before this time, by the clock of the database. */
