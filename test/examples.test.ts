@@ -256,7 +256,7 @@ describe.concurrent("the example of projections", () => {
     const { env, query } = await database()
     const vitest = join(modules, "vitest", "vitest.mjs")
     const said = await succeeded(start("projections", execPath, [vitest, "run"], { ...env, NO_COLOR: "1" }))
-    assert.match(said, /Tests +2 passed \(2\)/)
+    assert.match(said, /Tests +4 passed \(4\)/)
     assert.deepStrictEqual(await query("SELECT number FROM read_orders ORDER BY number"), [
       { number: "1001" },
       { number: "1002" }

@@ -24,6 +24,8 @@ export interface Work {
   /** Milliseconds beyond the ratio that the target allows. */
   readonly allowance?: number
   readonly unit?: "ms" | "MiB"
+  /** How many rounds count at most, where one takes long; one that does not count comes before them. */
+  readonly rounds?: number
   readonly open: () => Promise<{ readonly floor: Side; readonly ours: Side; readonly close: () => Promise<unknown> }>
 }
 
@@ -69,7 +71,8 @@ export const measure = async (row: Work, rounds: number): Promise<Result> => {
   const floors: Array<number> = []
   const ours: Array<number> = []
   try {
-    for (let round = -uncounted; round < rounds; round++) {
+    const counted = Math.min(rounds, row.rounds ?? rounds)
+    for (let round = row.rounds === undefined ? -uncounted : -1; round < counted; round++) {
       const oursFirst = round % 2 === 0
       const early = oursFirst ? await once(sides.ours) : undefined
       const floor = await once(sides.floor)

@@ -21,6 +21,8 @@ import * as TestServer from "../support/TestServer.js"
 export interface World {
   /** The URL of a fresh database. */
   readonly database: () => Promise<string>
+  /** The URL of a copy of a database, which is filled when it is asked for first. */
+  readonly copy: (name: string, fill: (url: string) => Promise<unknown>) => Promise<string>
 }
 
 /** A PostgreSQL 18 of its own, as durable as in production: its URL without a database. */
@@ -33,13 +35,26 @@ export const start = async () => {
 /** Fresh databases on the server of this URL. */
 export const on = (server: string): World => {
   let databases = 0
+  const create = async (from: string) => {
+    const name = `bench_${process.pid}_${databases++}`
+    await admin(`CREATE DATABASE ${name} TEMPLATE ${from} STRATEGY file_copy`)
+    return `${server}/${name}`
+  }
+  const admin = async (text: string) => {
+    const client = await connected(`${server}/postgres`)
+    const { rows } = await client.query<Record<string, unknown>>(text)
+    await client.end()
+    return rows
+  }
   return {
-    database: async () => {
-      const name = `bench_${process.pid}_${databases++}`
-      const admin = await connected(`${server}/postgres`)
-      await admin.query(`CREATE DATABASE ${name}`)
-      await admin.end()
-      return `${server}/${name}`
+    database: () => create("template1"),
+    copy: async (name, fill) => {
+      const found = await admin(`SELECT FROM pg_database WHERE datname = '${name}'`)
+      if (found.length === 0) {
+        await admin(`CREATE DATABASE ${name}`)
+        await fill(`${server}/${name}`)
+      }
+      return create(name)
     }
   }
 }

@@ -15,6 +15,7 @@ import { parseArgs } from "node:util"
 import * as BootWorks from "./BootWorks.js"
 import * as CommandWorks from "./CommandWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
+import * as RebuildWorks from "./RebuildWorks.js"
 import * as Rounds from "./Rounds.js"
 import * as SeedWorks from "./SeedWorks.js"
 import * as WriteWorks from "./WriteWorks.js"
@@ -34,7 +35,7 @@ if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("--rounds is a 
 
 const worksOn = (server: string) => {
   const world = Worlds.on(server)
-  return [SeedWorks, WriteWorks, BootWorks, CommandWorks, PeerWorks].flatMap(({ works }) => works(world))
+  return [SeedWorks, WriteWorks, BootWorks, CommandWorks, PeerWorks, RebuildWorks].flatMap(({ works }) => works(world))
 }
 
 /** Measures one row in a process of its own. */

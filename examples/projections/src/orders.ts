@@ -21,6 +21,8 @@ export const table = Feature.table({
     { name: "cents", type: "integer" },
     { name: "currency", type: "text" },
     { name: "shipped", type: "boolean" },
+    // Came with version 2 of the projection: rows of before have none until they are rebuilt.
+    { name: "parcels", type: "integer", nullable: true },
     { name: "placed_at", type: "timestamptz", default: "now" }
   ],
   primaryKey: ["id"],
@@ -30,7 +32,8 @@ export const table = Feature.table({
     number: Schema.String,
     cents: Schema.Int,
     currency: Schema.String,
-    shipped: Schema.Boolean
+    shipped: Schema.Boolean,
+    parcels: Schema.NullOr(Schema.Int)
   })
 })
 
@@ -38,9 +41,16 @@ export const table = Feature.table({
 const orders = Projection.fold({
   name: "orders",
   table,
+  version: 2,
   on: [
-    [placed, (_, { aggregateId, payload }) => Option.some({ id: aggregateId, ...payload, shipped: false })],
-    [shipped, (row) => Option.map(row, (order) => ({ ...order, shipped: true }))],
+    [
+      placed,
+      (_, { aggregateId, payload }) => Option.some({ id: aggregateId, ...payload, shipped: false, parcels: null })
+    ],
+    [
+      shipped,
+      (row, { payload }) => Option.map(row, (order) => ({ ...order, shipped: true, parcels: payload.parcels }))
+    ],
     [cancelled, () => Option.none()]
   ]
 })

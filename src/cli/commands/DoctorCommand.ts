@@ -7,6 +7,7 @@ import type * as EsOps from "../../EsOps.js"
 import type { Finding } from "../../operation/DatabaseHealth.js"
 import { wrong } from "../../operation/HealthFinding.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as ProjectionFindings from "../../projection/ProjectionFindings.js"
 import * as SeedDoctor from "../../seed/record/SeedDoctor.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
@@ -31,7 +32,7 @@ export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal
       const settings = yield* Settings.resolveAll(given)
       const without = (error: DatabaseError | EsOps.EmbeddedInUse) =>
         Effect.map(withoutDatabase(settings, SeedFindings.examineSource), (seeds) => [unreachable(error), ...seeds])
-      const found = yield* withDatabase(settings, SeedDoctor.examine).pipe(
+      const found = yield* withDatabase(settings, examine).pipe(
         Effect.catchTags({ DatabaseError: without, EmbeddedInUse: without })
       )
       yield* given.json
@@ -40,6 +41,8 @@ export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal
       return codeOf(found)
     })
   )
+
+const examine = Effect.zipWith(SeedDoctor.examine, ProjectionFindings.examine, (found, more) => [...found, ...more])
 
 /** The finding that stands in for those of a database that cannot be reached; the seeds are examined without it. */
 const unreachable = (error: DatabaseError | EsOps.EmbeddedInUse): Finding =>

@@ -18,6 +18,7 @@ import type { Pooling } from "./PoolerDetection.js"
 import * as PoolerDetection from "./PoolerDetection.js"
 import * as ServerFindings from "./ServerFindings.js"
 import * as PurgeFindings from "./PurgeFindings.js"
+import * as ShadowFindings from "./ShadowFindings.js"
 import * as RunFindings from "./RunFindings.js"
 import * as TableFindings from "./TableFindings.js"
 import * as TriggerFindings from "./TriggerFindings.js"
@@ -207,7 +208,10 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
     const runs = Effect.flatMap(RunFindings.thereOf(sql, schema.kind("es_ops_runs")), (there) =>
       there
         ? Effect.orElseSucceed(
-            Effect.map(RunFindings.examine(sql, schema.kind("es_ops_runs")), (finding) => [finding]),
+            Effect.all([
+              RunFindings.examine(sql, schema.kind("es_ops_runs")),
+              ShadowFindings.examine(sql, schema.kind("es_ops_runs"))
+            ]),
             () => []
           )
         : Effect.succeed([])

@@ -26,8 +26,10 @@ import * as OpenTransactions from "./OpenTransactions.js"
 import type { Done } from "./RebuildState.js"
 import * as RebuildState from "./RebuildState.js"
 import type { Shadow } from "./Shadow.js"
+import { commentOf, send } from "./Shadow.js"
 import * as ShadowEvents from "./ShadowEvents.js"
 import * as Snapshot from "./Snapshot.js"
+import * as Touched from "./Touched.js"
 
 /** The streams that were left out so far. */
 const leftOut = ({ run }: Shadow) =>
@@ -116,11 +118,23 @@ const applyAbove = (shadow: Shadow, store: EventStore["Type"], out: Applying.Lef
 
 const noRows: RowCounts = { inserted: 0, updated: 0, deleted: 0 }
 
-/** Brings all tables to what was computed. Nobody else may write meanwhile. */
+/** Compares all tables while others write, and notes from now on which keys the functions write: under the lock, only those are looked at. */
+const comparedAhead = (shadow: Shadow) =>
+  shadow.run.batch(
+    Effect.gen(function* () {
+      for (const table of shadow.tables) {
+        yield* send("noting what is written", Touched.noting(table, commentOf(shadow.run.id)))
+        yield* Comparison.compare(shadow, table)
+      }
+      return { value: undefined, phase: "comparing" }
+    })
+  )
+
+/** Brings all tables to what was computed. They were compared ahead, and nobody else may write meanwhile. */
 const mergeAll = (shadow: Shadow) =>
   Effect.reduce(shadow.tables, noRows, (sum, table) =>
     Effect.gen(function* () {
-      yield* Comparison.compare(shadow, table)
+      yield* Comparison.compareTouched(shadow, table)
       if (shadow.policy.ghosts !== "delete") yield* Comparison.forgetGhosts(table)
       const counts = yield* Merging.merge(shadow.target.name, table)
       return {
@@ -177,9 +191,14 @@ export const takeOver = (shadow: Shadow, store: EventStore["Type"], from: Rebuil
     const out = yield* leftOut(shadow)
     let state = from
     let before = { tries: 0, since: yield* Clock.currentTimeMillis }
-    for (;;) {
+    for (let slow = 0; ;) {
       const ghosts = yield* decided(shadow, yield* ghostsOf(shadow, store, out, state.at))
-      const result = yield* CutOver.tried(shadow, cutOver(shadow, store, out, state, ghosts), before)
+      yield* comparedAhead(shadow)
+      const attempt = cutOver(shadow, store, out, state, ghosts, slow < 3)
+      const result = yield* Effect.catchTag(CutOver.tried(shadow, attempt, before), "TooSlow", () => {
+        slow++
+        return Effect.succeedNone
+      })
       if (Option.isSome(result)) {
         const done: Done = { ...result.value.value.done, tries: result.value.tries }
         return { ...result.value.value.state, done }
@@ -194,7 +213,8 @@ const cutOver = (
   store: EventStore["Type"],
   out: Applying.LeftOut,
   state: RebuildState.RebuildState,
-  ghosts: Done["ghosts"]
+  ghosts: Done["ghosts"],
+  isBounded: boolean
 ) =>
   shadow.run.batch(
     Effect.gen(function* () {
@@ -203,6 +223,8 @@ const cutOver = (
       if ((yield* ShadowEvents.changedSides(shadow)).length > 0)
         return yield* new CutOver.Outdated({ reason: "streams were archived or restored" })
       yield* applyAbove(shadow, store, out, state.at)
+      const applied = (yield* Clock.currentTimeMillis) - startedAt
+      if (isBounded && applied > Duration.toMillis(shadow.policy.maxStall)) return yield* new CutOver.TooSlow()
       const rows = yield* mergeAll(shadow)
       const records = yield* ProjectionRecords
       yield* records.built(
@@ -242,6 +264,7 @@ export const settle = (shadow: Shadow, store: EventStore["Type"], { at }: Rebuil
     for (let round = 1; ; round++) {
       const left = (yield* OpenTransactions.ended(yield* OpenTransactions.find, until)).map(({ what }) => what)
       if ((yield* differing(shadow, store, out, at)) === 0) return { mended, unsettled: left }
+      yield* comparedAhead(shadow)
       const attempt = shadow.run.batch(
         Effect.gen(function* () {
           yield* CutOver.lock(shadow, "EXCLUSIVE")

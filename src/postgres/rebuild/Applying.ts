@@ -19,7 +19,7 @@ import { literal, quote } from "../client/SqlText.js"
 import * as DeadLetters from "./DeadLetters.js"
 import type { Shadow } from "./Shadow.js"
 import * as ShadowRows from "./ShadowRows.js"
-import { shadowSchema } from "./ShadowTable.js"
+import { shadowSchema } from "../schema/ShadowSchema.js"
 
 /** Streams whose events are left out, as `tenant/aggregate`. */
 export type LeftOut = Set<string>

@@ -21,7 +21,7 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, state
   Effect.gen(function* () {
     const cursorOf = ({ at, isIndexed }: BulkByKey.Standing) => RebuildState.cursorOf({ ...state, at, isIndexed })
     if (work._tag === "Rows") yield* BulkByKey.rows(shadow, table, work, state.upTo, state, cursorOf, yield* size)
-    else if (!work.byAggregate) yield* BulkByKey.fold(shadow, table, work, state.upTo, state, cursorOf, yield* size)
+    else if (!work.byAggregate) yield* BulkByKey.fold(shadow, table, work, state.upTo, state, cursorOf)
     else
       yield* RunLanes.work(
         shadow.run,
@@ -44,7 +44,7 @@ export const lane = (shadow: Shadow, table: ShadowTable, work: Fold, state: Rebu
     { discard: true }
   )
 
-const size = BatchSize.make({ initial: 2000, min: 100, max: 20_000 })
+const size = BatchSize.make({ initial: 4000, min: 100, max: 200_000 })
 
 /** Indexes what was loaded, unless rows had to be looked for before. */
 const loaded = (shadow: Shadow, table: ShadowTable, state: RebuildState.RebuildState) =>

@@ -16,14 +16,12 @@ import { SharedKey } from "../../projection/RebuildProblem.js"
 import { rows } from "../client/PgSql.js"
 import { PgSql } from "../client/PgSql.js"
 import * as DeadLetters from "./DeadLetters.js"
+import * as ReadAhead from "./ReadAhead.js"
 import type { Shadow } from "./Shadow.js"
 import type { Lane, Place } from "./ShadowEvents.js"
 import * as ShadowEvents from "./ShadowEvents.js"
 import * as ShadowRows from "./ShadowRows.js"
 import type { ShadowTable } from "./ShadowTable.js"
-
-/** How many events are read at once, at most: what a lane holds in memory. */
-const largest = 20_000
 
 /** The last aggregate of a lane whose row is written. */
 const LaneCursor = Schema.Struct({ lane: Schema.String, after: Schema.NullOr(Schema.String), isDone: Schema.Boolean })
@@ -39,24 +37,26 @@ export const lane = (shadow: Shadow, table: ShadowTable, fold: Fold, upTo: bigin
     const after = Option.getOrNull(Option.flatMapNullable(cursor, (found) => found.after))
     let place: Place | undefined = after === null ? undefined : { aggregateId: after, version: lastVersion }
     const folder = new AggregateFolder(fold, after)
+    const work = {
+      read: (after: Place | undefined) => ShadowEvents.pageByAggregate(shadow, lane, upTo, after, ReadAhead.together),
+      placeOf,
+      fold: (events: ReadonlyArray<Event>, ends: boolean) => {
+        const folded = folder.add(events, ends)
+        return folded.shared === undefined ? Effect.succeed(folded) : shared(shadow, folded.shared)
+      },
+      write: ({ poison, rows }: Folded) =>
+        Effect.zipRight(ShadowRows.add(table, rows), DeadLetters.note(shadow, table, poison))
+    }
     for (let isDone = false; !isDone;) {
-      const limit = Math.min(largest, yield* size.get)
+      const limit = yield* size.get
       const last = yield* shadow.run.batch(
-        Effect.gen(function* () {
-          const events = yield* ShadowEvents.pageByAggregate(shadow, lane, upTo, place, limit)
-          const ends = events.length < limit
-          const folded = folder.add(events, ends)
-          if (folded.shared !== undefined) return yield* shared(shadow, folded.shared)
-          yield* ShadowRows.add(table, folded.rows)
-          yield* DeadLetters.note(shadow, table, folded.poison)
-          return {
-            value: { place: placeOf(events.at(-1)) ?? place, ends },
-            lane: lane.name,
-            cursor: { lane: lane.name, after: folder.after, isDone: ends },
-            done: events.length,
-            counters: { events: events.length }
-          }
-        }),
+        Effect.map(ReadAhead.pages(place, limit, work), (read) => ({
+          value: read,
+          lane: lane.name,
+          cursor: { lane: lane.name, after: folder.after, isDone: read.ends },
+          done: read.count,
+          counters: { events: read.count }
+        })),
         { size }
       )
       place = last.place
@@ -67,8 +67,7 @@ export const lane = (shadow: Shadow, table: ShadowTable, fold: Fold, upTo: bigin
 /** Above every version. */
 const lastVersion = 2_147_483_647
 
-const placeOf = (event: Event | undefined): Place | undefined =>
-  event === undefined ? undefined : { aggregateId: event.aggregateId, version: event.version }
+const placeOf = ({ aggregateId, version }: Event): Place | undefined => ({ aggregateId, version })
 
 const shared = ({ target }: Shadow, aggregateId: string) =>
   new SharedKey({ projection: target.name, count: 1, aggregateIds: [aggregateId] })
@@ -96,12 +95,14 @@ export const between = (boundaries: ReadonlyArray<string>): ReadonlyArray<Lane> 
     to
   }))
 
+/** An aggregate whose events are being folded: by the million, so that nothing is copied for each. */
 interface Open {
   readonly key: Key
   readonly tenantId: string
-  readonly folding: Folding | undefined
   readonly first: string
-  readonly last: Event
+  /** None once an event could not be folded: what follows on it is left out. */
+  folding: Folding | undefined
+  last: Event
 }
 
 /** What came of a page. */
@@ -125,55 +126,48 @@ class AggregateFolder {
   add(events: ReadonlyArray<Event>, ends: boolean): Folded {
     const rows: Array<StoredRow> = []
     const poison: Array<Poison> = []
-    const close = () => {
-      if (this.#open === undefined) return
-      const { first, folding, key, last } = this.#open
-      const row = folding?.row()
-      if (row !== undefined && Either.isLeft(row)) poison.push({ event: last, key: Option.some(key), error: row.left })
-      else if (row !== undefined && Option.isSome(row.right)) rows.push({ ...row.right.value, es_ops_first: first })
-      this.after = last.aggregateId
+    const failed = ({ key }: Open, event: Event, error: FoldError) => {
+      poison.push({ event, key: Option.some(key), error })
+    }
+    const close = (open: Open) => {
+      const row = open.folding?.row()
+      if (row !== undefined && Either.isLeft(row)) failed(open, open.last, row.left)
+      else if (row !== undefined && Option.isSome(row.right))
+        rows.push({ ...row.right.value, es_ops_first: open.first })
+      this.after = open.last.aggregateId
       this.#open = undefined
     }
     for (const event of events) {
-      if (this.#open !== undefined && this.#open.last.aggregateId !== event.aggregateId) close()
+      if (this.#open !== undefined && this.#open.last.aggregateId !== event.aggregateId) close(this.#open)
       if (this.#open !== undefined && this.#open.tenantId !== event.tenantId)
         return { rows, poison, shared: event.aggregateId }
-      const next = Either.flatMap(this.fold.keyOf(event), (key) => this.#next(key, event))
-      if (Either.isRight(next)) this.#open = next.right
-      else {
-        poison.push({ event, key: this.#keyOf(event), error: next.left })
-        this.#open = { ...this.#begun(this.#keyFor(event), event), folding: undefined }
-      }
+      const open = this.#open ?? this.#begun(event, failed)
+      this.#open = open
+      open.last = event
+      const added = open.folding?.add(event)
+      if (added === undefined || Either.isRight(added)) continue
+      open.folding = undefined
+      failed(open, event, added.left)
     }
-    if (ends) close()
+    if (ends && this.#open !== undefined) close(this.#open)
     return { rows, poison, shared: undefined }
   }
 
-  /** What follows on an event that cannot be folded is left out. */
-  #next(key: Key, event: Event): Either.Either<Open, FoldError> {
-    if (this.#open !== undefined && this.#open.folding === undefined)
-      return Either.right({ ...this.#open, last: event })
-    const begun =
-      this.#open?.folding === undefined ? this.fold.begin(key, Option.none()) : Either.right(this.#open.folding)
-    return Either.flatMap(begun, (folding) =>
-      Either.map(folding.add(event), () => ({ ...this.#begun(key, event), folding }))
-    )
-  }
-
-  #begun(key: Key, event: Event): Omit<Open, "folding"> {
-    return this.#open === undefined
-      ? { key, tenantId: event.tenantId, first: RecordedTime.format(event.createdAt), last: event }
-      : { ...this.#open, last: event }
-  }
-
   /** The key is the aggregate's id, whatever the event says. */
-  #keyFor(event: Event): Key {
-    return Object.fromEntries(
-      this.fold.table.primaryKey.map((name): readonly [string, string] => [name, event.aggregateId])
+  #begun(event: Event, failed: (open: Open, event: Event, error: FoldError) => void): Open {
+    const { aggregateId, tenantId } = event
+    const key: Key = Object.fromEntries(
+      this.fold.table.primaryKey.map((name): readonly [string, string] => [name, aggregateId])
     )
-  }
-
-  #keyOf(event: Event): Option.Option<Key> {
-    return Option.some(this.#keyFor(event))
+    const folding = this.fold.begin(key, Option.none())
+    const open = {
+      key,
+      tenantId,
+      first: RecordedTime.format(event.createdAt),
+      folding: Option.getOrUndefined(Either.getRight(folding)),
+      last: event
+    }
+    if (Either.isLeft(folding)) failed(open, event, folding.left)
+    return open
   }
 }

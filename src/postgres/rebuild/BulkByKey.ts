@@ -3,14 +3,18 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Event } from "../../event/Event.js"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
+import type { StoredRow } from "../../event/Table.js"
 import type { BatchSize } from "../../operation/BatchSize.js"
 import { KeyStates } from "../../projection/KeyFold.js"
 import * as KeyFold from "../../projection/KeyFold.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as KeyFolding from "./KeyFolding.js"
+import * as ReadAhead from "./ReadAhead.js"
 import type { Shadow } from "./Shadow.js"
 import { send } from "./Shadow.js"
 import * as ShadowEvents from "./ShadowEvents.js"
@@ -21,8 +25,8 @@ import * as ShadowTables from "./ShadowTable.js"
 /** How many rows are held, and for how long, until they are written. */
 const bound = { rows: 100_000, milliseconds: 30_000 } as const
 
-/** How many events are read at once, at most. */
-const largest = 20_000
+/** How many events are read at once: the next ones are read while these are folded. */
+const together = 5000
 
 /** Where the bulk stands: every event up to this one is in the rows of the shadow. */
 export interface Standing {
@@ -40,34 +44,33 @@ export const fold = (
   work: Fold,
   upTo: bigint,
   from: Standing,
-  cursorOf: CursorOf,
-  size: BatchSize
+  cursorOf: CursorOf
 ) =>
   Effect.gen(function* () {
     const states = new KeyStates(work, yield* DeadLetters.keptKeys(table))
+    const ahead = (after: bigint) => Effect.forkScoped(ShadowEvents.page(shadow, { after, upTo }, together))
     let standing = from
     let read = from.at
     let events = 0
     let writtenAt = yield* Clock.currentTimeMillis
+    let next = yield* ahead(read)
     for (let isDone = false; !isDone;) {
-      const limit = Math.min(largest, yield* size.get)
-      const startedAt = yield* Clock.currentTimeMillis
-      const page = yield* ShadowEvents.page(shadow, { after: read, upTo }, limit)
-      isDone = page.length < limit
+      const page = yield* Fiber.join(next)
+      isDone = page.length < together
       read = page.at(-1)?.id ?? read
       events += page.length
+      if (!isDone) next = yield* ahead(read)
       const now = yield* Clock.currentTimeMillis
       const isFull = isDone || states.size > bound.rows || now - writtenAt > bound.milliseconds
       const known = { isIndexed: standing.isIndexed, at: read, events, isDone }
       standing = yield* step(shadow, table, states, page, isFull, known, cursorOf, standing)
-      yield* size.took(page.length, (yield* Clock.currentTimeMillis) - startedAt)
       if (isFull) {
         events = 0
         writtenAt = yield* Clock.currentTimeMillis
         states.clear()
       }
     }
-  })
+  }).pipe(Effect.scoped)
 
 /** Folds one page; where the bound is reached, the rows are written, and with them where the bulk stands. */
 const step = (
@@ -125,39 +128,45 @@ export const rows = (
 ) =>
   Effect.gen(function* () {
     let at = from.at
+    const each = {
+      read: (after: bigint) => ShadowEvents.page(shadow, { after, upTo }, ReadAhead.together),
+      placeOf: ({ id }: Event) => id,
+      fold: (events: ReadonlyArray<Event>) => Effect.succeed(given(table, work, events)),
+      write: ({ poison, rows }: Given) =>
+        Effect.zipRight(ShadowRows.add(table, rows), DeadLetters.note(shadow, table, poison))
+    }
     for (let isDone = false; !isDone;) {
-      const limit = Math.min(largest, yield* size.get)
+      const limit = yield* size.get
       const last = yield* shadow.run.batch(
-        Effect.gen(function* () {
-          const events = yield* ShadowEvents.page(shadow, { after: at, upTo }, limit)
-          const { parts, poison } = KeyFold.partsOf(work, events)
-          yield* DeadLetters.note(shadow, table, poison)
-          yield* ShadowRows.add(
-            table,
-            parts.map(({ event, given, key }) =>
-              ShadowRows.sent(table, {
-                key,
-                row: Option.fromNullable(given),
-                first: ShadowRows.dateOf(event),
-                at: event.id
-              })
-            )
-          )
-          const read = events.at(-1)?.id ?? at
-          const value = { at: read, isDone: events.length < limit }
-          return {
-            value,
-            done: events.length,
-            cursor: cursorOf({ at: read, isIndexed: false }),
-            counters: { events: events.length }
-          }
-        }),
+        Effect.map(ReadAhead.pages(at, limit, each), (read) => ({
+          value: read,
+          done: read.count,
+          cursor: cursorOf({ at: read.place, isIndexed: false }),
+          counters: { events: read.count }
+        })),
         { size }
       )
-      at = last.at
-      isDone = last.isDone
+      at = last.place
+      isDone = last.ends
     }
   })
+
+/** What events give by themselves. */
+interface Given {
+  readonly rows: ReadonlyArray<StoredRow>
+  readonly poison: ReadonlyArray<KeyFold.Poison>
+}
+
+const given = (table: ShadowTable, work: Rows, events: ReadonlyArray<Event>): Given => {
+  const rows: Array<StoredRow> = []
+  const poison: Array<KeyFold.Poison> = []
+  for (const event of events) {
+    const found = work.rowsOf(event)
+    if (Either.isLeft(found)) poison.push({ event, key: Option.none(), error: found.left })
+    else for (const row of found.right) rows.push(ShadowRows.sentOf(table, row, event))
+  }
+  return { rows, poison }
+}
 
 /** What is made when the rows are loaded. */
 export const indexes = (table: ShadowTable): ReadonlyArray<string> => [

@@ -15,6 +15,7 @@ import type { Shadow } from "./Shadow.js"
 import { send } from "./Shadow.js"
 import { typeIn } from "./ShadowEvents.js"
 import type { ShadowTable } from "./ShadowTable.js"
+import * as Touched from "./Touched.js"
 import { differs, givenKeys, keyJson, list, namesOf, sameKey } from "./ShadowTable.js"
 
 /** How many keys differ, and in which way. */
@@ -29,28 +30,72 @@ export interface Differences {
   readonly ghosts: number
 }
 
-/** Writes down the keys that differ with what their rows are to be; keys that keep their live rows are none of them. Inside a batch. */
-export const compare = (shadow: Shadow, table: ShadowTable): Effect.Effect<void, DatabaseError, PgSql> =>
+/**
+ * Writes down the keys that differ with what their rows are to be; keys that keep their live rows are none of them. `most`: some of them are
+ * enough where there are more. Inside a batch.
+ */
+export const compare = (shadow: Shadow, table: ShadowTable, most?: number): Effect.Effect<void, DatabaseError, PgSql> =>
   send(`comparing ${table.live.table.name}`, [
     `TRUNCATE ${table.want}`,
-    `INSERT INTO ${table.want} (${list(namesOf(table))}, es_ops_first, es_ops_present, es_ops_there, es_ops_ghost, es_ops_done)
-      ${differing(shadow, table, table.rows)}`,
+    `INSERT INTO ${table.want} (${writtenDown(table)}) ${differing(shadow, table)}${most === undefined ? "" : ` LIMIT ${most}`}`,
     `ANALYZE ${table.want}`
   ])
 
-/** The statement that answers with them. `computed`: where the computed rows are. */
-export const differing = (shadow: Shadow, table: ShadowTable, computed: string): string => {
+const writtenDown = (table: ShadowTable): string =>
+  `${list(namesOf(table))}, es_ops_first, es_ops_present, es_ops_there, es_ops_ghost, es_ops_done`
+
+/** Counts what differs, and writes down no more of it than the live rows without any event. Inside a batch. */
+export const compareCounting = (
+  shadow: Shadow,
+  table: ShadowTable
+): Effect.Effect<Omit<Differences, "ghosts">, DatabaseError, PgSql> => {
+  const all = `(${differing(shadow, table)}) AS d (${writtenDown(table)})`
+  return Effect.gen(function* () {
+    yield* send(`comparing ${table.live.table.name}`, [
+      `TRUNCATE ${table.want}`,
+      `INSERT INTO ${table.want} (${writtenDown(table)}) SELECT * FROM ${all} WHERE es_ops_ghost`
+    ])
+    const { different, missing, surplus } = yield* countIn(all)
+    return { different, missing, surplus }
+  })
+}
+
+/** Compares those keys again that were written since all were compared, and leaves out those that keep their live rows now. Inside a batch. */
+export const compareTouched = (shadow: Shadow, table: ShadowTable): Effect.Effect<void, DatabaseError, PgSql> =>
+  send(`comparing ${table.live.table.name}`, [
+    `DELETE FROM ${table.want} w USING ${table.touched} t WHERE ${sameKey(table, "w", "t")}`,
+    `DELETE FROM ${table.want} w USING ${table.kept} k WHERE ${sameKey(table, "w", "k")}`,
+    // An event wrote them: none is a ghost.
+    `INSERT INTO ${table.want} (${writtenDown(table)}) ${differing(shadow, table, Touched.from(table), "false")}`
+  ])
+
+/** The statement that answers with them. `from`: where the computed rows `s` and the live rows `l` are. */
+const differing = (
+  shadow: Shadow,
+  table: ShadowTable,
+  from = everything(table),
+  ghost = ghostOf(shadow, table)
+): string => {
   const [key = ""] = table.keys
   const columns = namesOf(table).map((name) =>
     table.keys.includes(name) ? `coalesce(s.${quote(name)}, l.${quote(name)})` : `s.${quote(name)}`
   )
   const kept = table.keys.map((name) => `k.${quote(name)} = coalesce(s.${quote(name)}, l.${quote(name)})`)
   return `SELECT ${columns.join(", ")}, s.es_ops_first, s.${quote(key)} IS NOT NULL, l.${quote(key)} IS NOT NULL,
-      s.${quote(key)} IS NULL${isByAggregate(shadow.target) ? ` AND NOT ${hasEvents(shadow, table, key)}` : ""}, false
-    FROM ${computed} s FULL JOIN ${table.live.name} l ON ${sameKey(table, "s", "l")}
-    WHERE (s.${quote(key)} IS NULL OR l.${quote(key)} IS NULL OR ${differs(table, "s", "l")})
+      ${ghost}, false
+    FROM ${from}
+    WHERE ((s.${quote(key)} IS NULL) <> (l.${quote(key)} IS NULL) OR (s.${quote(key)} IS NOT NULL AND ${differs(table, "s", "l")}))
       AND NOT EXISTS (SELECT FROM ${table.kept} k WHERE ${kept.join(" AND ")})`
 }
+
+/** Where the key is not the aggregate, every row that was not computed is one. */
+const ghostOf = (shadow: Shadow, table: ShadowTable): string => {
+  const [key = ""] = table.keys
+  return `s.${quote(key)} IS NULL${isByAggregate(shadow.target) ? ` AND NOT ${hasEvents(shadow, table, key)}` : ""}`
+}
+
+const everything = (table: ShadowTable): string =>
+  `${table.rows} s FULL JOIN ${table.live.name} l ON ${sameKey(table, "s", "l")}`
 
 /** Whether there is an event of the aggregate that is the key of a live row. */
 export const hasEvents = (
@@ -87,14 +132,16 @@ const Counted = Schema.Struct({
 })
 
 /** What was written down. */
-export const count = (table: ShadowTable): Effect.Effect<Differences, DatabaseError, PgSql> =>
+export const count = (table: ShadowTable): Effect.Effect<Differences, DatabaseError, PgSql> => countIn(table.want)
+
+const countIn = (from: string): Effect.Effect<Differences, DatabaseError, PgSql> =>
   Effect.flatMap(PgSql, (sql) =>
     sql
       .unsafe(
         `SELECT (count(*) FILTER (WHERE NOT es_ops_there))::text AS missing,
           (count(*) FILTER (WHERE es_ops_present AND es_ops_there))::text AS different,
           (count(*) FILTER (WHERE NOT es_ops_present))::text AS surplus,
-          (count(*) FILTER (WHERE es_ops_ghost))::text AS ghosts FROM ${table.want}`
+          (count(*) FILTER (WHERE es_ops_ghost))::text AS ghosts FROM ${from}`
       )
       .pipe(rows("counting the rows that differ", Counted))
   ).pipe(Effect.map(([found]) => found ?? { missing: 0, different: 0, surplus: 0, ghosts: 0 }))

@@ -40,11 +40,9 @@ export const lock = (shadow: Shadow, strength: "EXCLUSIVE" | "ACCESS EXCLUSIVE")
       `SELECT set_config('lock_timeout', '${patience}', true), set_config('synchronous_commit', 'local', true)`,
       `LOCK TABLE ${names} IN ${strength} MODE`
     ])
-    for (const { live } of shadow.tables) {
-      const now = yield* LiveTables.find(sql, live.table)
-      if (!Option.exists(now, ({ shape }) => shape === live.shape))
+    for (const { live } of shadow.tables)
+      if ((yield* LiveTables.shapeOf(sql, live.table)) !== live.shape)
         return yield* new Outdated({ reason: `${live.table.name} was altered` })
-    }
   })
 
 /** What the keys of all events above `m` that can be seen are to have, and of streams that were archived or restored. Inside a batch. */

@@ -5,13 +5,12 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
-import { databaseError } from "../client/PgError.js"
-import { PgSql } from "../client/PgSql.js"
 import * as Comparison from "./Comparison.js"
 import * as Merging from "./Merging.js"
 import * as Settling from "./Settling.js"
 import type { Shadow } from "./Shadow.js"
 import type { ShadowTable } from "./ShadowTable.js"
+import * as Stuck from "./Stuck.js"
 
 /** How many rows are locked at once. */
 const together = 1000
@@ -28,20 +27,12 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bi
 
 const step = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint) =>
   Effect.gen(function* () {
-    const sql = yield* PgSql
     const keys = yield* Comparison.page(table, both, together)
     if (!Arr.isNonEmptyReadonlyArray(keys)) return { value: true, phase: "gradual" }
     const locked = yield* Merging.lock(table, keys)
     const rows = yield* Settling.wantedOf(shadow, table, work, m, keys)
-    // Rows that exchange unique values cannot be changed one after another: they are left to the cut-over as well.
-    const counts = yield* sql.withTransaction(Merging.correct(table, locked, rows, { isComplete: false })).pipe(
-      Effect.catchTag("SqlError", (error) => Effect.fail(databaseError("correcting rows")(error))),
-      Effect.asSome,
-      Effect.catchIf(
-        (error) => error._tag === "DatabaseError" && Option.contains(error.code, "23505"),
-        () => Effect.succeedNone
-      )
-    )
+    // Rows that get stuck are left to the cut-over as well.
+    const counts = yield* Stuck.unlessStuck(Merging.correct(table, locked, rows, { isComplete: false }))
     yield* Option.isSome(counts) ? Comparison.forget(table, keys) : Comparison.putOff(table, keys)
     return {
       value: false,

@@ -24,6 +24,7 @@ import { literal } from "../client/SqlText.js"
 import { hasEvents } from "./Comparison.js"
 import type { LiveTable } from "./LiveTable.js"
 import * as LiveTables from "./LiveTable.js"
+import { shadowSchema } from "../schema/ShadowSchema.js"
 import * as ShadowTables from "./ShadowTable.js"
 import { typeIn } from "./ShadowEvents.js"
 import * as Swap from "./Swap.js"
@@ -98,11 +99,11 @@ const applyProblems = ({ name }: RebuildTarget, { mode }: RebuildPolicy) =>
 const schemaProblems: Effect.Effect<ReadonlyArray<string>, DatabaseError, PgSql> = Effect.flatMap(PgSql, (sql) =>
   sql
     .unsafe(
-      `SELECT CASE WHEN to_regnamespace(${literal(ShadowTables.shadowSchema)}) IS NULL
+      `SELECT CASE WHEN to_regnamespace(${literal(shadowSchema)}) IS NULL
         THEN CASE WHEN NOT has_database_privilege(current_database(), 'CREATE')
-          THEN 'the schema ${ShadowTables.shadowSchema} is missing, and this role may not create it: es-ops schema prints the statement' END
-        ELSE CASE WHEN NOT has_schema_privilege(${literal(ShadowTables.shadowSchema)}, 'CREATE, USAGE')
-          THEN 'this role may not create tables in the schema ${ShadowTables.shadowSchema}: es-ops schema --grants prints the statement' END END AS reason`
+          THEN 'the schema ${shadowSchema} is missing, and this role may not create it: es-ops schema prints the statement' END
+        ELSE CASE WHEN NOT (has_schema_privilege(${literal(shadowSchema)}, 'CREATE') AND has_schema_privilege(${literal(shadowSchema)}, 'USAGE'))
+          THEN 'this role may not create tables in the schema ${shadowSchema}: es-ops schema --grants prints the statement' END END AS reason`
     )
     .pipe(rows("looking at the privileges of this role", Privileges))
 ).pipe(Effect.map((found) => found.flatMap(({ reason }) => reason ?? [])))
@@ -173,13 +174,8 @@ const streamProblems = (target: RebuildTarget, { onPoison }: RebuildPolicy) =>
           .pipe(rows("looking at the streams", Streams)),
         ([found]) => found ?? { count: 0, ids: [] }
       )
-    const streams = streamsOf(target)
     const incomplete = onPoison === "quarantine" ? { count: 0, ids: [] } : yield* look(incompleteStreams(target))
-    const shared = isByAggregate(target)
-      ? yield* look(
-          `SELECT aggregate_id::text FROM (SELECT DISTINCT aggregate_id, tenant_id FROM ${streams}) AS d GROUP BY aggregate_id HAVING count(*) > 1`
-        )
-      : { count: 0, ids: [] }
+    const shared = isByAggregate(target) ? yield* look(sharedAggregates(target)) : { count: 0, ids: [] }
     return [
       ...(incomplete.count === 0
         ? []
@@ -190,19 +186,28 @@ const streamProblems = (target: RebuildTarget, { onPoison }: RebuildPolicy) =>
     ]
   })
 
-/** The streams whose events count. */
-const streamsOf = ({ archived, events }: RebuildTarget): string =>
-  `(SELECT e.tenant_id, e.aggregate_id FROM kumiko_events e WHERE ${typeIn(events)}${
+/** Each stream, by an index alone. */
+const allStreams = `(SELECT tenant_id, aggregate_id, count(*) AS events, min(version) AS first, max(version) AS last
+    FROM kumiko_events GROUP BY tenant_id, aggregate_id)`
+
+/** Whether events of a stream `g` count. */
+const counts = ({ archived, events }: RebuildTarget): string =>
+  `EXISTS (SELECT FROM kumiko_events e WHERE e.tenant_id = g.tenant_id AND e.aggregate_id = g.aggregate_id AND ${typeIn(events)})${
     archived === "keep"
       ? ""
-      : " AND NOT EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = e.tenant_id AND a.aggregate_id = e.aggregate_id)"
-  }) AS s`
+      : " AND NOT EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = g.tenant_id AND a.aggregate_id = g.aggregate_id)"
+  }`
 
-/** Streams with such events, whose versions are not 1, 2, 3, …, each as `tenant/aggregate`. */
+/** Streams with such events, whose versions are not 1, 2, 3, …, each as `tenant/aggregate`. What few streams are left is looked at then. */
 export const incompleteStreams = (target: RebuildTarget): string =>
-  `SELECT g.tenant_id || '/' || g.aggregate_id FROM (SELECT tenant_id, aggregate_id FROM kumiko_events GROUP BY tenant_id, aggregate_id
-      HAVING count(*) <> max(version) OR min(version) <> 1) AS g
-    WHERE (g.tenant_id, g.aggregate_id) IN (SELECT s.tenant_id, s.aggregate_id FROM ${streamsOf(target)})`
+  `WITH g AS MATERIALIZED (SELECT tenant_id, aggregate_id FROM ${allStreams} AS s WHERE events <> last OR first <> 1)
+    SELECT tenant_id || '/' || aggregate_id FROM g WHERE ${counts(target)}`
+
+/** Aggregates with such events in two tenants. */
+const sharedAggregates = (target: RebuildTarget): string =>
+  `WITH g AS MATERIALIZED (SELECT * FROM (SELECT tenant_id, aggregate_id, count(*) OVER (PARTITION BY aggregate_id) AS tenants
+      FROM ${allStreams} AS s) AS n WHERE tenants > 1)
+    SELECT aggregate_id::text FROM g WHERE ${counts(target)} GROUP BY aggregate_id HAVING count(*) > 1`
 
 interface Ghosts {
   readonly count: number

@@ -59,6 +59,13 @@ export const find = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<Opti
     Effect.map(([row]) => Option.map(Option.fromNullable(row), ({ found }) => ({ ...found, table })))
   )
 
+/** What tells whether the table that the search path finds is the same as before; none where there is none. A short look, for under its lock. */
+export const shapeOf = (sql: SqlClient.SqlClient, { name }: Table): Effect.Effect<string | undefined, DatabaseError> =>
+  sql.unsafe(`SELECT ${shape} AS shape FROM pg_class c WHERE c.oid = to_regclass(${literal(quote(name))})`).pipe(
+    rows("looking at a read table", Schema.Struct({ shape: Schema.String })),
+    Effect.map(([found]) => found?.shape)
+  )
+
 const list = (select: string): string =>
   `coalesce((SELECT json_agg(x ORDER BY x::text) FROM (${select}) AS t (x)), '[]')`
 

@@ -12,10 +12,10 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import type { KeyRow } from "../../projection/KeyFold.js"
 import { NotRebuildable } from "../../projection/RebuildProblem.js"
 import type { RowCounts } from "../../projection/RebuildReport.js"
-import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
 import { KeyRow as KeyJsonRow } from "./DeadLetters.js"
+import { send } from "./Shadow.js"
 import * as ShadowRows from "./ShadowRows.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import {
@@ -30,6 +30,7 @@ import {
   namesOf,
   sameKey
 } from "./ShadowTable.js"
+import * as Stuck from "./Stuck.js"
 
 const extra = "es_ops_first timestamptz, es_ops_present boolean"
 
@@ -80,7 +81,6 @@ export const merge = (projection: string, table: ShadowTable) =>
 /** Changes rows in place; rows that exchange unique values cannot be, and are deleted, to be inserted with the new ones. */
 const update = (projection: string, table: ShadowTable, changed: string) =>
   Effect.gen(function* () {
-    const sql = yield* PgSql
     const set = assignments(table, "w", "l")
     if (set === "") return { inPlace: 0, replaced: 0 }
     const inPlace = count(
@@ -88,15 +88,7 @@ const update = (projection: string, table: ShadowTable, changed: string) =>
     )
     const isUnique = table.live.uniques > 0
     if (isUnique || hasFixedIdentity(table)) {
-      const tried = hasFixedIdentity(table)
-        ? Option.none<number>()
-        : yield* Effect.asSome(sql.withTransaction(inPlace)).pipe(
-            Effect.catchTag("SqlError", (error) => Effect.fail(databaseError("merging")(error))),
-            Effect.catchIf(
-              (error) => Option.contains(error.code, "23505"),
-              () => Effect.succeedNone
-            )
-          )
+      const tried = hasFixedIdentity(table) ? Option.none<number>() : yield* Stuck.unlessStuck(inPlace)
       if (Option.isNone(tried)) return { inPlace: 0, replaced: yield* replace(projection, table, changed) }
       return { inPlace: tried.value, replaced: 0 }
     }
@@ -202,6 +194,14 @@ export const correct = (
             rowsOf(missing)
           )
     return { inserted, updated, deleted }
+  })
+
+/** Brings locked rows to what they are to be as a merge does, which exchanges unique values: those are written down first. */
+export const mergeOnly = (projection: string, table: ShadowTable, all: ReadonlyArray<KeyRow>) =>
+  Effect.gen(function* () {
+    yield* send("correcting rows", [`DELETE FROM ${table.want}`])
+    yield* want(table, all)
+    return yield* merge(projection, table)
   })
 
 /** Those of these rows that differ from the live ones. */

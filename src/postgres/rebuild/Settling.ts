@@ -10,6 +10,8 @@ import * as Option from "effect/Option"
 import { keyText } from "../../event/ReadTables.js"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
 import type { Key } from "../../event/Table.js"
+import type { KeyRow } from "../../projection/KeyFold.js"
+import type { RowCounts } from "../../projection/RebuildReport.js"
 import { isByAggregate } from "../../projection/RebuildTarget.js"
 import * as KeyFolding from "./KeyFolding.js"
 import * as Merging from "./Merging.js"
@@ -18,6 +20,7 @@ import type { Shadow } from "./Shadow.js"
 import * as ShadowEvents from "./ShadowEvents.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import * as Snapshot from "./Snapshot.js"
+import * as Stuck from "./Stuck.js"
 
 /** What came of it. */
 export interface Settled {
@@ -54,9 +57,8 @@ const mend = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, 
           shadow.run.batch(
             Effect.gen(function* () {
               const locked = yield* Merging.lock(table, keys)
-              const counts = yield* Merging.correct(table, locked, yield* wantedOf(shadow, table, work, m, keys), {
-                isComplete: true
-              })
+              const rows = yield* wantedOf(shadow, table, work, m, keys)
+              const counts = yield* corrected(shadow, table, locked, rows)
               return { value: counts, counters: { mended: counts.inserted + counts.updated + counts.deleted } }
             })
           ),
@@ -64,6 +66,15 @@ const mend = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, 
         )
       : Effect.succeed(mended)
   )
+
+/** Rows that get stuck are corrected as in a merge; where a writer comes between, the next round finds them again. */
+const corrected = (shadow: Shadow, table: ShadowTable, locked: ReadonlySet<string>, rows: ReadonlyArray<KeyRow>) =>
+  Effect.gen(function* () {
+    const counts = yield* Stuck.unlessStuck(Merging.correct(table, locked, rows, { isComplete: true }))
+    if (Option.isSome(counts)) return counts.value
+    const merged = yield* Stuck.unlessStuck(Merging.mergeOnly(shadow.target.name, table, rows))
+    return Option.getOrElse(merged, (): RowCounts => ({ inserted: 0, updated: 0, deleted: 0 }))
+  })
 
 /** What keys are to have, by the events that can be seen now. */
 export const wantedOf = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, m: bigint, keys: ReadonlyArray<Key>) =>

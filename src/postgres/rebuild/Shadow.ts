@@ -15,7 +15,8 @@ import { owned } from "../schema/PgTable.js"
 import * as LiveTables from "./LiveTable.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import * as ShadowTables from "./ShadowTable.js"
-import { nameOf, shadowSchema } from "./ShadowTable.js"
+import { nameOf, prefixOf } from "./ShadowTable.js"
+import { shadowSchema } from "../schema/ShadowSchema.js"
 
 export interface Shadow {
   readonly run: RunHandle
@@ -101,22 +102,27 @@ export const isWhole = ({ run, witness }: Shadow): Effect.Effect<boolean, Databa
     )
   )
 
-/** Drops everything that a run has there. */
+/** Drops everything that a run has there: its tables, and the functions that wrote to them. */
 export const drop = (runId: string): Effect.Effect<void, DatabaseError, PgSql> =>
   Effect.gen(function* () {
     const sql = yield* PgSql
     const found = yield* sql
       .unsafe(
-        `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = ${literal(shadowSchema)} AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = ${literal(commentOf(runId))}`
+        `SELECT 'TABLE' AS kind, format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = ${literal(shadowSchema)} AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = ${literal(commentOf(runId))}
+        UNION ALL SELECT 'FUNCTION', format('%I.%I()', n.nspname, p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = ${literal(shadowSchema)} AND starts_with(p.proname, ${literal(prefixOf(runId))})`
       )
-      .pipe(rows("looking for the shadow", Schema.Struct({ name: Schema.String })))
-    if (found.length > 0)
-      yield* send("dropping the shadow", [`DROP TABLE ${found.map(({ name }) => name).join(", ")} CASCADE`])
+      .pipe(rows("looking for the shadow", Schema.Struct({ kind: Schema.String, name: Schema.String })))
+    const namesOf = (kind: string) => found.filter((each) => each.kind === kind).map(({ name }) => name)
+    const statements = ["TABLE", "FUNCTION"].flatMap((kind) =>
+      namesOf(kind).length === 0 ? [] : [`DROP ${kind} IF EXISTS ${namesOf(kind).join(", ")} CASCADE`]
+    )
+    if (statements.length > 0) yield* send("dropping the shadow", statements)
   })
 
 /** By which the tables of a run are known. */
-const commentOf = (runId: string): string => `es-ops run ${runId}`
+export const commentOf = (runId: string): string => `es-ops run ${runId}`
 
 const ensureSchema = Effect.flatMap(PgSql, (sql) =>
   Effect.gen(function* () {

@@ -28,6 +28,12 @@ export const sent = (shadow: ShadowTable, { at, first, row }: KeyRow): StoredRow
   ...(at === undefined ? undefined : { es_ops_at: `${at}` })
 })
 
+/** A row that one event gives, as it is sent. */
+export const sentOf = ({ defaulted }: ShadowTable, row: StoredRow, event: Event): StoredRow =>
+  defaulted.size === 0
+    ? { ...row, es_ops_at: `${event.id}` }
+    : { ...row, es_ops_first: dateOf(event), es_ops_at: `${event.id}` }
+
 /** Adds rows of keys that are new, as texts of JSON. */
 export const add = (shadow: ShadowTable, rows: ReadonlyArray<StoredRow>): Effect.Effect<void, DatabaseError, PgSql> =>
   rows.length === 0

@@ -3,14 +3,15 @@
  */
 import type { Column } from "../../event/Table.js"
 import { literal, quote } from "../client/SqlText.js"
+import { shadowSchema } from "../schema/ShadowSchema.js"
 import type { LiveTable } from "./LiveTable.js"
-
-/** The schema of all shadows. */
-export const shadowSchema = "es_ops_shadow"
 
 /** A table beside the live ones, by a name that knows the run. */
 export const nameOf = (runId: string, part: string): string =>
-  `${quote(shadowSchema)}.${quote(`r${runId.replaceAll("-", "").slice(0, 12)}_${part}`)}`
+  `${quote(shadowSchema)}.${quote(`${prefixOf(runId)}${part}`)}`
+
+/** How the names of a run begin. */
+export const prefixOf = (runId: string): string => `r${runId.replaceAll("-", "").slice(0, 12)}_`
 
 /** The shadow of one table. */
 export interface ShadowTable {
@@ -19,6 +20,9 @@ export interface ShadowTable {
   readonly rows: string
   readonly want: string
   readonly kept: string
+  /** Where statements do not know of a shadow: the keys that were written since it was compared, and the function that notes them. */
+  readonly touched: string
+  readonly touch: string
   /** The columns that are written: the declared ones, without those that the server generates. */
   readonly columns: ReadonlyArray<Column>
   /** Those of them that have a default: where the events give no value, the live one stays. */
@@ -38,6 +42,8 @@ export const make = (runId: string, at: number, live: LiveTable, named: boolean)
     rows: named ? `${quote(shadowSchema)}.${quote(live.table.name)}` : nameOf(runId, `${at}_rows`),
     want: nameOf(runId, `${at}_want`),
     kept: nameOf(runId, `${at}_kept`),
+    touched: nameOf(runId, `${at}_touched`),
+    touch: nameOf(runId, `${at}_touch`),
     columns,
     defaulted: new Set(columns.filter((column) => column.default !== undefined).map(({ name }) => name)),
     keys: live.table.primaryKey,

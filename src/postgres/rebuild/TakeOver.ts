@@ -56,12 +56,13 @@ const compared = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, { at }:
     const { ghosts: treated } = shadow.policy
     const found = yield* shadow.run.batch(
       Effect.gen(function* () {
-        yield* Comparison.compare(shadow, table)
+        const counted = yield* comparedFor(shadow, table)
         if (!isByAggregate(shadow.target)) {
           const events = yield* ShadowEvents.above(shadow, at, "known")
           yield* Comparison.unghost(table, [...KeyFold.keysOf(KeyFold.partsOf(work, events)).values()])
         }
-        const differences = yield* Comparison.count(table)
+        const written = yield* Comparison.count(table)
+        const differences = { ...written, ...Option.getOrUndefined(counted) }
         const keys = differences.ghosts === 0 ? [] : yield* Comparison.first(table, "w.es_ops_ghost")
         return { value: { differences, keys }, phase: "comparing" }
       })
@@ -89,16 +90,26 @@ const compared = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, { at }:
     return { differences: found.differences, ghosts }
   })
 
+/** What differs is written down for a merge. A swap needs its count alone, which is answered then. Inside a batch. */
+const comparedFor = (shadow: Shadow, table: ShadowTable) =>
+  Effect.gen(function* () {
+    const { mode } = shadow.policy
+    const canSwap = mode === "swap" || (mode === "auto" && Swap.isPossible(table))
+    if (mode !== "swap") yield* Comparison.compare(shadow, table, canSwap ? mostMerged(shadow) + 1 : undefined)
+    if (!canSwap || (mode === "auto" && sumOf(yield* Comparison.count(table)) <= mostMerged(shadow)))
+      return Option.none()
+    return Option.some(yield* Comparison.compareCounting(shadow, table))
+  })
+
 /** Writers are stopped for 0.3 s by a merge of 50,000 rows. */
-const modeOf = (
-  shadow: Shadow,
-  table: ShadowTable,
-  { different, missing, surplus }: Comparison.Differences
-): Done["mode"] => {
-  const { maxStall, mode } = shadow.policy
+const mostMerged = ({ policy }: Shadow): number => Math.floor((Duration.toMillis(policy.maxStall) / 300) * 50_000)
+
+const sumOf = ({ different, missing, surplus }: Comparison.Differences): number => different + missing + surplus
+
+const modeOf = (shadow: Shadow, table: ShadowTable, differences: Comparison.Differences): Done["mode"] => {
+  const { mode } = shadow.policy
   if (mode !== "auto") return mode
-  const many = (Duration.toMillis(maxStall) / 300) * 50_000
-  if (different + missing + surplus <= many) return "merge"
+  if (sumOf(differences) <= mostMerged(shadow)) return "merge"
   return Swap.isPossible(table) ? "swap" : "gradual"
 }
 

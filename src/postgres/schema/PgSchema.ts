@@ -22,6 +22,7 @@ import * as Grants from "./Grants.js"
 import * as KindTables from "./KindTables.js"
 import * as Tables from "./PgTable.js"
 import * as SchemaDifference from "./SchemaDifference.js"
+import * as ShadowSchema from "./ShadowSchema.js"
 import * as TableShape from "./TableShape.js"
 import { literal, quote } from "../client/SqlText.js"
 
@@ -180,12 +181,15 @@ export const ddl = (config: OperationConfig["Type"], options: TableOptions): Rea
   ...Option.toArray(Option.map(config.schema, (schema) => `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`)),
   ...[...tablesOf(config, options), ...kindsOf(config)].flatMap(({ statements }) =>
     statements.map((statement) => statement.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) /, "CREATE $1 IF NOT EXISTS "))
-  )
+  ),
+  ShadowSchema.statement
 ]
 
-/** The statements that give a role what applying needs. */
-export const grants = (config: OperationConfig["Type"], options: TableOptions, role: string): ReadonlyArray<string> =>
-  Grants.grants([...tablesOf(config, options), ...kindsOf(config)], role)
+/** The statements that give a role what applying and long operations need. */
+export const grants = (config: OperationConfig["Type"], options: TableOptions, role: string): ReadonlyArray<string> => [
+  ...Grants.grants([...tablesOf(config, options), ...kindsOf(config)], role),
+  ShadowSchema.grant(role)
+]
 
 /** The statements that the database lacks; none where it is complete. A run creates what it needs: without one, its tables are not lacking. */
 export const difference = (
@@ -194,15 +198,15 @@ export const difference = (
   options: TableOptions
 ): Effect.Effect<ReadonlyArray<string>, DatabaseError> =>
   Effect.gen(function* () {
-    const schema = Option.getOrElse(config.schema, () => "")
-    const absent = yield* sql
-      .unsafe(
-        `SELECT name FROM (VALUES (${literal(schema)})) AS s (name) WHERE name <> '' AND to_regnamespace(quote_ident(name)) IS NULL`
-      )
-      .pipe(Effect.mapError(databaseError("looking for the schema")))
-    const create = absent.length === 0 ? [] : [`CREATE SCHEMA ${quote(schema)}`]
     const [markers, ...others] = tablesOf(config, options)
     const isEmpty = (yield* missingOf(sql, [markers])).length > 0
+    const names = [...Option.toArray(config.schema), ...(isEmpty ? [ShadowSchema.shadowSchema] : [])]
+    const absent = yield* sql
+      .unsafe(
+        `SELECT name FROM jsonb_array_elements_text(${literal(JSON.stringify(names))}::jsonb) AS name WHERE to_regnamespace(quote_ident(name)) IS NULL`
+      )
+      .pipe(rows("looking for the schemas", Schema.Struct({ name: Schema.String })))
+    const create = absent.map(({ name }) => `CREATE SCHEMA ${quote(name)}`)
     const kinds = kindsOf(config)
     const unneeded = isEmpty ? [] : yield* missingOf(sql, kinds)
     const needed = kinds.filter((table) => !unneeded.includes(table))

@@ -1,0 +1,231 @@
+/**
+ * What rebuilds meet on a server: who is in their way, what is altered under them, and what hangs on the table.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer, Logger, Option, Schema } from "effect"
+import { EsOps, EventType, Feature, Projection, ProjectionRebuild } from "effect-es-ops"
+import type { Client } from "pg"
+import * as World from "../../support/RebuildWorld.js"
+import * as Database from "../../support/TestDatabase.js"
+
+const set = EventType.make({ type: "code.set", payload: Schema.Struct({ code: Schema.String, position: Schema.Int }) })
+
+/** A table with a unique column, a column that is always an identity, and one that the server generates. */
+const codes = Feature.table({
+  name: "read_codes",
+  columns: [
+    { name: "id", type: "uuid" },
+    { name: "code", type: "text" },
+    { name: "position", type: "bigint" }
+  ],
+  primaryKey: ["id"],
+  unique: [["code"]],
+  row: Schema.Struct({ id: Schema.String, code: Schema.String, position: Schema.BigInt })
+})
+
+const feature = Feature.make({
+  name: "circumstances",
+  handlers: [],
+  tables: [World.counters, codes],
+  projections: [
+    World.sums,
+    Projection.fold({
+      name: "codes",
+      table: codes,
+      on: [
+        [
+          set,
+          (_, { aggregateId, payload }) =>
+            Option.some({ id: aggregateId, code: payload.code, position: BigInt(payload.position) })
+        ]
+      ]
+    })
+  ]
+})
+
+const of = (name: string, options: ProjectionRebuild.Options = {}) =>
+  Effect.map(ProjectionRebuild.run({ projections: [name], ...options }), ([report]) => report)
+
+const rebuild = (options: ProjectionRebuild.Options = {}) => of("sums", options)
+
+const query = (text: string, params?: ReadonlyArray<unknown>) =>
+  Effect.flatMap(Database.TestDatabase, (database) => Effect.promise(() => database.query(text, params)))
+
+const using = <A>(use: (client: Client) => Promise<A>) =>
+  Effect.flatMap(Database.TestDatabase, ({ connect }) => Effect.promise(async () => use(await connect())))
+
+/** No row is wrong. */
+const isRight = Effect.map(query(World.wrongRows), (wrong) => assert.deepStrictEqual(wrong, []))
+
+const damage = (n: number) => query("UPDATE read_counters SET total = total + 100 WHERE id = $1", [World.idOf(n)])
+
+/** Does something when a phase is reached for the first time. */
+const at = (phase: string, work: () => Promise<unknown>) => {
+  let isDone = false
+  return {
+    began: () => Effect.void,
+    waiting: () => Effect.void,
+    ended: () => Effect.void,
+    progress: (run: { readonly phase: string }) =>
+      isDone || run.phase !== phase
+        ? Effect.void
+        : Effect.promise(async () => {
+            isDone = true
+            await work()
+          })
+  }
+}
+
+layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a server", (it) => {
+  it.effect("creates and fills a table that is missing, in lanes", () =>
+    Effect.gen(function* () {
+      yield* using((client) => World.fill(client, 40, 3))
+      yield* query("DROP TABLE read_counters")
+      const report = yield* rebuild({ lanes: 3 })
+      assert.deepInclude(report, { events: 120, rows: { inserted: 40, updated: 0, deleted: 0 } })
+      yield* isRight
+    })
+  )
+
+  it.effect("writes nothing the second time", () =>
+    Effect.gen(function* () {
+      const versions = query("SELECT id, xmin::text, ctid::text FROM read_counters ORDER BY id")
+      const before = yield* versions
+      for (const mode of ["merge", "gradual"] as const)
+        assert.deepInclude(yield* rebuild({ mode }), { rows: { inserted: 0, updated: 0, deleted: 0 } })
+      assert.deepStrictEqual(yield* versions, before)
+    })
+  )
+
+  it.effect("begins anew where the table is altered meanwhile", () =>
+    Effect.gen(function* () {
+      yield* damage(1)
+      const { query: send } = yield* Database.TestDatabase
+      const observer = at("comparing", () => send("CREATE INDEX by_note ON read_counters (note)"))
+      assert.deepInclude(yield* rebuild({ observer }), { anew: 1, rows: { inserted: 0, updated: 1, deleted: 0 } })
+      yield* isRight
+    })
+  )
+
+  it.effect("is held up by a prepared transaction with an event, which is named", () =>
+    Effect.gen(function* () {
+      yield* using(async (client) => {
+        await client.query("BEGIN")
+        await World.append(client, World.idOf(3), 5)
+        await World.upsert(client, World.idOf(3), 5)
+        await client.query("PREPARE TRANSACTION 'held for a test'")
+      })
+      const error = yield* Effect.flip(rebuild({ lockTimeout: "300 millis" }))
+      assert.strictEqual(error._tag, "SettleTimeout")
+      assert.include(error.message, "held for a test")
+      yield* query("COMMIT PREPARED 'held for a test'")
+      yield* rebuild()
+      yield* isRight
+    })
+  )
+
+  it.effect("tries a swap until a slow reader is through; one that stays is named, and nothing is computed twice", () =>
+    Effect.gen(function* () {
+      yield* damage(4)
+      const reader = yield* using(async (client) => {
+        await client.query("SET application_name = 'slow reader'")
+        await client.query("BEGIN")
+        await client.query("SELECT count(*) FROM read_counters")
+        return client
+      })
+      const error = yield* Effect.flip(rebuild({ mode: "swap", lockTimeout: "300 millis" }))
+      assert.strictEqual(error._tag, "CutOverTimeout")
+      assert.include(error.message, "slow reader")
+      const tried = Logger.make(({ message }) => {
+        if (String(message).includes("tries the cut-over")) void reader.query("COMMIT")
+      })
+      const report = yield* rebuild({ mode: "swap" }).pipe(Effect.provide(Logger.add(tried)))
+      assert.deepInclude(report, { mode: "swap", events: 121, rows: { inserted: 0, updated: 1, deleted: 0 } })
+      assert.isAbove(report?.cutOver.tries ?? 0, 1)
+      yield* isRight
+    })
+  )
+
+  it.effect("keeps in a merge the publication, the policy and the grants of columns that a swap is refused for", () =>
+    Effect.gen(function* () {
+      yield* query("CREATE PUBLICATION shop FOR TABLE read_counters")
+      yield* query("CREATE POLICY own ON read_counters FOR SELECT TO PUBLIC USING (total > 0)")
+      yield* query("GRANT SELECT (id) ON read_counters TO pg_monitor")
+      yield* query("CREATE VIEW totals AS SELECT sum(total) AS total FROM read_counters")
+      yield* damage(5)
+      const refused = yield* Effect.flip(rebuild({ mode: "swap" }))
+      for (const name of ["publication shop", "policy own", "grant on column id", "view totals"])
+        assert.include(refused.message, name)
+      const hanging =
+        query(`SELECT 'read_counters'::regclass::oid::text, (SELECT count(*)::int FROM pg_publication_tables) AS published,
+        (SELECT count(*)::int FROM pg_policies) AS policies, has_column_privilege('pg_monitor', 'read_counters', 'id', 'SELECT') AS granted`)
+      const before = yield* hanging
+      for (const mode of ["merge", "gradual"] as const) {
+        assert.deepInclude(yield* rebuild({ mode }), { mode })
+        yield* isRight
+        yield* damage(6)
+      }
+      yield* rebuild()
+      assert.deepStrictEqual(yield* hanging, before)
+      assert.deepStrictEqual(yield* query("SELECT total::int FROM totals"), [{ total: 125 }])
+      yield* query("DROP VIEW totals; DROP PUBLICATION shop; DROP POLICY own ON read_counters")
+    })
+  )
+
+  it.effect(
+    "exchanges unique values in each mode, with a column that is always an identity and one that is generated",
+    () =>
+      Effect.gen(function* () {
+        const events = [1, 2, 3].map((n) => ({ id: World.idOf(n), payload: { code: `code ${n}`, position: n * 10 } }))
+        yield* using((client) =>
+          client.query(
+            `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_by)
+          SELECT g.id, 'code', $2, (SELECT max(version) FROM kumiko_events e WHERE e.aggregate_id = g.id) + 1, 'code.set', payload, '{"userId":"x"}', 'x' FROM jsonb_to_recordset($1::jsonb) AS g (id uuid, payload jsonb)`,
+            [JSON.stringify(events), World.tenant]
+          )
+        )
+        yield* of("codes")
+        yield* query("ALTER TABLE read_codes ALTER COLUMN position ADD GENERATED ALWAYS AS IDENTITY")
+        yield* query("ALTER TABLE read_codes ADD COLUMN loud text GENERATED ALWAYS AS (upper(code)) STORED")
+        for (const mode of ["merge", "gradual", "swap"] as const) {
+          yield* query("UPDATE read_codes SET code = 'x' WHERE code = 'code 1'")
+          yield* query("UPDATE read_codes SET code = 'code 1' WHERE code = 'code 2'")
+          yield* query("UPDATE read_codes SET code = 'code 2' WHERE code = 'x'")
+          assert.deepInclude(yield* of("codes", { mode }), { mode, rows: { inserted: 0, updated: 2, deleted: 0 } })
+          assert.deepStrictEqual(
+            yield* query("SELECT id, code, position::int, loud FROM read_codes ORDER BY id"),
+            events.map(({ id, payload }) => ({ id, ...payload, loud: payload.code.toUpperCase() })),
+            mode
+          )
+        }
+        const next = yield* query(
+          "INSERT INTO read_codes (id, code) VALUES (gen_random_uuid(), 'new') RETURNING position::int"
+        )
+        assert.deepStrictEqual(next, [{ position: 1 }])
+        yield* query("DELETE FROM read_codes WHERE code = 'new'")
+      })
+  )
+
+  it.effect("merges as a role that has what schema --grants prints, and tells what another lacks", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Database.TestDatabase
+      const role = `rebuilder_${new URL(url).pathname.slice(1)}`
+      yield* query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`)
+      for (const statement of yield* EsOps.ddl({ features: [feature] })) yield* query(statement)
+      for (const statement of yield* EsOps.grants({ features: [feature] }, role)) yield* query(statement)
+      const as = new URL(url)
+      as.username = role
+      as.password = "secret"
+      const own = EsOps.layer({ seeds: {}, features: [feature] }).pipe(Layer.provide(Database.clientOf(as.href)))
+      yield* damage(7)
+      assert.deepInclude(yield* rebuild().pipe(Effect.provide(own)), { rows: { inserted: 0, updated: 1, deleted: 0 } })
+      yield* isRight
+      const owned = yield* Effect.flip(rebuild({ mode: "swap" }).pipe(Effect.provide(own)))
+      assert.include(owned.message, "owner postgres")
+      yield* query(`REVOKE CREATE ON SCHEMA es_ops_shadow FROM ${role}`)
+      const refused = yield* Effect.flip(rebuild().pipe(Effect.provide(own)))
+      assert.include(refused.message, "may not create tables in the schema es_ops_shadow")
+      yield* query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    })
+  )
+})
