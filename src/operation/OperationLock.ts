@@ -28,5 +28,7 @@ export class OperationLock extends Context.Tag("effect-es-ops/OperationLock")<
      * and there is no marker yet that could be read, this fails with `LockHeld`.
      */
     readonly ready: (id: OperationId) => Effect.Effect<boolean, LockHeld | DatabaseError>
+    /** Whether tables of features lack columns that came since: the next `claim` that gets the lock adds them. No table could: nothing is asked. */
+    readonly lacksColumns: Effect.Effect<boolean, DatabaseError>
   }
 >() {}

@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   decodeDiff,
+  decodeDoctor,
   decodeError,
   decodeProjections,
   decodeRebuild,
@@ -82,6 +83,13 @@ describe("a read model that gets a column", () => {
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     assert.deepStrictEqual(await query("SELECT count(*)::int FROM read_orders WHERE label IS NULL"), [{ count: 40 }])
 
+    const doctor = async (name: string) =>
+      decodeDoctor((await run(["doctor", "--json"], env)).stdout).checks.find((check) => check.name === name)
+    assert.deepInclude(await doctor("projections"), {
+      ok: false,
+      detail: '"orders" is outdated: read_orders was built by version 1 of it, and this is version 2'
+    })
+
     const plan = await run(["projection:rebuild", "--outdated", "--dry-run"], env)
     assert.match(plan.stdout, /^would +rebuild orders \(read_orders\) {2}43 events, /m, plan.stderr)
     assert.deepStrictEqual(await query("SELECT count(*)::int FROM pg_class WHERE relname = 'es_ops_runs'"), [
@@ -125,6 +133,12 @@ describe("a read model that gets a column", () => {
     const again = await run(["projection:rebuild", "--outdated"], env)
     assert.deepStrictEqual([again.code, again.stdout], [0, "Nothing to rebuild here.\n"], again.stderr)
     assert.include((await run(["history"], env)).stdout, "projection-rebuild:orders:")
+
+    assert.deepInclude(await doctor("projections"), { ok: true })
+    await query(
+      "CREATE TABLE es_ops_shadow.left_over AS SELECT 1; COMMENT ON TABLE es_ops_shadow.left_over IS 'es-ops run x'"
+    )
+    assert.deepInclude(await doctor("shadows"), { ok: false, fix: "DROP TABLE es_ops_shadow.left_over;" })
 
     const equal = await run(["projection:diff", "orders"], env)
     assert.deepStrictEqual([equal.code, /^equal +orders \(read_orders\)/m.test(equal.stdout)], [0, true], equal.stderr)

@@ -43,7 +43,7 @@ const customers = (name: string) =>
             yield* Effect.orDie(WriteDispatcher.submit(Orders.place, order, { actor }))
             yield* Effect.orDie(WriteDispatcher.submit(Orders.ship, { id, parcels: 2 }, { actor }))
             if (count === 5) yield* Deferred.succeed(busy, undefined)
-            yield* Effect.yieldNow()
+            yield* Effect.sleep("5 millis")
             return count + 1
           })
       }).pipe(Effect.flip)
@@ -113,23 +113,29 @@ const client = Layer.unwrapEffect(
 )
 
 describe("the release that adds columns to two read models", () => {
-  it.live("goes through in memory, with customers at work", () =>
-    Effect.gen(function* () {
-      const database = yield* MemoryDatabase.MemoryDatabase
-      yield* release({
-        before: EsOps.layerMemory({ ...releases.before, database }),
-        now: EsOps.layerMemory({ ...releases.now, database })
-      })
-    }).pipe(Effect.provide(MemoryDatabase.layer))
+  it.live(
+    "goes through in memory, with customers at work",
+    () =>
+      Effect.gen(function* () {
+        const database = yield* MemoryDatabase.MemoryDatabase
+        yield* release({
+          before: EsOps.layerMemory({ ...releases.before, database }),
+          now: EsOps.layerMemory({ ...releases.now, database })
+        })
+      }).pipe(Effect.provide(MemoryDatabase.layer)),
+    60_000
   )
 
-  it.live.skipIf(process.env["DATABASE_URL"] === undefined)("goes through on a server, with customers at work", () =>
-    Effect.gen(function* () {
-      const own = Layer.succeedContext(yield* Effect.context<EsOps.CommandClient>())
-      yield* release({
-        before: Layer.provide(EsOps.layer(releases.before), own),
-        now: Layer.provide(EsOps.layer(releases.now), own)
-      })
-    }).pipe(Effect.provide(client))
+  it.live.skipIf(process.env["DATABASE_URL"] === undefined)(
+    "goes through on a server, with customers at work",
+    () =>
+      Effect.gen(function* () {
+        const own = Layer.succeedContext(yield* Effect.context<EsOps.CommandClient>())
+        yield* release({
+          before: Layer.provide(EsOps.layer(releases.before), own),
+          now: Layer.provide(EsOps.layer(releases.now), own)
+        })
+      }).pipe(Effect.provide(client)),
+    60_000
   )
 })

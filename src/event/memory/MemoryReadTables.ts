@@ -36,7 +36,9 @@ export const viewOf = (database: MemoryDatabase.MemoryDatabase["Type"]) => {
     ...view,
     rows: (table: Table): Effect.Effect<ReadonlyArray<StoredRow>> =>
       Effect.map(view.get, (tables) =>
-        [...HashMap.values(rowsOf(tables, table).byKey)].toSorted((a, b) => a.place - b.place).map(({ row }) => row)
+        [...HashMap.values(rowsOf(tables, table).byKey)]
+          .toSorted((a, b) => a.place - b.place)
+          .map(({ row }) => whole(table, row))
       )
   }
 }
@@ -64,7 +66,7 @@ export const layer: Layer.Layer<ReadTables, never, MemoryDatabase.MemoryDatabase
           Effect.forEach([...new Map(keys.map((key) => [keyText(table, key), key])).values()], (key) =>
             found(table, key)
           ),
-          (all) => all.flatMap(Option.match({ onNone: () => [], onSome: ({ row }) => [copied(row)] }))
+          (all) => all.flatMap(Option.match({ onNone: () => [], onSome: ({ row }) => [copied(whole(table, row))] }))
         ),
       add: Effect.fn("ReadTables.add")(function* (table, given) {
         const taken: Array<Key> = []
@@ -99,6 +101,15 @@ export const layer: Layer.Layer<ReadTables, never, MemoryDatabase.MemoryDatabase
 )
 
 const rowsOf = (tables: MemoryTables["Type"], { name }: Table): Rows => tables.get(name) ?? noRows
+
+/** A row that was stored before its table had a column has none there: null, as in a database. */
+const whole = ({ columns }: Table, row: StoredRow): StoredRow =>
+  columns.every(({ name, nullable }) => nullable !== true || name in row)
+    ? row
+    : {
+        ...Object.fromEntries(columns.flatMap(({ name, nullable }) => (nullable === true ? [[name, null]] : []))),
+        ...row
+      }
 
 /** What is stored is nobody's to change. */
 const copied = (row: StoredRow): StoredRow => structuredClone(row)

@@ -36,6 +36,7 @@ export const layer: Layer.Layer<OperationLock, never, MemoryDatabase.MemoryDatab
     })
     return OperationLock.of({
       ready: () => Effect.succeed(true),
+      lacksColumns: Effect.succeed(false),
       holder: Ref.get(database.lock),
       probe: Effect.fnUntraced(function* (id) {
         yield* refuse(id, yield* Ref.get(database.lock))

@@ -25,6 +25,7 @@ import { literal } from "../client/SqlText.js"
 import * as Standby from "../client/Standby.js"
 import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
+import { additions } from "../schema/PgTable.js"
 import * as HolderQuery from "./HolderQuery.js"
 
 const Tried = Schema.Struct({
@@ -226,6 +227,11 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
         Effect.suspend(() =>
           schema.has(schema.markers) ? Effect.succeed(true) : inSpan("OperationLock.ready", id, ready(id))
         ),
+      lacksColumns: Effect.suspend(() =>
+        schema.isComplete() || schema.tables.every((table) => additions(table).length === 0)
+          ? Effect.succeed(false)
+          : Effect.map(schema.missing, (missing) => missing.some(({ added }) => added !== undefined))
+      ),
       holder: HolderQuery.find(sql, config.lockKey),
       claim: (id) =>
         inSpan(

@@ -38,6 +38,7 @@ import { SeedOutcome } from "../SeedReport.js"
 import type { SeedSource } from "../source/SeedSource.js"
 import * as DryRun from "./DryRun.js"
 import * as LostCommit from "./LostCommit.js"
+import * as MissingColumns from "./MissingColumns.js"
 import * as ReplicaProgress from "./ReplicaProgress.js"
 import * as SeedBatches from "./SeedBatches.js"
 import * as SeedMetrics from "./SeedMetrics.js"
@@ -116,7 +117,7 @@ export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyErr
     if (options.restart !== undefined) yield* SeedSelection.known(options.restart)
     const { seeds, ...found } = yield* SeedSelection.prepare
     const { rest, selected } = yield* SeedSelection.upTo(seeds, options.to)
-    if (selected.length === 0) return { ...nothing, notAttempted: rest }
+    if (selected.length === 0) return yield* Effect.as(MissingColumns.add, { ...nothing, notAttempted: rest })
     yield* SeedSelection.refusePoolers(selected)
     return yield* applyAll(selected, rest, found, options)
   }).pipe(
