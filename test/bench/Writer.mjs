@@ -10,13 +10,13 @@ const [, , url = ""] = argv
 const client = new Client({ connectionString: url })
 await client.connect()
 const { rows } = await client.query("SELECT id::text, customer FROM read_orders ORDER BY id LIMIT 1000")
-let isOver = false
+const state = { isOver: false }
 const told = once(stdin, "data").then(() => {
-  isOver = true
+  state.isOver = true
 })
 console.log("writes")
 let longest = 0
-for (let n = 0; !isOver; n++) {
+for (let n = 0; !state.isOver; n++) {
   const { customer, id } = rows[n % rows.length]
   const from = performance.now()
   await client.query("BEGIN")
