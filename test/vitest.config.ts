@@ -18,7 +18,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     pool: "forks",
     // Most of a small file is the loading of effect and of the sources: files that follow each other in a process share that. A quarter of the time
-    // a file waits for locks, signals and other processes: three of them keep two cores busy.
-    poolOptions: { forks: { maxForks: 3, isolate: false } }
+    // a file waits for locks, signals and other processes: three of them keep two cores busy. As few as many, since vitest takes the end of one
+    // that is not needed any more for the end of all.
+    poolOptions: { forks: { minForks: 3, maxForks: 3, isolate: false } }
   }
 })
