@@ -30,8 +30,11 @@ export const problemOf = (path: string): Effect.Effect<Option.Option<ExportExist
   Effect.promise(async () => {
     if (await exists(path)) return Option.some(new ExportExists({ file: path }))
     try {
-      await access(dirname(path), constants.W_OK)
-      return Option.none()
+      const folder = dirname(path)
+      await access(folder, constants.W_OK)
+      return (await stat(folder)).isDirectory()
+        ? Option.none()
+        : Option.some(new ExportFailed({ file: path, reason: `${folder} is not a folder` }))
     } catch (error) {
       return Option.some(failed(path)(error))
     }

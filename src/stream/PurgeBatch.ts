@@ -21,7 +21,7 @@ import { DatabaseError } from "../operation/OperationError.js"
 import type { ExportFile } from "./ExportFile.js"
 import type { ConsumerBehind, ExportFailed } from "./PurgeProblem.js"
 import { ProjectionLoss, TypeNotNamed } from "./PurgeProblem.js"
-import type { DueStream, PurgedBy, PurgeSelection, RemovedStream } from "./StreamPurges.js"
+import type { DueStream, PurgedBy, PurgeSelection, StreamDigest, StreamRowSums } from "./StreamPurges.js"
 import { StreamPurges } from "./StreamPurges.js"
 
 /** The services that a batch requires. */
@@ -37,7 +37,7 @@ export interface PurgeWork {
 
 /** What a batch did. */
 export interface Purged {
-  readonly streams: ReadonlyArray<RemovedStream>
+  readonly streams: ReadonlyArray<StreamDigest>
   readonly snapshots: number
   readonly deadLetters: number
   readonly rows: FollowedRows
@@ -45,15 +45,13 @@ export interface Purged {
   readonly exported: Option.Option<{ readonly bytes: number; readonly events: number }>
 }
 
-/** Events came while the batch was at work: it is to be done again. */
-export class Overtaken extends Data.TaggedError("Overtaken")<{ readonly isInExport: boolean }> {
+/** What was deleted is not what was looked at: events came meanwhile. The batch is to be done again. */
+export class Overtaken extends Data.TaggedError("Overtaken") {
   /** What it is where that does not end. */
   get failure(): DatabaseError {
     return DatabaseError.because(
       "deleting events",
-      this.isInExport
-        ? "what was deleted is not what was exported: somebody appends to archived streams all the time"
-        : "kumiko_events did not delete the rows: look for a trigger, a rule or a row security policy on it"
+      "kumiko_events did not delete the rows that it has: look for a trigger, a rule or a row security policy on it, or for who appends to archived streams all the time"
     )
   }
 }
@@ -81,48 +79,54 @@ export const nothing: Purged = {
   exported: Option.none()
 }
 
-/** Purges those of the streams that are still due. `by` is none where it is only tried. */
+/**
+ * Purges those of the streams that are still due. `by` is none where it is only tried. `known` are their digests, where they were looked at
+ * before: a stream that has other rows when it is deleted is `Overtaken`.
+ */
 export const purge = (
   work: PurgeWork,
   streams: NonEmptyReadonlyArray<DueStream>,
   by: Option.Option<PurgedBy>,
-  exporting: Option.Option<Exporting> = Option.none()
+  exporting: Option.Option<Exporting> = Option.none(),
+  known: ReadonlyMap<string, StreamDigest> = new Map()
 ): Effect.Effect<Purged, BatchError, Services> =>
   Effect.gen(function* () {
     const port = yield* StreamPurges
     const due = yield* port.lock(work.selection, streams)
     if (!Arr.isNonEmptyReadonlyArray(due)) return nothing
     const exported = yield* Effect.transposeMapOption(exporting, (to) => exportAll(to, due))
-    const removed = yield* port.remove(due, by)
-    yield* refuse(work, removed)
-    if (Option.exists(exported, ({ digests }) => removed.some((stream) => !isExported(digests, stream)))) {
-      return yield* new Overtaken({ isInExport: true })
+    const found = due.flatMap((stream) => known.get(streamKey(stream)) ?? [])
+    const digests = found.length === due.length ? found : yield* port.digests(due)
+    if (!Arr.isNonEmptyReadonlyArray(digests)) return nothing
+    yield* refuse(work, digests)
+    if (Option.exists(exported, (written) => digests.some((stream) => !isExported(written.digests, stream)))) {
+      return yield* new Overtaken()
     }
-    const { deadLetters, isLeft, snapshots } = yield* port.along(due)
-    if (isLeft) return yield* new Overtaken({ isInExport: false })
-    const rows = work.keepRows ? StreamRows.none : yield* StreamRows.follow(work.projections, removed)
-    const newest = removed.flatMap((stream) => Option.toArray(stream.newest))
+    if (!areSame(digests, yield* port.remove(digests, by))) return yield* new Overtaken()
+    const { deadLetters, snapshots } = yield* port.along(due)
+    const rows = work.keepRows ? StreamRows.none : yield* StreamRows.follow(work.projections, digests)
+    const newest = digests.flatMap((stream) => Option.toArray(stream.newest))
     const [behind] =
       newest.length === 0 || Option.isNone(by)
         ? []
         : yield* port.owing(newest.reduce((max, id) => (id > max ? id : max), 0n))
     if (behind !== undefined) return yield* behind
-    return { streams: removed, snapshots, deadLetters, rows, exported }
+    return { streams: digests, snapshots, deadLetters, rows, exported }
   })
 
 /** What the plan has not seen. */
 const refuse = (
   { acceptProjectionLoss, projections, selection }: PurgeWork,
-  removed: ReadonlyArray<RemovedStream>
+  digests: ReadonlyArray<StreamDigest>
 ): Effect.Effect<void, NotNamed | ProjectionLoss> =>
   Effect.gen(function* () {
-    const others = removed.flatMap(({ aggregateId, aggregateTypes, tenantId }) => {
+    const others = digests.flatMap(({ aggregateId, aggregateTypes, tenantId }) => {
       const types = aggregateTypes.filter((type) => !selection.types.includes(type))
       return types.length === 0 ? [] : [new TypeNotNamed({ tenantId, aggregateId, types })]
     })
     if (Arr.isNonEmptyReadonlyArray(others)) return yield* new NotNamed({ problems: others })
     if (acceptProjectionLoss) return
-    const types = Arr.dedupe(removed.flatMap((stream) => stream.types))
+    const types = Arr.dedupe(digests.flatMap((stream) => stream.types))
     const [loss] = lossesOf(projections, types)
     if (loss !== undefined) return yield* loss
   })
@@ -162,8 +166,19 @@ const exportAll = ({ file, kept }: Exporting, due: NonEmptyReadonlyArray<DueStre
     return { bytes: yield* file.sync, events, digests }
   })
 
+/** Whether the rows that were deleted are those that were looked at. */
+const areSame = (digests: ReadonlyArray<StreamDigest>, removed: ReadonlyArray<StreamRowSums>): boolean => {
+  const rows = new Map(removed.map((stream) => [streamKey(stream), stream]))
+  return digests.every((stream) => {
+    const gone = rows.get(streamKey(stream))
+    return gone === undefined
+      ? stream.events === 0
+      : gone.events === stream.events && gone.ids === stream.ids && gone.writes === stream.writes
+  })
+}
+
 /** A stream without events has no line. */
-const isExported = (digests: ReadonlyMap<string, string>, stream: RemovedStream): boolean =>
+const isExported = (digests: ReadonlyMap<string, string>, stream: StreamDigest): boolean =>
   stream.events === 0 ? !digests.has(streamKey(stream)) : digests.get(streamKey(stream)) === stream.sha256
 
 /** The stream of a problem. */

@@ -5,6 +5,7 @@ import * as Arr from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { streamKey } from "../event/AppendRules.js"
@@ -24,7 +25,7 @@ import * as PurgeBatch from "./PurgeBatch.js"
 import type { ConsumerBehind, ExportExists, ExportFailed, ExportLost, ProjectionLoss } from "./PurgeProblem.js"
 import type { FailedPurge, PurgeCursor } from "./PurgeReport.js"
 import * as PurgeReports from "./PurgeReport.js"
-import type { DueStream, RemovedStream } from "./StreamPurges.js"
+import type { DueStream, PurgeSelection, StreamDigest } from "./StreamPurges.js"
 import { StreamPurges } from "./StreamPurges.js"
 
 /** The services that the work requires. */
@@ -62,16 +63,30 @@ export const work = (run: RunHandle, about: PurgeRunWork): Worked<PurgeCursor> =
       let { cursor } = begun
       const selection = { ...about.selection, before: cursor.before }
       const size = yield* BatchSizes.make({ initial: firstSize, max: largestSize })
-      for (;;) {
-        const streams = yield* port.due(selection, Option.fromNullable(cursor.after), yield* size.get)
-        if (!Arr.isNonEmptyReadonlyArray(streams)) break
+      let next = yield* lookAt(selection, cursor.after, yield* size.get)
+      while (Arr.isNonEmptyReadonlyArray(next.streams)) {
+        const { known, streams } = next
+        const last = lastOf(streams)
+        // The streams behind are looked at while these are deleted.
+        const looking = yield* Effect.forkScoped(Effect.flatMap(size.get, (limit) => lookAt(selection, last, limit)))
         // Who appends at this moment may not have seen a mark: what they append is deleted too.
         yield* port.settled(lockTimeout)
-        cursor = yield* purgeSome({ run, about: { ...about, selection }, file: begun.file, size }, cursor, streams)
+        const context = { run, about: { ...about, selection }, file: begun.file, size, known }
+        cursor = yield* purgeSome(context, cursor, streams)
+        next = yield* Fiber.join(looking)
       }
       return yield* settled(run, cursor)
     })
   )
+
+/** The next streams that are due, and what their events are. */
+const lookAt = (selection: PurgeSelection, after: PurgeCursor["after"], limit: number) =>
+  Effect.gen(function* () {
+    const port = yield* StreamPurges
+    const streams = yield* port.due(selection, Option.fromNullable(after), limit)
+    const digests = Arr.isNonEmptyReadonlyArray(streams) ? yield* port.digests(streams) : []
+    return { streams, known: new Map(digests.map((digest) => [streamKey(digest), digest])) }
+  })
 
 /** Streams a batch. */
 const firstSize = 100
@@ -109,6 +124,8 @@ interface Context {
   readonly about: PurgeRunWork
   readonly file: Option.Option<ExportFile.ExportFile>
   readonly size: BatchSize
+  /** What the streams were when they were looked at. */
+  readonly known: ReadonlyMap<string, StreamDigest>
 }
 
 /** One batch; where a stream of it cannot be purged, it is done in halves. */
@@ -134,11 +151,28 @@ const purgeSome = (
 type InBatch = Exclude<PurgeBatch.BatchError, PurgeBatch.Overtaken> | LockTimeout | RunRefused
 
 const inBatch = (
-  { about, file, run, size }: Context,
+  context: Context,
   cursor: PurgeCursor,
   streams: NonEmptyReadonlyArray<DueStream>,
   failed: ReadonlyArray<FailedPurge>
-): Effect.Effect<PurgeCursor, InBatch, Services> => {
+): Effect.Effect<PurgeCursor, InBatch, Services> =>
+  // What was overtaken is looked at again, with nothing known of it.
+  batchOf(context, cursor, streams, failed).pipe(
+    Effect.catchTag("Overtaken", () =>
+      Effect.retry(batchOf({ ...context, known: new Map() }, cursor, streams, failed), {
+        times: 5,
+        while: ({ _tag }) => _tag === "Overtaken"
+      })
+    ),
+    Effect.catchTag("Overtaken", ({ failure }) => Effect.fail(failure))
+  )
+
+const batchOf = (
+  { about, file, known, run, size }: Context,
+  cursor: PurgeCursor,
+  streams: NonEmptyReadonlyArray<DueStream>,
+  failed: ReadonlyArray<FailedPurge>
+): Effect.Effect<PurgeCursor, InBatch | PurgeBatch.Overtaken, Services> => {
   const isFailed = isAmong(failed.map(({ id, tenantId }) => ({ aggregateId: id, tenantId })))
   const rest = streams.filter((stream) => !isFailed({ id: stream.aggregateId, tenantId: stream.tenantId }))
   const by = Option.some({ runId: run.id, purgedBy: about.purgedBy })
@@ -146,7 +180,7 @@ const inBatch = (
   const batch = run.batch(
     Effect.map(
       Arr.isNonEmptyReadonlyArray(rest)
-        ? PurgeBatch.purge(about, rest, by, exporting)
+        ? PurgeBatch.purge(about, rest, by, exporting, known)
         : Effect.succeed(PurgeBatch.nothing),
       (purged) => {
         const next = { ...added(cursor, purged), after: lastOf(streams), failed: [...cursor.failed, ...failed] }
@@ -165,10 +199,7 @@ const inBatch = (
     ),
     { size }
   )
-  return EventsLock.whileBusy(batch, timeout).pipe(
-    Effect.retry({ times: 20, while: ({ _tag }) => _tag === "Overtaken" }),
-    Effect.catchTag("Overtaken", ({ failure }) => Effect.fail(failure))
-  )
+  return EventsLock.whileBusy(batch, timeout)
 }
 
 /** The cursor with what a batch did. */
@@ -193,7 +224,7 @@ export const added = (cursor: PurgeCursor, purged: Purged): PurgeCursor => ({
         })
 })
 
-const addedTypes = (before: PurgeCursor["types"], streams: ReadonlyArray<RemovedStream>): PurgeCursor["types"] => {
+const addedTypes = (before: PurgeCursor["types"], streams: ReadonlyArray<StreamDigest>): PurgeCursor["types"] => {
   const types = new Map(before.map((counted) => [counted.type, counted]))
   for (const { aggregateType: type, events } of streams) {
     const counted = types.get(type) ?? { type, streams: 0, events: 0 }

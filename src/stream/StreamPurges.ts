@@ -34,10 +34,16 @@ export interface StreamLines extends StreamId {
   readonly lines: string
 }
 
-/** A stream whose events were deleted. */
-export interface RemovedStream extends DueStream {
+/** The rows of a stream's events: another set of rows, or one that was written since, has other sums. */
+export interface StreamRowSums extends StreamId {
   readonly events: number
-  /** The version of its last event; 0 where it had none. */
+  readonly ids: string
+  readonly writes: string
+}
+
+/** What the events of a stream are. */
+export interface StreamDigest extends DueStream, StreamRowSums {
+  /** The version of its last event; 0 where it has none. */
   readonly version: number
   /** The greatest id of its events. */
   readonly newest: Option.Option<bigint>
@@ -59,8 +65,6 @@ export interface PurgedBy {
 export interface RemovedAlong {
   readonly snapshots: number
   readonly deadLetters: number
-  /** Whether the streams have events all the same: they came meanwhile, or the server did not delete them. */
-  readonly isLeft: boolean
 }
 
 /** A purged stream that has events. */
@@ -99,11 +103,18 @@ export class StreamPurges extends Context.Tag("effect-es-ops/StreamPurges")<
     ) => Effect.Effect<ReadonlyArray<DueStream>, DatabaseError>
     /** What an export says of the streams, in the order given; those without events are left out. */
     readonly lines: (streams: NonEmptyReadonlyArray<DueStream>) => Stream.Stream<StreamLines, DatabaseError>
-    /** Deletes the events, and sets tombstones unless it is only tried. A stream that has a tombstone keeps it. */
+    /** What the events of these streams are now, in the order given. */
+    readonly digests: (
+      streams: NonEmptyReadonlyArray<DueStream>
+    ) => Effect.Effect<ReadonlyArray<StreamDigest>, DatabaseError>
+    /**
+     * Deletes the events, and sets tombstones unless it is only tried. A stream that has a tombstone keeps it. Answers with the rows that were
+     * deleted, of the streams that had any.
+     */
     readonly remove: (
-      streams: NonEmptyReadonlyArray<DueStream>,
+      streams: NonEmptyReadonlyArray<StreamDigest>,
       by: Option.Option<PurgedBy>
-    ) => Effect.Effect<ReadonlyArray<RemovedStream>, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<StreamRowSums>, DatabaseError>
     /** Deletes snapshots and dead letters of the streams. */
     readonly along: (streams: NonEmptyReadonlyArray<DueStream>) => Effect.Effect<RemovedAlong, DatabaseError>
     /** The consumers that owe the event of this id, or one before it; none of them changes until the transaction ends. */

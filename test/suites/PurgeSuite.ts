@@ -8,6 +8,7 @@ import type { EsOps } from "effect-es-ops"
 import {
   Event,
   EventStore,
+  ProjectionRebuild,
   ReadTables,
   RunLog,
   RunObserver,
@@ -187,6 +188,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.deepStrictEqual(yield* problemsOf({ ...ofTenant(made.tenantId), export: join(path, "no.jsonl") }), [
           "ExportFailed"
         ])
+        assert.deepStrictEqual(yield* (yield* RunLog.RunLog).unfinished, [])
         assert.lengthOf(yield* load(made), 2)
         assert.strictEqual(yield* Effect.promise(() => readFile(path, "utf8")), "mine\n")
       }).pipe(Effect.scoped)
@@ -197,6 +199,14 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const [made = yield* order([])] = yield* archivedOrders(1)
         const done = yield* StreamPurge.run({ ...ofTenant(made.tenantId), keepRows: true })
         assert.deepInclude(done, { streams: 1, rows: [], outdated: [] })
+        // They are known to a rebuild, which refuses rows without events.
+        const [report] = yield* ProjectionRebuild.run({ projections: ["kept"] })
+        assert.deepInclude(report?.ghosts, { kept: 0, deleted: 0 })
+        const [diff] = yield* ProjectionRebuild.diff({ projections: ["kept"] })
+        assert.deepStrictEqual(
+          diff?.tables.map(({ surplus }) => surplus.count),
+          [0]
+        )
         assert.lengthOf(yield* keptRowsOf(made.aggregateId), 1)
       })
     )

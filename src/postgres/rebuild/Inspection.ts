@@ -21,10 +21,12 @@ import type { RebuildTarget } from "../../projection/RebuildTarget.js"
 import { isByAggregate } from "../../projection/RebuildTarget.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { literal } from "../client/SqlText.js"
+import type { PgSchema } from "../schema/PgSchema.js"
 import { hasEvents } from "./Comparison.js"
 import type { LiveTable } from "./LiveTable.js"
 import * as LiveTables from "./LiveTable.js"
 import { shadowSchema } from "../schema/ShadowSchema.js"
+import * as PurgedRows from "./PurgedRows.js"
 import * as ShadowTables from "./ShadowTable.js"
 import { typeIn } from "./ShadowEvents.js"
 import * as Swap from "./Swap.js"
@@ -33,7 +35,7 @@ import * as Swap from "./Swap.js"
 export const make = (
   target: RebuildTarget,
   policy: RebuildPolicy
-): Effect.Effect<Inspection, DatabaseError, PgSql | EventFeed> =>
+): Effect.Effect<Inspection, DatabaseError, PgSql | PgSchema | EventFeed> =>
   Effect.gen(function* () {
     const sql = yield* PgSql
     const live = (yield* Effect.forEach(target.tables, (table) => LiveTables.find(sql, table))).flatMap(Option.toArray)
@@ -227,7 +229,7 @@ const ghosts = (target: RebuildTarget, live: ReadonlyArray<LiveTable>) =>
     const [found] = yield* sql
       .unsafe(
         `SELECT count(*)::text AS count, coalesce(to_json((array_agg(${ShadowTables.keyJson(shadow, "l")}))[1:20]), '[]')::text AS ids
-        FROM ${table.name} l WHERE NOT ${hasEvents({ target }, shadow, key)}`
+        FROM ${table.name} l WHERE NOT ${hasEvents({ target }, shadow, key)} AND NOT ${yield* PurgedRows.isPurged(key)}`
       )
       .pipe(rows("looking for rows without events", Streams))
     return found === undefined ? noGhosts : { count: found.count, keys: found.ids }

@@ -28,6 +28,7 @@ import * as Differing from "./Differing.js"
 import * as Inspection from "./Inspection.js"
 import type { Done } from "./RebuildState.js"
 import * as RebuildState from "./RebuildState.js"
+import * as PurgedRows from "./PurgedRows.js"
 import * as Quarantine from "./Quarantine.js"
 import * as Rounds from "./Rounds.js"
 import * as Settling from "./Settling.js"
@@ -125,6 +126,7 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
         const shadow = yield* Shadows.make(run, target, policy)
         yield* Shadows.create(shadow)
         yield* Quarantine.incompleteStreams(shadow)
+        yield* PurgedRows.keep(shadow)
         const state: RebuildState.RebuildState = {
           stage: "bulk",
           at: 0n,

@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { ConsumerBehind, RightMissing } from "../../stream/PurgeProblem.js"
-import type { DueStream, RemovedStream } from "../../stream/StreamPurges.js"
+import type { DueStream, StreamDigest } from "../../stream/StreamPurges.js"
 import { StreamPurges } from "../../stream/StreamPurges.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
@@ -25,13 +25,22 @@ import * as OpenTransactions from "./OpenTransactions.js"
 import * as PurgeText from "./PurgeText.js"
 import * as StreamTables from "./StreamTables.js"
 
-const Texts = Schema.parseJson(Schema.Array(Schema.String))
+/** The keys of an object are each there once. */
+const Texts = Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Literal(true) }))
 
 const Due = Schema.Struct({ tenant_id: Schema.String, aggregate_id: Schema.String, aggregate_type: Schema.String })
 
-const Removed = Schema.Struct({
-  ...Due.fields,
+const Sums = Schema.Struct({
+  tenant_id: Schema.String,
+  aggregate_id: Schema.String,
   events: Schema.NumberFromString,
+  ids: Schema.String,
+  writes: Schema.String
+})
+
+const Digest = Schema.Struct({
+  ...Sums.fields,
+  aggregate_type: Schema.String,
   version: Schema.NumberFromString,
   newest: Schema.NullOr(Schema.BigInt),
   types: Texts,
@@ -48,8 +57,7 @@ const Lines = Schema.Struct({
 
 const Along = Schema.Struct({
   snapshots: Schema.NumberFromString,
-  dead_letters: Schema.NumberFromString,
-  is_left: Schema.Literal("t", "f")
+  dead_letters: Schema.NumberFromString
 })
 
 const Owing = Schema.Struct({
@@ -198,21 +206,36 @@ export const make: Effect.Effect<StreamPurges["Type"], never, PgSql | PgSchema |
           )
         )
       },
+      digests: (streams) =>
+        Effect.map(asked("looking at events", Digest, PurgeText.digests, [inputOf(streams)]), Arr.map(toDigest)),
       remove: (streams, by) =>
         Effect.map(
-          asked("deleting events", Removed, PurgeText.remove(table, by), [inputOf(streams)]),
-          Arr.map(toRemoved)
+          asked("deleting events", Sums, PurgeText.remove(table, by), [
+            JSON.stringify(
+              streams.map(({ aggregateId, aggregateType, events, sha256, tenantId, version }) => ({
+                tenant_id: tenantId,
+                aggregate_id: aggregateId,
+                aggregate_type: aggregateType,
+                version,
+                events,
+                sha256
+              }))
+            )
+          ]),
+          Arr.map(({ aggregate_id, tenant_id, ...sums }) => ({
+            tenantId: tenant_id,
+            aggregateId: aggregate_id,
+            ...sums
+          }))
         ),
       along: (streams) =>
         Effect.flatMap(tables, (there) =>
-          Effect.map(
-            asked("deleting what knows the events", Along, PurgeText.along(there), [inputOf(streams)]),
-            ([found]) => ({
-              snapshots: found?.snapshots ?? 0,
-              deadLetters: found?.dead_letters ?? 0,
-              isLeft: found?.is_left !== "f"
-            })
-          )
+          [...PurgeText.snapshotTables, ...PurgeText.letterTables].some(there.has)
+            ? Effect.map(
+                asked("deleting what knows the events", Along, PurgeText.along(there), [inputOf(streams)]),
+                ([found]) => ({ snapshots: found?.snapshots ?? 0, deadLetters: found?.dead_letters ?? 0 })
+              )
+            : Effect.succeed({ snapshots: 0, deadLetters: 0 })
         ),
       owing: (newest) =>
         Effect.flatMap(consumersAre, (are) =>
@@ -280,12 +303,14 @@ const toLines = ({ aggregate_id, events, lines, tenant_id }: typeof Lines.Type) 
   lines
 })
 
-const toRemoved = (row: typeof Removed.Type): RemovedStream => ({
+const toDigest = (row: typeof Digest.Type): StreamDigest => ({
   ...toDue(row),
   events: row.events,
+  ids: row.ids,
+  writes: row.writes,
   version: row.version,
   newest: Option.fromNullable(row.newest),
-  types: row.types,
-  aggregateTypes: row.aggregate_types,
+  types: Object.keys(row.types),
+  aggregateTypes: Object.keys(row.aggregate_types),
   sha256: row.sha256
 })

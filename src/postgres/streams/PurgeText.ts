@@ -78,28 +78,34 @@ export const lines = `DECLARE es_ops_purge NO SCROLL CURSOR FOR
       FROM kumiko_events e WHERE ${same("e")}) AS x
   WHERE x.events > 0 ORDER BY i.n`
 
+/** What the events of streams are. Another set of rows has another sum of ids, and a row that was written since another of its writers. */
+export const digests = `SELECT ${stream("i")}, x.events::text AS events, coalesce(x.version, 0)::text AS version, x.newest::text AS newest,
+    coalesce(x.ids, 0)::text AS ids, coalesce(x.writes, 0)::text AS writes, coalesce(x.types, '{}')::text AS types,
+    coalesce(x.aggregate_types, '{}')::text AS aggregate_types, encode(sha256(convert_to(coalesce(x.lines, ''), 'UTF8')), 'hex') AS sha256
+  FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid, aggregate_type text)) WITH ORDINALITY
+      AS i (tenant_id, aggregate_id, aggregate_type, n)
+    CROSS JOIN LATERAL (SELECT count(*) AS events, max(l.version) AS version, max(l.id) AS newest, sum(l.id) AS ids, sum(l.writer) AS writes,
+        jsonb_object_agg(l.type, true) AS types, jsonb_object_agg(l.aggregate_type, true) AS aggregate_types, string_agg(l.line, '') AS lines
+      FROM (SELECT e.id, e.version, e.type, e.aggregate_type, e.xmin::text::bigint AS writer, ${line} AS line
+        FROM kumiko_events e WHERE ${same("e")} ORDER BY e.version) AS l) AS x
+  ORDER BY i.n`
+
 /** Deletes the events, and sets tombstones where `by` says so. */
 export const remove = (stones: string, by: Option.Option<PurgedBy>): string => {
   const insert = Option.match(by, {
     onNone: () => "",
     onSome: ({ purgedBy, runId }) => `, stones AS (
       INSERT INTO ${stones} (tenant_id, aggregate_id, aggregate_type, last_version, events, sha256, purged_at, purged_by, run_id)
-      SELECT tenant_id, aggregate_id, aggregate_type, version, events, sha256, clock_timestamp(), ${literal(purgedBy)}, ${literal(runId)}::uuid
-      FROM summed ON CONFLICT DO NOTHING)`
+      SELECT d.tenant_id, d.aggregate_id, d.aggregate_type, d.version, d.events, d.sha256, clock_timestamp(), ${literal(purgedBy)}, ${literal(runId)}::uuid
+      FROM jsonb_to_recordset($1::jsonb) AS d (tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, events bigint, sha256 text)
+      ON CONFLICT DO NOTHING)`
   })
   return `WITH gone AS (
       DELETE FROM kumiko_events e USING ${given} WHERE ${same("e")}
-      RETURNING e.tenant_id, e.aggregate_id, e.version, e.id, e.type, e.aggregate_type, ${line} AS line
-    ), summed AS (
-      SELECT i.tenant_id, i.aggregate_id, i.aggregate_type, count(g.id) AS events, coalesce(max(g.version), 0) AS version, max(g.id) AS newest,
-        array_agg(DISTINCT g.type) FILTER (WHERE g.type IS NOT NULL) AS types,
-        array_agg(DISTINCT g.aggregate_type) FILTER (WHERE g.aggregate_type IS NOT NULL) AS aggregate_types,
-        encode(sha256(convert_to(coalesce(string_agg(g.line, '' ORDER BY g.version), ''), 'UTF8')), 'hex') AS sha256
-      FROM ${given} LEFT JOIN gone g ON ${same("g")} GROUP BY i.tenant_id, i.aggregate_id, i.aggregate_type
+      RETURNING e.tenant_id, e.aggregate_id, e.id, e.xmin::text::bigint AS writer
     )${insert}
-    SELECT ${stream("s")}, s.events::text, s.version::text, s.newest::text, coalesce(to_json(s.types), '[]')::text AS types,
-      coalesce(to_json(s.aggregate_types), '[]')::text AS aggregate_types, s.sha256
-    FROM summed s ORDER BY s.tenant_id, s.aggregate_id`
+    SELECT g.tenant_id::text AS tenant_id, g.aggregate_id::text AS aggregate_id, count(*)::text AS events, sum(g.id)::text AS ids,
+      sum(g.writer)::text AS writes FROM gone g GROUP BY g.tenant_id, g.aggregate_id`
 }
 
 const ours: ReadonlyArray<Known> = ["es_ops_snapshots", "es_ops_dead_letters"]
@@ -119,14 +125,13 @@ export const letterTables: ReadonlyArray<Known> = [
   "kumiko_upcaster_dead_letters"
 ]
 
-/** Deletes what is there besides, and looks whether events are left. */
+/** Deletes what is there besides. */
 export const along = (there: StreamTables): string => {
   const tables = [...snapshotTables, ...letterTables].filter(there.has)
   const sum = (some: ReadonlyArray<Known>) =>
     ["0", ...some.filter(there.has).map((table) => `(SELECT count(*) FROM gone_of_${table})`)].join(" + ")
   const parts = tables.map((table) => `gone_of_${table} AS (${deleting(there, table)})`)
-  return `${parts.length === 0 ? "" : `WITH ${parts.join(", ")} `}SELECT (${sum(snapshotTables)})::text AS snapshots, (${sum(letterTables)})::text AS dead_letters,
-    CASE WHEN EXISTS (SELECT FROM ${given} JOIN kumiko_events e ON ${same("e")}) THEN 't' ELSE 'f' END AS is_left`
+  return `${parts.length === 0 ? "" : `WITH ${parts.join(", ")} `}SELECT (${sum(snapshotTables)})::text AS snapshots, (${sum(letterTables)})::text AS dead_letters`
 }
 
 const consumers = "FROM kumiko_event_consumers c WHERE c.status IS DISTINCT FROM 'disabled'"

@@ -70,6 +70,7 @@ const eventsOf = (target: RebuildTarget) =>
 const found = (target: RebuildTarget, policy: RebuildPolicy) =>
   Effect.gen(function* () {
     const database = yield* MemoryDatabase.MemoryDatabase
+    const { purged } = yield* MemoryDatabase.view(database, MemoryEvents, MemoryEvents.empty).get
     const tables = MemoryReadTables.viewOf(database)
     const { all, counted } = yield* eventsOf(target)
     const whole = incomplete(all, counted)
@@ -85,10 +86,23 @@ const found = (target: RebuildTarget, policy: RebuildPolicy) =>
         table,
         live,
         computation,
-        differences: MemoryComputation.compare(table, live, computation, hasEvents(target, table, all))
+        differences: withoutPurged(
+          MemoryComputation.compare(table, live, computation, hasEvents(target, table, all)),
+          table,
+          new Set([...purged.keys()].map((key) => key.slice(key.indexOf("/") + 1)))
+        )
       }))
     )
   })
+
+/** Rows of purged streams are known, and stay. */
+const withoutPurged = (differences: Differences, { primaryKey }: Table, ids: ReadonlySet<string>): Differences => ({
+  ...differences,
+  surplus: differences.surplus.filter(
+    ({ isGhost, key }) =>
+      !(isGhost && primaryKey.length === 1 && ids.has(String(key[primaryKey[0] ?? ""]).toLowerCase()))
+  )
+})
 
 const hasEvents = (target: RebuildTarget, table: Table, all: ReadonlyArray<Event>) => {
   const ids = new Set(

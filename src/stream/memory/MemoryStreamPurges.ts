@@ -16,7 +16,7 @@ import { MemoryEvents } from "../../event/memory/MemoryEvents.js"
 import { MemorySnapshots } from "../../event/memory/MemorySnapshots.js"
 import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
 import * as RecordedTime from "../../operation/RecordedTime.js"
-import type { DueStream, PurgeSelection, RemovedStream } from "../StreamPurges.js"
+import type { DueStream, PurgeSelection, StreamDigest } from "../StreamPurges.js"
 import { StreamPurges } from "../StreamPurges.js"
 
 /** The purges of a `MemoryDatabase`. Transactions take turns in memory, and there are no consumers and no dead letters. */
@@ -66,14 +66,15 @@ export const layer: Layer.Layer<StreamPurges, never, MemoryDatabase.MemoryDataba
             )
           )
         ),
+      digests: (streams) => Effect.map(store.get, (state) => streams.map((stream) => digestOf(state, stream))),
       remove: (streams, by) =>
         Effect.gen(function* () {
           const state = yield* store.get
-          const removed = streams.map((stream) => removedOf(state, stream))
-          const gone = new Set(removed.map(streamKey))
+          const removed = streams.map((stream) => digestOf(state, stream)).filter(({ events }) => events > 0)
+          const gone = new Set(streams.map(streamKey))
           const stones = Option.match(by, {
             onNone: () => [],
-            onSome: ({ runId }) => removed.map((stream) => [streamKey(stream), stoneOf(stream, runId)] as const)
+            onSome: ({ runId }) => streams.map((stream) => [streamKey(stream), stoneOf(stream, runId)] as const)
           })
           yield* store.update((current) => ({
             ...current,
@@ -88,7 +89,7 @@ export const layer: Layer.Layer<StreamPurges, never, MemoryDatabase.MemoryDataba
           const before = yield* snapshots.get
           const kept = before.filter((snapshot) => !gone.has(streamKey(snapshot)))
           yield* snapshots.update(() => kept)
-          return { snapshots: before.length - kept.length, deadLetters: 0, isLeft: false }
+          return { snapshots: before.length - kept.length, deadLetters: 0 }
         }),
       owing: () => Effect.succeed([]),
       over: () => Effect.succeed([]),
@@ -136,11 +137,15 @@ const idOf = (key: string): StreamId => {
   return { tenantId, aggregateId }
 }
 
-const removedOf = (state: State, stream: DueStream): RemovedStream => {
-  const events = eventsOf(state, stream)
+const digestOf = (state: State, { aggregateId, aggregateType, tenantId }: DueStream): StreamDigest => {
+  const events = eventsOf(state, { aggregateId, tenantId })
   return {
-    ...stream,
+    tenantId,
+    aggregateId,
+    aggregateType,
     events: events.length,
+    ids: String(events.reduce((sum, { id }) => sum + id, 0n)),
+    writes: "",
     version: events.at(-1)?.version ?? 0,
     newest: Option.map(Arr.last(events), () => events.reduce((max, { id }) => (id > max ? id : max), 0n)),
     types: Arr.dedupe(events.map(typeOf)),
@@ -149,7 +154,7 @@ const removedOf = (state: State, stream: DueStream): RemovedStream => {
   }
 }
 
-const stoneOf = ({ aggregateType, events, sha256, version }: RemovedStream, runId: string) => ({
+const stoneOf = ({ aggregateType, events, sha256, version }: StreamDigest, runId: string) => ({
   runId,
   aggregateType,
   lastVersion: version,
