@@ -43,6 +43,7 @@ import * as MemoryLog from "./operation/memory/MemoryLog.js"
 import * as MemoryRunLog from "./operation/memory/MemoryRunLog.js"
 import * as MemoryStepCursor from "./operation/memory/MemoryStepCursor.js"
 import * as MemoryTransactor from "./operation/memory/MemoryTransactor.js"
+import type { RunLanes } from "./operation/RunLanes.js"
 import type { RunLog } from "./operation/RunLog.js"
 import { Transactor } from "./operation/Transactor.js"
 import * as MemoryRebuildStore from "./projection/memory/MemoryRebuildStore.js"
@@ -233,6 +234,8 @@ export interface CommandSettings<
   readonly appliedBy?: "cli" | "ci-pipeline" | undefined
   /** The application's services, for seeds, features and the dispatcher; it is given the command's client. */
   readonly layer?: Layer.Layer<never, unknown, CommandClient> | undefined
+  /** Where lanes are worked on with `--cluster`: `layerCluster` over the application's cluster, joined as a client. Default: that of the database. */
+  readonly cluster?: Layer.Layer<RunLanes, unknown, Services | CommandClient> | undefined
 }
 
 /** The client of the command, which its file's layer is given, as are features, seeds and the dispatcher. */

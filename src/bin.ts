@@ -10,7 +10,7 @@ import * as Signals from "./cli/process/Signals.js"
 import * as VersionProgram from "./cli/process/VersionProgram.js"
 
 const words = process.argv.slice(2)
-const program = Peers.admit(Program.choose(words, existsSync), words, existsSync)
+const program = Peers.admit(Program.choose(words, existsSync, process.env), words, existsSync)
 
 if (program === "version") VersionProgram.run()
 else if (program !== undefined) {

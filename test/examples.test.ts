@@ -115,7 +115,7 @@ describe("the examples", () => {
     for (const name of names) {
       const { scripts } = JSON.parse(await Pages.read(`examples/${name}/package.json`))
       const lines = Pages.linesOf(await Pages.page(`examples/${name}/README.md`))
-      for (const [, , script = ""] of lines.join("\n").matchAll(/npm (run )?(build|bundle|start|test)\b/g))
+      for (const [, , script = ""] of lines.join("\n").matchAll(/npm (run )?(build|bundle|load|rebuild|start|test)\b/g))
         assert.property(scripts, script, name)
     }
   })
@@ -261,5 +261,29 @@ describe.concurrent("the example of projections", () => {
       { number: "1001" },
       { number: "1002" }
     ])
+  })
+})
+
+describe.concurrent("the example of a cluster", () => {
+  it("rebuilds on three runners while payments come in, and is right at the end", { timeout: 120_000 }, async () => {
+    const { env, query } = await database()
+    const runners = [await freePort(), await freePort(), await freePort()].map((port) =>
+      node("cluster", "dist/src/main.js", { ...env, RUNNER_PORT: `${port}` })
+    )
+    const load = node("cluster", "dist/src/load.js", env)
+    try {
+      await Promise.all([
+        ...runners.map((runner) => runner.says("this runner is ready")),
+        load.says("payments come in")
+      ])
+      const said = await succeeded(node("cluster", "dist/src/rebuild.js", env))
+      assert.match(said, /rebuilt: \d+ events/)
+      await Promise.any(runners.map((runner) => runner.says("is worked on here")))
+    } finally {
+      await Promise.all([load, ...runners].map(ended))
+    }
+    const wrong = `SELECT FROM (SELECT aggregate_id AS id, sum((payload->>'cents')::int) AS cents FROM kumiko_events WHERE type = 'account.paid' GROUP BY 1) e
+      FULL JOIN read_balances r USING (id) WHERE e.cents IS DISTINCT FROM r.cents`
+    assert.deepStrictEqual(await query(wrong), [])
   })
 })

@@ -40,11 +40,21 @@ export interface DatedEvent extends StreamId {
 export class BackfillStore extends Context.Tag("effect-es-ops/BackfillStore")<
   BackfillStore,
   {
-    /** The rows behind a key, in the order of keys; with `lock` they cannot be changed until the transaction of the fiber ends. */
+    /**
+     * The rows behind a key, up to another one where it is given, in the order of keys; with `lock` they cannot be changed until the transaction of
+     * the fiber ends.
+     */
     readonly read: (
       source: SqlSource,
-      page: { readonly after: Option.Option<string>; readonly limit: number; readonly lock: boolean }
+      page: {
+        readonly after: Option.Option<string>
+        readonly upTo?: string | undefined
+        readonly limit: number
+        readonly lock: boolean
+      }
     ) => Effect.Effect<ReadonlyArray<SourceRow>, DatabaseError>
+    /** Keys, in their order, between which there are about as many rows: the inner ends of so many parts. Looks at every key. */
+    readonly boundaries: (source: SqlSource, parts: number) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
     /** Whether its rows can be locked: not those of a query that groups or joins what is not there, nor without the privilege. */
     readonly canLock: (source: SqlSource) => Effect.Effect<boolean, DatabaseError>
     /** The time of the database, and what is known of streams. */

@@ -20,6 +20,8 @@ import type { DatabaseError } from "../operation/OperationError.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
 import type { Batch, Run } from "../operation/Run.js"
+import type { LaneFailed, LaneWorker } from "../operation/RunLanes.js"
+import * as RunLanes from "../operation/RunLanes.js"
 import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import { Transactor } from "../operation/Transactor.js"
@@ -28,6 +30,10 @@ import type { Verdict } from "./BackfillRow.js"
 import * as BackfillRow from "./BackfillRow.js"
 import type { SourceRow } from "./BackfillStore.js"
 import { BackfillStore } from "./BackfillStore.js"
+import type { BackfillReport } from "./BackfillProgress.js"
+import { Progress } from "./BackfillProgress.js"
+
+export type { BackfillReport, FailedRow } from "./BackfillProgress.js"
 
 /** No feature has a backfill of this name. */
 export class UnknownBackfill extends Schema.TaggedError<UnknownBackfill>()("UnknownBackfill", {
@@ -56,31 +62,10 @@ export interface BackfillOptions {
   /** The name of the backfill. */
   readonly backfill: string
   readonly appliedBy: AppliedBy
+  /** In how many parts a source in SQL is read, by its keys, each on a connection of its own. Default: 1, in the order of the source. */
+  readonly lanes?: number | undefined
   readonly restart?: boolean | undefined
   readonly observer?: RunObserver | undefined
-}
-
-/** A row that was left out, and why. */
-export interface FailedRow {
-  readonly key: string
-  readonly error: { readonly _tag: string; readonly message: string }
-}
-
-/** What a backfill did, or in a plan would do. */
-export interface BackfillReport {
-  readonly backfill: string
-  /** How many rows the source had. */
-  readonly rows: number
-  /** How many of them became events, and how many events. */
-  readonly appended: number
-  readonly events: number
-  /** Rows that were events already. */
-  readonly done: number
-  /** Rows that are not what their events were made of: the first of them. */
-  readonly changed: number
-  readonly changedKeys: ReadonlyArray<string>
-  readonly failed: number
-  readonly failures: ReadonlyArray<FailedRow>
 }
 
 /** What a backfill would do. */
@@ -89,9 +74,10 @@ export interface BackfillPlan extends BackfillReport {
   readonly locksRows: boolean
 }
 
-type WorkError = SourceFailed | DatabaseError | RunRefused
+type WorkError = LaneFailed | SourceFailed | DatabaseError | RunRefused
 
-type Requirements = Features | BackfillStore | Transactor
+/** The services that backfills require. */
+export type Requirements = Features | BackfillStore | Transactor
 
 /** What a backfill would do, row by row; nothing is written. */
 export const plan = (
@@ -100,7 +86,7 @@ export const plan = (
   Effect.gen(function* () {
     const backfill = yield* named(name)
     const store = yield* BackfillStore
-    const progress = new Progress(name, undefined)
+    const progress = new Progress(name, [])
     yield* Stream.runForEach(pages(store, backfill), (rows) =>
       Effect.map(decide(backfill, rows), (verdicts) => {
         for (const verdict of verdicts) progress.add(verdict)
@@ -134,19 +120,24 @@ export const run = (
     const { projections } = yield* Features
     const append = yield* BackfillAppend.make(projections)
     return yield* OperationRun.run<BackfillReport, WorkError, BackfillStore>({
-      operationType: "event-backfill",
+      operationType,
       name: backfill.name,
       params: {},
-      definition: createHash("sha256").update(`${backfill.aggregateType}\n${backfill.code}`).digest("hex"),
+      definition: definitionOf(backfill),
       access: { reads: [], changes: [backfill.aggregateType] },
       restart: options.restart,
       appliedBy: options.appliedBy,
       observer: options.observer,
       marker: `backfill of ${backfill.name}`,
-      work: (handle) => backfillAll(backfill, append, handle),
+      work: (handle) => backfillAll(backfill, append, options.lanes ?? 1, handle),
       drop: () => Effect.void
     })
   })
+
+const operationType = "event-backfill"
+
+const definitionOf = ({ aggregateType, code }: Backfill<unknown, never>): string =>
+  createHash("sha256").update(`${aggregateType}\n${code}`).digest("hex")
 
 const named = (name: string): Effect.Effect<Backfill<unknown, never>, UnknownBackfill, Features> =>
   Effect.flatMap(Features, ({ backfills }): Effect.Effect<Backfill<unknown, never>, UnknownBackfill> => {
@@ -219,128 +210,135 @@ const decide = (
 const backfillAll = (
   backfill: Backfill<unknown, never>,
   append: BackfillAppend.BackfillAppend,
+  lanes: number,
   handle: RunHandle
 ): Effect.Effect<BackfillReport, WorkError, BackfillStore> =>
   Effect.gen(function* () {
-    const store = yield* BackfillStore
-    const progress = new Progress(backfill.name, handle.cursor)
-    const work = (rows: ReadonlyArray<SourceRow>): Effect.Effect<Batch<boolean>, DatabaseError, BackfillStore> =>
-      Effect.map(Effect.flatMap(decide(backfill, rows), append), (verdicts) => {
-        const counters = progress.addAll(verdicts, lastKey(rows))
-        return { value: rows.length > 0, phase: "appending", cursor: progress.cursor(), done: rows.length, counters }
-      })
-    yield* backfill.source._tag === "Sql"
-      ? fromSql(store, backfill.source, progress, handle, work)
-      : Stream.runForEach(groups(backfill.name, backfill.source, progress.after), (rows) => handle.batch(work(rows)))
+    const { source } = backfill
+    if (source._tag === "Sql" && (lanes > 1 || Option.isSome(cutOf(handle))))
+      return yield* inLanes(backfill, source, append, lanes, handle)
+    const progress = new Progress(backfill.name, [handle.cursor])
+    const work = working(backfill, append, progress)
+    yield* source._tag === "Sql"
+      ? fromSql(source, progress, handle, work)
+      : Stream.runForEach(groups(backfill.name, source, progress.after), (rows) => handle.batch(work(rows)))
     return progress.report((yield* handle.current).counters)
   })
 
+type Work = (rows: ReadonlyArray<SourceRow>) => Effect.Effect<Batch<boolean>, DatabaseError, BackfillStore>
+
+const working =
+  (
+    backfill: Backfill<unknown, never>,
+    append: BackfillAppend.BackfillAppend,
+    progress: Progress,
+    lane?: string
+  ): Work =>
+  (rows) =>
+    Effect.map(Effect.flatMap(decide(backfill, rows), append), (verdicts) => {
+      const counters = progress.addAll(verdicts, lastKey(rows))
+      const phase = lane === undefined ? "appending" : undefined
+      return { value: rows.length > 0, phase, lane, cursor: progress.cursor(), done: rows.length, counters }
+    })
+
+/** Where a backfill is cut, in the cursor of its run: each lane has the keys above one boundary, up to the next. */
+const Cut = Schema.Struct({ boundaries: Schema.Array(Schema.String) })
+
+const cutOf = ({ cursor }: Pick<RunHandle, "cursor">) =>
+  Option.map(Option.flatMap(cursor, Schema.decodeUnknownOption(Cut)), ({ boundaries }) => boundaries)
+
+/** Lanes of keys; they are cut once, by the process that begins. What each lists is in its cursor. */
+const inLanes = (
+  backfill: Backfill<unknown, never>,
+  source: SqlSource,
+  append: BackfillAppend.BackfillAppend,
+  lanes: number,
+  handle: RunHandle
+): Effect.Effect<BackfillReport, WorkError, BackfillStore> =>
+  Effect.gen(function* () {
+    const boundaries = yield* Option.match(cutOf(handle), {
+      onNone: () =>
+        Effect.flatMap(
+          Effect.flatMap(BackfillStore, (store) => store.boundaries(source, lanes)),
+          (found) =>
+            handle.batch(
+              Effect.succeed({
+                value: found,
+                phase: "appending",
+                cursor: Schema.encodeSync(Cut)({ boundaries: found })
+              })
+            )
+        ),
+      onSome: Effect.succeed
+    })
+    const worker = {
+      operationType,
+      knows: () => Effect.succeed(true),
+      work: (own: RunHandle, lane: string) => inLane(backfill, source, append, own, boundaries, lane)
+    }
+    yield* RunLanes.work(
+      handle,
+      worker,
+      Array.from({ length: boundaries.length + 1 }, (_, at) => `${at + 1}`)
+    )
+    const done = yield* handle.rejoined
+    const progress = new Progress(
+      backfill.name,
+      [...done.lanes.values()].map(({ cursor }) => cursor)
+    )
+    return progress.report((yield* done.current).counters)
+  })
+
+const inLane = (
+  backfill: Backfill<unknown, never>,
+  source: SqlSource,
+  append: BackfillAppend.BackfillAppend,
+  handle: RunHandle,
+  boundaries: ReadonlyArray<string>,
+  lane: string
+): Effect.Effect<void, DatabaseError | RunRefused, BackfillStore> => {
+  const progress = new Progress(backfill.name, [
+    Option.flatMap(Option.fromNullable(handle.lanes.get(lane)), ({ cursor }) => cursor)
+  ])
+  progress.after = Option.orElse(progress.after, () => Option.fromNullable(boundaries[Number(lane) - 2]))
+  const work = working(backfill, append, progress, lane)
+  return fromSql(source, progress, handle, work, boundaries[Number(lane) - 1])
+}
+
+/** How a process works on the lanes of backfills that others have begun: with the same code only. */
+export const laneWorker: LaneWorker<DatabaseError | RunRefused, Requirements> = {
+  operationType,
+  knows: (run) =>
+    Effect.map(
+      knownOf(run),
+      Option.exists((known) => definitionOf(known) === run.definition)
+    ),
+  work: (handle, lane) =>
+    Effect.gen(function* () {
+      const [backfill, boundaries] = [yield* knownOf(handle), cutOf(handle)]
+      // What is not known was refused before, and no lane is given away before the run is cut.
+      if (Option.isNone(backfill) || Option.isNone(boundaries) || backfill.value.source._tag !== "Sql") return
+      const { source } = backfill.value
+      const append = yield* BackfillAppend.make((yield* Features).projections)
+      yield* inLane(backfill.value, source, append, handle, boundaries.value, lane)
+    })
+}
+
+const knownOf = ({ name }: Pick<Run, "name">) =>
+  Effect.map(Features, ({ backfills }) => Option.fromNullable(backfills.find((backfill) => backfill.name === name)))
+
 /** The report of a run in another process. */
 export const reportOf = ({ counters, cursor, name }: Pick<Run, "counters" | "cursor" | "name">): BackfillReport =>
-  new Progress(name, cursor).report(counters)
+  new Progress(name, [cursor]).report(counters)
 
-const fromSql = (
-  store: BackfillStore["Type"],
-  source: SqlSource,
-  progress: Progress,
-  handle: RunHandle,
-  work: (rows: ReadonlyArray<SourceRow>) => Effect.Effect<Batch<boolean>, DatabaseError, BackfillStore>
-) =>
+const fromSql = (source: SqlSource, progress: Progress, handle: RunHandle, work: Work, upTo?: string) =>
   Effect.gen(function* () {
+    const store = yield* BackfillStore
     const lock = yield* store.canLock(source)
     const size = yield* BatchSize.make({ initial: 500, max: 5000 })
     for (let isMore = true; isMore;) {
       const limit = yield* size.get
-      const page = Effect.suspend(() => store.read(source, { after: progress.after, limit, lock }))
+      const page = Effect.suspend(() => store.read(source, { after: progress.after, upTo, limit, lock }))
       isMore = yield* handle.batch(Effect.flatMap(page, work), { size })
     }
   })
-
-/** How many rows are listed. */
-const listed = 20
-
-const Cursor = Schema.Struct({
-  after: Schema.String,
-  changedKeys: Schema.Array(Schema.String),
-  failures: Schema.Array(
-    Schema.Struct({ key: Schema.String, error: Schema.Struct({ _tag: Schema.String, message: Schema.String }) })
-  )
-})
-
-type Counts = Readonly<Record<string, number>>
-
-/** How far a backfill came. */
-class Progress {
-  after: Option.Option<string> = Option.none()
-  private changedKeys: ReadonlyArray<string> = []
-  private failures: ReadonlyArray<FailedRow> = []
-  private counts: Counts = {}
-
-  constructor(
-    private readonly name: string,
-    cursor: Option.Option<unknown> | undefined
-  ) {
-    const stored = Option.flatMap(cursor ?? Option.none(), Schema.decodeUnknownOption(Cursor))
-    if (Option.isNone(stored)) return
-    this.after = Option.some(stored.value.after)
-    this.changedKeys = stored.value.changedKeys
-    this.failures = stored.value.failures
-  }
-
-  /** Notes what became of rows, up to a key; answers with what that adds to the counters. */
-  addAll(verdicts: ReadonlyArray<Verdict>, last: Option.Option<string>): Counts {
-    const before = this.counts
-    this.counts = {}
-    for (const verdict of verdicts) this.add(verdict)
-    const added = this.counts
-    this.counts = merged(before, added)
-    this.after = Option.orElse(last, () => this.after)
-    return added
-  }
-
-  add(verdict: Verdict): void {
-    switch (verdict._tag) {
-      case "Append":
-        this.counts = merged(this.counts, { rows: 1, appended: 1, events: verdict.events.length })
-        return
-      case "Done":
-        this.counts = merged(this.counts, { rows: 1, already: 1 })
-        return
-      case "Changed":
-        this.counts = merged(this.counts, { rows: 1, changed: 1 })
-        this.changedKeys = [...this.changedKeys, verdict.key].slice(0, listed)
-        return
-      case "Failed": {
-        const { _tag, message } = verdict.error
-        this.counts = merged(this.counts, { rows: 1, failed: 1 })
-        this.failures = [...this.failures, { key: verdict.key, error: { _tag, message } }].slice(0, listed)
-      }
-    }
-  }
-
-  cursor(): unknown {
-    const { changedKeys, failures } = this
-    return Option.getOrUndefined(Option.map(this.after, (after) => ({ after, changedKeys, failures })))
-  }
-
-  report(counts: Counts = this.counts): BackfillReport {
-    const count = (name: string) => counts[name] ?? 0
-    return {
-      backfill: this.name,
-      rows: count("rows"),
-      appended: count("appended"),
-      events: count("events"),
-      done: count("already"),
-      changed: count("changed"),
-      changedKeys: this.changedKeys,
-      failed: count("failed"),
-      failures: this.failures
-    }
-  }
-}
-
-const merged = (a: Counts, b: Counts): Counts => {
-  const sum: Record<string, number> = { ...a }
-  for (const [name, count] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + count
-  return sum
-}

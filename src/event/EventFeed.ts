@@ -39,6 +39,9 @@ export interface Selection {
   readonly aggregateTypes?: ReadonlyArray<string> | undefined
   readonly tenantId?: string | undefined
   readonly aggregateId?: string | undefined
+  /** The aggregate ids from the first to below the second. */
+  readonly fromAggregate?: string | undefined
+  readonly belowAggregate?: string | undefined
   /** Dates of events, the first included and the second not. */
   readonly since?: Date | undefined
   readonly until?: Date | undefined
@@ -79,6 +82,11 @@ export class EventFeed extends Context.Tag("effect-es-ops/EventFeed")<
       selection: Selection,
       aggregateIds: NonEmptyReadonlyArray<string>
     ) => Effect.Effect<ReadonlyArray<Event>, DatabaseError>
+    /**
+     * Ids of aggregates, in their order, between which there are about as many events: the inner ends of so many parts, fewer where there are few
+     * aggregates. They are those of a sample.
+     */
+    readonly boundaries: (selection: Selection, parts: number) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
     readonly count: (selection: Selection) => Effect.Effect<number, DatabaseError>
     /** Which of these streams are archived. */
     readonly archivedAmong: (

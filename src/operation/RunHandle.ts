@@ -8,11 +8,12 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import type { BatchSize } from "./BatchSize.js"
 import type { DatabaseError } from "./OperationError.js"
-import type { Batch, BatchProgress, Run, RunLane } from "./Run.js"
+import type { Batch, BatchProgress, Run, RunKey, RunLane } from "./Run.js"
 import { rateOf } from "./Run.js"
 import type { RunLog, RunRefused } from "./RunLog.js"
 import * as RunMetrics from "./RunMetrics.js"
 import type { RunObserver } from "./RunObserver.js"
+import * as RunObservers from "./RunObserver.js"
 
 /** A run, as its work sees it. */
 export interface RunHandle extends Pick<Run, "operationType" | "name" | "params"> {
@@ -39,6 +40,8 @@ export interface RunHandle extends Pick<Run, "operationType" | "name" | "params"
   readonly current: Effect.Effect<Run>
   /** Looks at what other processes did for the run, and tells the observer. */
   readonly refresh: Effect.Effect<void, DatabaseError>
+  /** The same run with its lanes as they are now, for work on a lane that another process may have begun. */
+  readonly rejoined: Effect.Effect<RunHandle, RunRefused>
 }
 
 /** The handle of a run that this process has. */
@@ -104,10 +107,17 @@ export const make = (
           onNone: () => Effect.void,
           onSome: (found) => Effect.zipRight(Ref.set(state, found), observer.progress(found))
         })
-      )
+      ),
+      rejoined: join(log, run)
     }
     return { handle, current: handle.current }
   })
+
+/** The handle of a process that helps with a run: what it does is seen by the run's owner. */
+export const join = (log: RunLog["Type"], { epoch, id }: RunKey): Effect.Effect<RunHandle, RunRefused> =>
+  Effect.flatMap(log.join({ id, epoch }), ({ lanes, run }) =>
+    Effect.map(make(log, RunObservers.silent, run, lanes, true), ({ handle }) => handle)
+  )
 
 const advanced = (
   run: Run,

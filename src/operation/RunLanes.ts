@@ -10,7 +10,6 @@ import type { DatabaseError } from "./OperationError.js"
 import type { Run } from "./Run.js"
 import type { RunRefused } from "./RunLog.js"
 import { RunLog } from "./RunLog.js"
-import * as RunObservers from "./RunObserver.js"
 
 /** A lane of a run, as any process can find it. The run's row and the lane's cursor say what is done. */
 export const RunLaneKey = Schema.Struct({
@@ -43,7 +42,7 @@ export class LaneUnknown extends Schema.TaggedError<LaneUnknown>()("LaneUnknown"
 export interface LaneWorker<out E = unknown, out R = never> {
   readonly operationType: string
   /** Whether this process has the definitions that a run was begun with; one of another release may not. */
-  readonly knows: (run: Run) => Effect.Effect<boolean, never, R>
+  readonly knows: (run: Run) => Effect.Effect<boolean, E, R>
   /** Works on the lane from where its cursor stands to its end; there is nothing to do for one that is through. */
   readonly work: (run: RunHandle, lane: string) => Effect.Effect<void, E, R>
 }
@@ -74,16 +73,25 @@ export const work = <E, R>(
   run: RunHandle,
   worker: LaneWorker<E, R>,
   lanes: ReadonlyArray<string>
-): Effect.Effect<void, E | LaneFailed | DatabaseError, R> =>
+): Effect.Effect<void, E | LaneFailed | RunRefused, R> =>
   Effect.gen(function* () {
     const { operationType } = worker
     const places = yield* RunLanes
     const keys = lanes.map((lane): RunLaneKey => ({ operationType, runId: run.id, epoch: run.epoch, lane }))
-    const working = places.run(keys, ({ lane }) => worker.work(run, lane))
-    if (!places.isShared) return yield* working
-    yield* Effect.raceFirst(working, Effect.forever(Effect.delay(run.refresh, refreshEvery)))
+    if (!places.isShared) return yield* places.run(keys, ({ lane }) => worker.work(run, lane))
+    // Another process may have begun with a lane that is worked on here after all.
+    const working = places.run(keys, ({ lane }) => Effect.flatMap(run.rejoined, (own) => worker.work(own, lane)))
+    yield* Effect.raceFirst(working, Effect.forever(Effect.delay(looking(run), refreshEvery)))
     yield* run.refresh
   })
+
+/** What the owner sees is of no consequence for the lanes: it looks again once the server can be reached. */
+const looking = (run: RunHandle): Effect.Effect<void, DatabaseError> =>
+  Effect.catchIf(
+    run.refresh,
+    ({ connectionLost }) => connectionLost,
+    ({ message }) => Effect.logDebug(`The lanes were not looked at: ${message}`)
+  )
 
 /** Works on a lane of a run that another process has. Each batch is refused once the run, or the lane, is another's. */
 export const help = <E, R>(
@@ -91,9 +99,7 @@ export const help = <E, R>(
   { epoch, lane, runId }: RunLaneKey
 ): Effect.Effect<void, E | RunRefused | LaneUnknown, R | RunLog> =>
   Effect.gen(function* () {
-    const log = yield* RunLog
-    const joined = yield* log.join({ id: runId, epoch })
-    if (!(yield* worker.knows(joined.run))) return yield* new LaneUnknown({ lane })
-    const { handle } = yield* RunHandles.make(log, RunObservers.silent, joined.run, joined.lanes, true)
-    yield* worker.work(handle, lane)
+    const run = yield* RunHandles.join(yield* RunLog, { id: runId, epoch })
+    if (!(yield* worker.knows(yield* run.current))) return yield* new LaneUnknown({ lane })
+    yield* worker.work(run, lane)
   })

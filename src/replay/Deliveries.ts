@@ -29,8 +29,12 @@ export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
   {
     /** Records deliveries, in the transaction of the fiber. */
     readonly record: (runId: string, deliveries: NonEmptyReadonlyArray<Delivery>) => Effect.Effect<void, DatabaseError>
-    /** The events above `after` that a run has delivered. */
-    readonly recorded: (runId: string, after: bigint) => Effect.Effect<ReadonlySet<bigint>, DatabaseError>
+    /** The events above `after`, up to `upTo` where it is given, that a run has delivered. */
+    readonly recorded: (
+      runId: string,
+      after: bigint,
+      upTo?: bigint
+    ) => Effect.Effect<ReadonlySet<bigint>, DatabaseError>
     /** The deliveries of a run at which its subscriber failed. */
     readonly failed: (runId: string) => Effect.Effect<ReadonlyArray<Delivery>, DatabaseError>
     /** Deletes those of a run, in the transaction of the fiber. */

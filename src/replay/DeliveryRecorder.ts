@@ -28,8 +28,8 @@ type Told =
 /** At most so many in one transaction. */
 const most = 5000
 
-/** A recorder of the deliveries of a run. */
-export const make = (handle: RunHandle): Effect.Effect<DeliveryRecorder, never, Deliveries> =>
+/** A recorder of the deliveries of a lane. */
+export const make = (handle: RunHandle, lane: string): Effect.Effect<DeliveryRecorder, never, Deliveries> =>
   Effect.gen(function* () {
     const deliveries = yield* Deliveries
     const queue = yield* Queue.unbounded<Told>()
@@ -40,7 +40,12 @@ export const make = (handle: RunHandle): Effect.Effect<DeliveryRecorder, never, 
           const count = (outcome: string) => delivered.filter((one) => outcomeOf(one) === outcome).length
           const counters = { delivered: count("delivered"), failed: count("failed"), skipped: count("skipped") }
           yield* handle.batch(
-            Effect.as(deliveries.record(handle.id, delivered), { value: undefined, done: delivered.length, counters })
+            Effect.as(deliveries.record(handle.id, delivered), {
+              value: undefined,
+              lane,
+              done: delivered.length,
+              counters
+            })
           )
         }
         for (const one of told) if (one._tag === "Flush") yield* Deferred.succeed(one.done, undefined)

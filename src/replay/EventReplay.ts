@@ -1,44 +1,36 @@
 /**
  * Replays events: chosen past events are given to a subscriber again, each stream in its order, and nothing is written but the run's own rows.
  */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
-import { streamKey } from "../event/AppendRules.js"
-import type { Event, StreamId } from "../event/Event.js"
 import type { SettleTimeout } from "../event/EventFeed.js"
 import { EventFeed } from "../event/EventFeed.js"
 import type { EventStore } from "../event/EventStore.js"
 import { Features } from "../event/Features.js"
 import type { Snapshots } from "../event/Snapshots.js"
 import type { Subscriber } from "../event/Subscriber.js"
-import type { AttemptError } from "../operation/Attempt.js"
-import { describe } from "../operation/ErrorDescription.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
 import type { Run } from "../operation/Run.js"
+import type { LaneFailed, LaneWorker } from "../operation/RunLanes.js"
+import * as RunLanes from "../operation/RunLanes.js"
 import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import type { Delivery } from "./Deliveries.js"
 import { Deliveries } from "./Deliveries.js"
-import type { DeliveryRecorder } from "./DeliveryRecorder.js"
-import * as DeliveryRecorders from "./DeliveryRecorder.js"
-import type { Pace } from "./Pace.js"
-import * as Paces from "./Pace.js"
 import type { ReadOnlyPorts } from "./ReadOnlyPorts.js"
 import * as ReadOnly from "./ReadOnlyPorts.js"
 import type { ReplayBounds } from "./ReplayBounds.js"
 import * as Bounds from "./ReplayBounds.js"
 import type { ReplayBoundsInvalid } from "./ReplayError.js"
-import { DeliveryFailed, ReplayForbidden, StreamStopped, UnknownSubscriber } from "./ReplayError.js"
+import * as ReplayCut from "./ReplayCut.js"
+import type { DeliveryFailed } from "./ReplayError.js"
+import { ReplayForbidden, UnknownSubscriber } from "./ReplayError.js"
+import * as ReplayLane from "./ReplayLane.js"
 
 /** Which events are meant, for which subscriber. */
 export interface ReplaySelection {
@@ -53,6 +45,8 @@ export interface ReplayOptions extends ReplaySelection {
   readonly rate?: number | undefined
   /** How many streams side by side. Default: 1. */
   readonly concurrency?: number | undefined
+  /** In how many parts, of whole streams, each by the order of ids. With more than one, several processes can work on them. Default: 1. */
+  readonly lanes?: number | undefined
   /** Default: stop at the first failure. Else only the rest of its stream is left out. */
   readonly onError?: "stop" | "continue" | undefined
   readonly appliedBy: AppliedBy
@@ -84,9 +78,17 @@ export interface ReplayReport {
 /** Why a replay is not begun. */
 export type ReplayRefused = UnknownSubscriber | ReplayBoundsInvalid | ReplayForbidden
 
-type WorkError = DeliveryFailed | SettleTimeout | DatabaseError | RunRefused
+const operationType = "event-replay"
 
-type Requirements = Features | EventFeed | Deliveries | EventStore | Snapshots | OperationConfig
+const definitionOf = ({ events }: Pick<Subscriber<unknown, never>, "events">): string =>
+  createHash("sha256")
+    .update(JSON.stringify(events.map(({ type, version }) => [type, version])))
+    .digest("hex")
+
+type WorkError = LaneFailed | DeliveryFailed | SettleTimeout | DatabaseError | RunRefused
+
+/** The services that replays require. */
+export type Requirements = Features | EventFeed | Deliveries | EventStore | Snapshots | OperationConfig
 
 /** The number of events that a replay with these bounds delivers, once all that was appended so far is settled. Nothing is written. */
 export const plan = (
@@ -131,12 +133,10 @@ export const run = (
     const deliveries = yield* Deliveries
     const ports = yield* ReadOnly.make
     return yield* OperationRun.run<ReplayReport, WorkError, EventFeed | Deliveries | OperationConfig>({
-      operationType: "event-replay",
+      operationType,
       name: subscriber.name,
       params: { ...Bounds.toJson(options.bounds), onError: options.onError ?? "stop" },
-      definition: createHash("sha256")
-        .update(JSON.stringify(subscriber.events.map(({ type, version }) => [type, version])))
-        .digest("hex"),
+      definition: definitionOf(subscriber),
       access: { reads: ["*"], changes: [] },
       tables: ["es_ops_deliveries"],
       restart: options.restart,
@@ -160,11 +160,6 @@ const subscriberOf = ({
     return Bounds.problemOf(bounds, found) ?? Effect.succeed(found)
   })
 
-const Cursor = Schema.Struct({ after: Schema.BigInt, upTo: Schema.BigInt })
-
-/** How many events are read at a time. */
-const pageSize = 2000
-
 /** How many failures are listed. */
 const listed = 20
 
@@ -175,34 +170,44 @@ const deliverAll = (
   handle: RunHandle
 ): Effect.Effect<ReplayReport, WorkError, EventFeed | Deliveries | OperationConfig> =>
   Effect.gen(function* () {
-    const feed = yield* EventFeed
     const deliveries = yield* Deliveries
-    const { selection, after } = yield* begin(subscriber, options, handle)
-    const failures = [...(yield* deliveries.failed(handle.id))]
-    const blocked = new Set(failures.map((failure) => streamKey(failure)))
-    const recorder = yield* DeliveryRecorders.make(handle)
-    const pace = options.rate === undefined ? Paces.unbounded : Paces.perSecond(options.rate)
-    const delivering: Delivering = { subscriber, options, ports, handle, recorder, pace, blocked, failures }
-    const pages = Effect.gen(function* () {
-      let at = after
-      for (;;) {
-        const events = yield* feed.page({ ...selection, after: at }, pageSize)
-        const recorded: ReadonlySet<bigint> = handle.isResumed ? yield* deliveries.recorded(handle.id, at) : new Set()
-        yield* deliverPage(
-          delivering,
-          events.filter(({ id }) => !recorded.has(id))
-        )
-        yield* recorder.flush
-        const last = events.at(-1)
-        if (last === undefined || events.length < pageSize) return
-        at = last.id
-        const cursor = Schema.encodeSync(Cursor)({ after: at, upTo: selection.upTo })
-        yield* handle.batch(Effect.succeed({ value: undefined, phase: "delivering", cursor }))
-      }
-    })
-    yield* Effect.raceFirst(pages, recorder.keep)
+    const cut = yield* begin(subscriber, options, handle)
+    const worker = {
+      operationType,
+      knows: () => Effect.succeed(true),
+      work: (own: RunHandle, lane: string) => ReplayLane.deliver(subscriber, ports, own, cut, lane)
+    }
+    yield* RunLanes.work(
+      handle,
+      worker,
+      Array.from({ length: cut.boundaries.length + 1 }, (_, at) => `${at + 1}`)
+    )
+    const failures = yield* deliveries.failed(handle.id)
     return reportOf(yield* handle.current, failures.slice(0, listed))
   })
+
+/** How a process works on the lanes of replays that others have begun: with a subscriber of the same event types. */
+export const laneWorker: LaneWorker<WorkError, Requirements> = {
+  operationType,
+  knows: (run) =>
+    Effect.map(
+      knownOf(run),
+      Option.exists((known) => definitionOf(known) === run.definition)
+    ),
+  work: (handle, lane) =>
+    Effect.gen(function* () {
+      const [subscriber, cut] = [yield* knownOf(handle), ReplayCut.of(handle)]
+      const ports = yield* ReadOnly.make
+      // What is not known was refused before, and no lane is given away before the run is cut.
+      if (Option.isSome(subscriber) && Option.isSome(cut))
+        yield* ReplayLane.deliver(subscriber.value, ports, handle, cut.value, lane)
+    })
+}
+
+const knownOf = ({ name }: Pick<Run, "name">) =>
+  Effect.map(Features, ({ subscribers }) =>
+    Option.fromNullable(subscribers.find((subscriber) => subscriber.name === name && subscriber.replay !== "never"))
+  )
 
 /** The report of a run, with its first failures. */
 export const reportOf = (
@@ -217,103 +222,25 @@ export const reportOf = (
   failures
 })
 
-/** The end is fixed at the start: what is settled then. */
-const begin = (subscriber: Subscriber<unknown, never>, { bounds }: ReplayOptions, handle: RunHandle) =>
+/** The end is fixed at the start: what is settled then. How fast it goes is for each start to say. */
+const begin = (subscriber: Subscriber<unknown, never>, options: ReplayOptions, handle: RunHandle) =>
   Effect.gen(function* () {
-    const stored = Option.flatMap(handle.cursor, Schema.decodeUnknownOption(Cursor))
+    const pace = { rate: options.rate, concurrency: options.concurrency ?? 1, onError: options.onError ?? "stop" }
+    const stored = ReplayCut.of(handle)
     if (Option.isSome(stored)) {
-      const selection = Bounds.selection(bounds, subscriber, stored.value.upTo)
-      return { selection, after: stored.value.after }
+      const cut: ReplayCut.ReplayCut = { ...stored.value, ...pace }
+      return yield* handle.batch(Effect.succeed({ value: cut, phase: "delivering", cursor: ReplayCut.cursorOf(cut) }))
     }
     const feed = yield* EventFeed
     const { lockTimeout } = yield* OperationConfig
-    const upTo = yield* feed.settled(lockTimeout)
-    const selection = Bounds.selection(bounds, subscriber, upTo)
+    const selection = Bounds.selection(options.bounds, subscriber, yield* feed.settled(lockTimeout))
     const total = yield* feed.count(selection)
-    const cursor = Schema.encodeSync(Cursor)({ after: selection.after, upTo })
-    yield* handle.batch(Effect.succeed({ value: undefined, phase: "delivering", cursor, total }))
-    return { selection, after: selection.after }
-  })
-
-/** What all deliveries of a run have in common. */
-interface Delivering {
-  readonly subscriber: Subscriber<unknown, never>
-  readonly options: ReplayOptions
-  readonly ports: ReadOnlyPorts
-  readonly handle: RunHandle
-  readonly recorder: DeliveryRecorder
-  readonly pace: Pace
-  /** The streams of which the rest is not delivered. */
-  readonly blocked: Set<string>
-  readonly failures: Array<Delivery>
-}
-
-/** Streams side by side, each in the order of its events. */
-const deliverPage = (
-  delivering: Delivering,
-  events: ReadonlyArray<Event>
-): Effect.Effect<void, DeliveryFailed, Deliveries> => {
-  const streams = Object.values(Arr.groupBy(events, streamKey))
-  const open = new Set(events.map(({ id }) => id))
-  return Effect.forEach(streams, (stream) => deliverStream(delivering, stream, open), {
-    concurrency: delivering.options.concurrency ?? 1,
-    discard: true
-  })
-}
-
-const deliverStream = (
-  delivering: Delivering,
-  events: ReadonlyArray<Event>,
-  open: Set<bigint>
-): Effect.Effect<void, DeliveryFailed, Deliveries> =>
-  Effect.gen(function* () {
-    const { blocked, failures, options, recorder, subscriber } = delivering
-    for (const event of events) {
-      const isStopped = blocked.has(streamKey(event))
-      const error = isStopped ? Option.some(new StreamStopped()) : yield* deliver(delivering, event)
-      if (Option.isSome(error) && options.onError !== "continue" && !isStopped) {
-        yield* recorder.flush
-        return yield* failureOf(subscriber.name, event, error.value, open)
-      }
-      const delivery = { ...streamOf(event), eventId: event.id, error: Option.map(error, describe) }
-      if (Option.isSome(error) && !isStopped) {
-        blocked.add(streamKey(event))
-        failures.push(delivery)
-      }
-      open.delete(event.id)
-      yield* recorder.add(delivery)
+    const cut: ReplayCut.ReplayCut = {
+      selection,
+      boundaries: yield* feed.boundaries(selection, options.lanes ?? 1),
+      ...pace
     }
+    return yield* handle.batch(
+      Effect.succeed({ value: cut, phase: "delivering", cursor: ReplayCut.cursorOf(cut), total })
+    )
   })
-
-const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId, tenantId })
-
-/** Gives one event to the subscriber; answers with what it failed with. An interruption is no failure of it. */
-const deliver = (
-  { handle, pace, ports, subscriber }: Delivering,
-  event: Event
-): Effect.Effect<Option.Option<unknown>, never, Deliveries> =>
-  Effect.gen(function* () {
-    const deliveries = yield* Deliveries
-    yield* pace
-    const replay = { runId: handle.id, deliveryId: deliveryId(handle.id, subscriber.name, event.id), isReplay: true }
-    const handled = Either.match(subscriber.deliver(event, replay), {
-      onLeft: (unreadable) => Effect.fail<unknown>(unreadable),
-      onRight: (handler) => deliveries.readOnly(ports(handler))
-    })
-    const exit = yield* Effect.exit(handled)
-    if (Exit.isSuccess(exit)) return Option.none()
-    if (Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
-    return Option.some(Cause.squash(exit.cause))
-  })
-
-/** A UUID that follows from run, subscriber and event. */
-const deliveryId = (runId: string, subscriber: string, eventId: bigint): string => {
-  const hash = createHash("sha256").update(`${runId}\n${subscriber}\n${eventId}`).digest("hex")
-  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-a${hash.slice(17, 20)}-${hash.slice(20, 32)}`
-}
-
-const failureOf = (subscriber: string, event: Event, cause: unknown, open: ReadonlySet<bigint>): DeliveryFailed => {
-  const { message }: AttemptError = describe(cause)
-  const fromId = [...open].reduce((least, id) => (id < least ? id : least), event.id)
-  return new DeliveryFailed({ subscriber, eventId: event.id, ...streamOf(event), fromId, reason: message, cause })
-}

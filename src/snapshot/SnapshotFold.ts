@@ -66,16 +66,29 @@ interface Open extends StreamId {
   readonly events: number
 }
 
-/** Begins behind a stream, or with the first. */
-export const make = (aggregate: AnyAggregate, after: Option.Option<StreamPosition>): SnapshotFold => {
+/** The streams whose aggregate ids are from `from` to below `to`, behind a place in their order. */
+export interface StreamRange {
+  readonly from: Option.Option<string>
+  readonly to: Option.Option<string>
+  readonly after: Option.Option<StreamPosition>
+}
+
+/** All of them. */
+export const everything: StreamRange = { from: Option.none(), to: Option.none(), after: Option.none() }
+
+/** Folds the streams of a range. */
+export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange): SnapshotFold => {
   let position = after
   let open: Open | undefined
   return {
     next: (limit) =>
       Effect.gen(function* () {
         const feed = yield* EventFeed
-        const range = { after: position, from: Option.none(), to: Option.none() }
-        const events = yield* feed.pageByStream({ aggregateTypes: [aggregate.type] }, range, limit)
+        const events = yield* feed.pageByStream(
+          { aggregateTypes: [aggregate.type] },
+          { after: position, from, to },
+          limit
+        )
         const isStored = yield* storedAmong(aggregate, events)
         const isLast = events.length < limit
         const page = new PageBuilder(aggregate, isStored)

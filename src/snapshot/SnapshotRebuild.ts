@@ -12,17 +12,18 @@ import { Features } from "../event/Features.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import * as BatchSize from "../operation/BatchSize.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
-import type { RunCounters } from "../operation/Run.js"
+import type { Run } from "../operation/Run.js"
+import type { LaneFailed, LaneWorker } from "../operation/RunLanes.js"
 import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
-import type { FailedStream, Page } from "./SnapshotFold.js"
+import { Found } from "./SnapshotFindings.js"
 import * as SnapshotFold from "./SnapshotFold.js"
-import type { SnapshotFinding, SnapshotReport } from "./SnapshotReport.js"
+import * as SnapshotLanes from "./SnapshotLanes.js"
+import type { SnapshotReport } from "./SnapshotReport.js"
 import * as Report from "./SnapshotReport.js"
-import type { Folded, FoldedKind, SnapshotType } from "./SnapshotRows.js"
+import type { SnapshotType } from "./SnapshotRows.js"
 import { SnapshotRows } from "./SnapshotRows.js"
 
 /** No feature has an aggregate of this type. */
@@ -41,6 +42,8 @@ export interface RebuildOptions {
   /** The aggregate type. */
   readonly aggregate: string
   readonly appliedBy: AppliedBy
+  /** How many parts are folded side by side, each on a connection of its own. Default: 1. */
+  readonly lanes?: number | undefined
   /** Whether an unfinished rebuild is begun anew. Default: it goes on where it stood. */
   readonly restart?: boolean | undefined
   readonly observer?: RunObserver | undefined
@@ -48,6 +51,8 @@ export interface RebuildOptions {
 
 /** What rebuilding and verifying require. */
 export type Requirements = Features | EventFeed | SnapshotRows
+
+type WorkError = LaneFailed | DatabaseError | RunRefused
 
 /**
  * Rebuilds the snapshots of an aggregate type, while the application runs: each stream is folded from its first event, and the result is stored where
@@ -68,22 +73,22 @@ export const run = (
   options: RebuildOptions
 ): Effect.Effect<
   RunResult<SnapshotReport>,
-  UnknownAggregate | RunError<DatabaseError>,
+  UnknownAggregate | RunError<WorkError>,
   Requirements | RunLog | OperationConfig
 > =>
   Effect.gen(function* () {
     const aggregate = yield* named(options.aggregate)
-    return yield* OperationRun.run<SnapshotReport, DatabaseError | RunRefused, EventFeed | SnapshotRows>({
-      operationType: "aggregate-rebuild",
+    return yield* OperationRun.run<SnapshotReport, WorkError, EventFeed | SnapshotRows>({
+      operationType: SnapshotLanes.operationType,
       name: aggregate.type,
       params: {},
-      definition: createHash("sha256").update(`${aggregate.snapshotVersion}\n${aggregate.source}`).digest("hex"),
+      definition: definitionOf(aggregate),
       access: { reads: [aggregate.type], changes: [] },
       tables: ["es_ops_snapshots"],
       restart: options.restart,
       appliedBy: options.appliedBy,
       observer: options.observer,
-      work: (handle) => rebuildAll(aggregate, handle),
+      work: (handle) => rebuildAll(aggregate, options.lanes ?? 1, handle),
       drop: () => Effect.void
     })
   })
@@ -107,7 +112,7 @@ export const verify = (
     const aggregate = yield* named(aggregateType)
     const type = typeOf(aggregate)
     const rows = yield* SnapshotRows
-    const fold = SnapshotFold.make(aggregate, Option.none())
+    const fold = SnapshotFold.make(aggregate, SnapshotFold.everything)
     const found = new Found(type)
     for (let isLast = false; !isLast;) {
       const page = yield* fold.next(pageSize)
@@ -121,6 +126,30 @@ export const verify = (
       { failures: found.failures, findings: [...found.findings, ...strays.first] }
     )
   }).pipe(Effect.withSpan("SnapshotRebuild.verify", { attributes: { aggregateType }, captureStackTrace: false }))
+
+/** How a process works on the lanes of rebuilds that others have begun: with the same code only. What it finds is counted, and not listed. */
+export const laneWorker: LaneWorker<DatabaseError | RunRefused, Requirements> = {
+  operationType: SnapshotLanes.operationType,
+  knows: (run) =>
+    Effect.map(
+      aggregateOf(run),
+      Option.exists((known) => definitionOf(known) === run.definition)
+    ),
+  work: (handle, lane) =>
+    Effect.gen(function* () {
+      const [aggregate, boundaries] = [yield* aggregateOf(handle), SnapshotLanes.cutOf(handle)]
+      // What is not known was refused before, and no lane is given away before the run is cut.
+      if (Option.isNone(aggregate) || Option.isNone(boundaries)) return
+      const found = new Found(typeOf(aggregate.value))
+      yield* SnapshotLanes.foldLane(aggregate.value, handle, boundaries.value, lane, found)
+    })
+}
+
+const aggregateOf = ({ name }: Pick<Run, "name">) =>
+  Effect.map(Features, ({ aggregates }) => Option.fromNullable(aggregates.find(({ type }) => type === name)))
+
+const definitionOf = ({ snapshotVersion, source }: AnyAggregate): string =>
+  createHash("sha256").update(`${snapshotVersion}\n${source}`).digest("hex")
 
 const pageSize = 5000
 
@@ -136,52 +165,19 @@ const named = (name: string): Effect.Effect<AnyAggregate, UnknownAggregate, Feat
 
 const typeOf = ({ snapshotVersion, type }: AnyAggregate): SnapshotType => ({ aggregateType: type, snapshotVersion })
 
-const Cursor = Schema.Struct({
-  aggregateId: Schema.String,
-  tenantId: Schema.String,
-  version: Schema.Number
-})
-
 const clearing = "clearing"
 
 const rebuildAll = (
   aggregate: AnyAggregate,
+  lanes: number,
   handle: RunHandle
-): Effect.Effect<SnapshotReport, DatabaseError | RunRefused, EventFeed | SnapshotRows> =>
+): Effect.Effect<SnapshotReport, WorkError, EventFeed | SnapshotRows> =>
   Effect.gen(function* () {
     const found = new Found(typeOf(aggregate))
-    if (handle.phase !== clearing) yield* foldAll(aggregate, handle, found)
+    if (handle.phase !== clearing) yield* SnapshotLanes.foldAll(aggregate, lanes, handle, found)
     yield* removeAll(handle, found)
     const { counters } = yield* handle.current
     return Report.make(found.type, counters, found)
-  })
-
-const foldAll = (aggregate: AnyAggregate, handle: RunHandle, found: Found) =>
-  Effect.gen(function* () {
-    const rows = yield* SnapshotRows
-    const feed = yield* EventFeed
-    const total = yield* feed.count({ aggregateTypes: [aggregate.type] })
-    const size = yield* BatchSize.make({ initial: 2000, max: 20_000, min: 100 })
-    const after = Option.flatMap(handle.cursor, Schema.decodeUnknownOption(Cursor))
-    const fold = SnapshotFold.make(aggregate, after)
-    for (let isLast = false; !isLast;) {
-      const limit = yield* size.get
-      isLast = yield* handle.batch(
-        Effect.gen(function* () {
-          const page = yield* fold.next(limit)
-          const mended = Arr.isNonEmptyReadonlyArray(page.folded) ? yield* rows.mend(found.type, page.folded) : []
-          return {
-            value: page.isLast,
-            phase: page.isLast ? clearing : "folding",
-            cursor: Option.getOrUndefined(page.after),
-            done: page.read,
-            total,
-            counters: found.add(page, mended)
-          }
-        }),
-        { size }
-      )
-    }
   })
 
 const removeAll = (handle: RunHandle, found: Found) =>
@@ -197,47 +193,3 @@ const removeAll = (handle: RunHandle, found: Found) =>
       )
     }
   })
-
-/** What a pass has found so far. */
-class Found {
-  readonly failures: Array<FailedStream> = []
-  readonly findings: Array<SnapshotFinding> = []
-  counters: RunCounters = {}
-
-  constructor(readonly type: SnapshotType) {}
-
-  /** Notes a page; answers with what it adds to the counters. */
-  add(page: Page, differing: ReadonlyArray<readonly [Folded, FoldedKind]>): RunCounters {
-    const added: RunCounters = {
-      streams: page.streams,
-      events: page.events,
-      failed: page.failed.length,
-      ...Report.tally(differing.map(([, kind]) => kind))
-    }
-    const { snapshotVersion } = this.type
-    this.failures.push(...page.failed.slice(0, Report.listed - this.failures.length))
-    this.note(
-      differing
-        .filter(([, kind]) => kind !== "behind")
-        .map(([{ aggregateId, tenantId, version }, kind]) => ({
-          kind,
-          aggregateId,
-          tenantId,
-          snapshotVersion,
-          version
-        }))
-    )
-    for (const [name, count] of Object.entries(added)) {
-      this.counters = { ...this.counters, [name]: (this.counters[name] ?? 0) + count }
-    }
-    return added
-  }
-
-  /** Lists what was found, as long as there are few of its kind. */
-  note(found: ReadonlyArray<SnapshotFinding>): void {
-    for (const { aggregateId, kind, snapshotVersion, tenantId, version } of found) {
-      if (this.findings.filter((other) => other.kind === kind).length >= Report.listed) continue
-      this.findings.push({ kind, aggregateId, tenantId, snapshotVersion, version })
-    }
-  }
-}

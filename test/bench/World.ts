@@ -133,6 +133,11 @@ export const program = (name: string, args: ReadonlyArray<string>) => {
       return typeof value === "string" ? value : await ended.then(() => "", Promise.reject)
     },
     go: () => child.stdin.write("\n"),
+    /** Tells it that there is no more to do. */
+    end: async () => {
+      child.stdin.end()
+      await ended
+    },
     ended
   }
 }

@@ -13,6 +13,7 @@ import process, { version } from "node:process"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as BootWorks from "./BootWorks.js"
+import * as ClusterWorks from "./ClusterWorks.js"
 import * as CommandWorks from "./CommandWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
 import * as RebuildWorks from "./RebuildWorks.js"
@@ -35,7 +36,8 @@ if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("--rounds is a 
 
 const worksOn = (server: string) => {
   const world = Worlds.on(server)
-  return [SeedWorks, WriteWorks, BootWorks, CommandWorks, PeerWorks, RebuildWorks].flatMap(({ works }) => works(world))
+  const all = [SeedWorks, WriteWorks, BootWorks, CommandWorks, PeerWorks, RebuildWorks, ClusterWorks]
+  return all.flatMap(({ works }) => works(world))
 }
 
 /** Measures one row in a process of its own. */

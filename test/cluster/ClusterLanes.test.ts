@@ -3,7 +3,7 @@
  */
 import { TestRunner } from "@effect/cluster"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Ref } from "effect"
+import { Effect, Fiber, Layer, Option, Ref, TestClock } from "effect"
 import { EsOps, OperationRun, RunLanes } from "effect-es-ops"
 import * as ClusterLanes from "../../src/cluster/ClusterLanes.js"
 
@@ -12,7 +12,7 @@ const names = ["a", "b", "c"]
 /** A worker that takes each lane to three, a batch each, and notes who does it. */
 const counting = (
   note: (lane: string) => Effect.Effect<void>,
-  more: Partial<RunLanes.LaneWorker<string>> = {}
+  more: Partial<RunLanes.LaneWorker<unknown>> = {}
 ): RunLanes.LaneWorker<unknown> => ({
   operationType: "count",
   knows: () => Effect.succeed(true),
@@ -82,6 +82,55 @@ describe("lanes on a cluster", () => {
         assert.instanceOf(error, RunLanes.LaneFailed)
         assert.include(error.message, "no room")
       }
+    })
+  )
+
+  it.live("are sent again where a runner gives them up, as one does that stops or loses the shard", () =>
+    Effect.gen(function* () {
+      const { here, noteHere, noteThere } = yield* setting
+      const given = new Set<string>()
+      const worker = counting(noteThere)
+      const unsteady = counting(noteThere, {
+        work: (run, lane) => {
+          const isFirst = !given.has(lane)
+          given.add(lane)
+          const done = run.batch(Effect.succeed({ value: 1, lane, cursor: 1, done: 1 }))
+          return isFirst ? Effect.zipRight(done, Effect.interrupt) : worker.work(run, lane)
+        }
+      })
+      const { run } = yield* counted(counting(noteHere)).pipe(Effect.provide(cluster(unsteady)))
+      assert.deepStrictEqual([run.outcome, run.done, yield* Ref.get(here)], ["applied", 9, []])
+    })
+  )
+
+  it.live("are gone on with by the run's own process where a runner leaves them half done", () =>
+    Effect.gen(function* () {
+      const { here, noteHere, noteThere } = yield* setting
+      const leaving = counting(noteThere, {
+        work: (run, lane) =>
+          Effect.zipRight(
+            run.batch(Effect.succeed({ value: 1, lane, cursor: 1, done: 1 })),
+            Effect.fail(new RunLanes.LaneUnknown({ lane }))
+          )
+      })
+      const { run } = yield* counted(counting(noteHere)).pipe(Effect.provide(cluster(leaving)))
+      assert.deepStrictEqual([run.outcome, run.done, yield* Ref.get(here)], ["applied", 9, names])
+    })
+  )
+
+  it.effect("are worked on by the run's own process where no runner answers", () =>
+    Effect.gen(function* () {
+      const { here, noteHere } = yield* setting
+      const nobody = ClusterLanes.layerPlaces.pipe(
+        Layer.provide(TestRunner.layer),
+        Layer.provideMerge(EsOps.layerMemory({ seeds: {} }))
+      )
+      const running = yield* Effect.fork(counted(counting(noteHere)).pipe(Effect.provide(nobody)))
+      yield* Effect.repeat(TestClock.adjust("1 second"), {
+        until: () => Effect.map(Fiber.poll(running), Option.isSome)
+      })
+      const { run } = yield* Fiber.join(running)
+      assert.deepStrictEqual([run.done, yield* Ref.get(here)], [9, names])
     })
   )
 

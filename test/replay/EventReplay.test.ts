@@ -140,19 +140,22 @@ describe("a replay", () => {
     }).pipe(Effect.provide(world()))
   )
 
-  it.effect("takes streams side by side, and each in its order", () =>
-    Effect.gen(function* () {
-      yield* seeded(8, 5)
-      yield* replay({ all: true }, { concurrency: 4 })
-      const all = yield* given
-      assert.strictEqual(all.length, 40)
-      for (const stream of Array.range(1, 8)) {
-        assert.deepStrictEqual(
-          all.filter((one) => one.stream === idOf(stream)).map(({ version }) => version),
-          [1, 2, 3, 4, 5]
-        )
-      }
-    }).pipe(Effect.provide(world(() => Effect.yieldNow())))
+  it.effect.each([{ concurrency: 4 }, { lanes: 3 }, { lanes: 20, concurrency: 2 }])(
+    "takes streams side by side, and each in its order: %o",
+    (how) =>
+      Effect.gen(function* () {
+        yield* seeded(8, 5)
+        const report = yield* replay({ all: true }, how)
+        assert.strictEqual(report.delivered, 40)
+        const all = yield* given
+        assert.strictEqual(all.length, 40)
+        for (const stream of Array.range(1, 8)) {
+          assert.deepStrictEqual(
+            all.filter((one) => one.stream === idOf(stream)).map(({ version }) => version),
+            [1, 2, 3, 4, 5]
+          )
+        }
+      }).pipe(Effect.provide(world(() => Effect.yieldNow())))
   )
 
   it.effect("leaves out archived streams unless they are asked for", () =>
@@ -198,6 +201,23 @@ describe("a replay", () => {
       assert.strictEqual((yield* given).length, 4)
     }).pipe(Effect.provide(world()))
   )
+
+  it.effect("goes on lane by lane, and gives no event again that was recorded", () => {
+    let stops = true
+    const stopping = (n: number) => (n === 43 && stops ? Effect.interrupt : Effect.yieldNow())
+    return Effect.gen(function* () {
+      yield* seeded(6, 5)
+      yield* Effect.exit(replay({ all: true }, { lanes: 3 }))
+      const before = (yield* given).length
+      assert.isBelow(before, 30)
+      stops = false
+      const report = yield* replay({ all: true }, { lanes: 2 })
+      assert.strictEqual(report.delivered, 30)
+      const ids = (yield* given).map(({ id }) => id)
+      assert.strictEqual(new Set(ids).size, 30)
+      assert.isAtMost(ids.length, 30 + 6)
+    }).pipe(Effect.provide(world(stopping)))
+  })
 
   it.effect("goes on behind what was recorded, with the same ids of deliveries", () => {
     let stops = true

@@ -65,9 +65,12 @@ const append = (stream: Event.StreamId, numbers: ReadonlyArray<number>, from = 1
     )
   )
 
-const rebuild = SnapshotRebuild.run({ aggregate: "account", appliedBy: "cli", observer: RunObserver.silent }).pipe(
-  Effect.map(({ value }) => Option.getOrThrow(value))
-)
+const rebuildIn = (lanes: number) =>
+  SnapshotRebuild.run({ aggregate: "account", appliedBy: "cli", lanes, observer: RunObserver.silent }).pipe(
+    Effect.map(({ value }) => Option.getOrThrow(value))
+  )
+
+const rebuild = rebuildIn(1)
 
 const verify = SnapshotRebuild.verify("account")
 
@@ -186,8 +189,8 @@ describe("a rebuild of snapshots", () => {
 
   it.effect.prop(
     "leaves snapshots of which each with its tail is the fold of all events, and a second one finds nothing",
-    [streams, tampering],
-    ([given, stored]) => {
+    [streams, tampering, FastCheck.integer({ min: 1, max: 4 })],
+    ([given, stored, lanes]) => {
       const second = Aggregate.make({ ...options, snapshotVersion: 2 })
       return Effect.gen(function* () {
         const events = yield* Effect.forEach(given, (numbers, at) => append(streamAt(at), numbers))
@@ -196,7 +199,7 @@ describe("a rebuild of snapshots", () => {
           if (found !== undefined) yield* save(found, found.version, found.id, { snapshotVersion })
         }
         const before = yield* verify
-        const report = yield* rebuild
+        const report = yield* rebuildIn(lanes)
         const counts = (one: SnapshotReport.SnapshotReport) => ({ ...one, findings: [] })
         assert.deepStrictEqual(counts(report), counts(before))
         const after = yield* verify

@@ -83,6 +83,17 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("gives the ids between which there are about as many events, as many as there are", () =>
+      Effect.gen(function* () {
+        const feed = yield* EventFeed.EventFeed
+        const { tenantId } = yield* written
+        assert.deepStrictEqual(yield* feed.boundaries({ tenantId }, 3), [a, b])
+        assert.deepStrictEqual(yield* feed.boundaries({ tenantId, aggregateTypes: ["invoice"] }, 3), [c])
+        assert.deepStrictEqual(yield* feed.boundaries({ tenantId }, 1), [])
+        assert.deepStrictEqual(yield* feed.boundaries({ tenantId: randomUUID() }, 3), [])
+      })
+    )
+
     it.effect("gives the events of an aggregate id by tenant and version, whichever tenant it is in", () =>
       Effect.gen(function* () {
         const feed = yield* EventFeed.EventFeed
@@ -116,6 +127,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.strictEqual(yield* found({ types: [] }), "")
         assert.strictEqual(yield* found({ aggregateTypes: ["invoice"] }), "31")
         assert.strictEqual(yield* found({ aggregateId: a }), "11 12")
+        assert.strictEqual(yield* found({ fromAggregate: b.toUpperCase(), belowAggregate: c }), "21 22 23")
         assert.strictEqual(yield* found({ withoutArchived: true }), "11 12 31")
         assert.strictEqual(yield* found({ since: new Date(at), until: new Date(at + 1) }), "11 12 21 22 23 31")
         assert.strictEqual(yield* found({ until: new Date(at) }), "")

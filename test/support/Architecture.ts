@@ -76,7 +76,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
 
   // The lanes of runs on the application's cluster.
-  cluster: ["projection", "operation"],
+  cluster: ["projection", "snapshot", "replay", "backfill", "operation", "postgres/health/ClusterRunners.ts"],
 
   // process -> commands -> input, output -> what is directly in cli
   cli: commandsKnow,
@@ -191,7 +191,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
 const packages: ReadonlyArray<readonly [name: RegExp, rooms: RegExp]> = [
   [/^@effect\/sql/, /^postgres|^EsOps\.ts$/],
   [/^@effect\/cli/, /^cli/],
-  [/^@effect\/platform-node/, /^cli|^bin\.ts$/]
+  [/^@effect\/platform-node/, /^cli|^cluster|^bin\.ts$/]
 ]
 
 /** The room of a file: the folder that it is in, the file itself at the top. */

@@ -42,8 +42,13 @@ export interface Stopped {
   readonly reset: () => void
 }
 
+/** What becomes of a wire that fails: its ends are told, and new connections are refused; or nothing that is sent arrives. */
+export type Outage = "reset" | "silent"
+
 export interface FaultProxy {
   readonly port: number
+  /** Fails for everybody, until what it answers with is called. */
+  readonly fail: (outage: Outage) => () => void
   /** The next time that a client is at the point, after `passes` times, it is held there; once. */
   readonly stopAt: (point: Point, passes: number) => Promise<Stopped>
   readonly close: () => Promise<void>
@@ -52,7 +57,9 @@ export interface FaultProxy {
 export const start = async (server: { readonly host: string; readonly port: number }): Promise<FaultProxy> => {
   let armed: { readonly point: Point; passes: number; readonly hit: (stopped: Stopped) => void } | undefined
   const sockets = new Set<Socket>()
+  let outage: Outage | undefined
   const proxy = createServer((client) => {
+    if (outage === "reset") return void client.resetAndDestroy()
     const upstream = connect(server)
     let backend = 0
     let holding: ((stopped: Stopped) => void) | undefined
@@ -92,11 +99,23 @@ export const start = async (server: { readonly host: string; readonly port: numb
       holding = undefined
       hold(client, chunk, hit)
     })
+    if (outage === "silent") for (const socket of [client, upstream]) socket.pause()
   }).listen(0, "127.0.0.1")
   await once(proxy, "listening")
   const address = proxy.address()
   return {
     port: address !== null && typeof address === "object" ? address.port : 0,
+    fail: (how) => {
+      outage = how
+      for (const socket of sockets) {
+        if (how === "reset") socket.resetAndDestroy()
+        else socket.pause()
+      }
+      return () => {
+        outage = undefined
+        for (const socket of sockets) socket.resume()
+      }
+    },
     stopAt: (point, passes) =>
       new Promise((hit) => {
         armed = { point, passes, hit }

@@ -24,6 +24,8 @@ import * as UnconnectedClient from "../../postgres/client/UnconnectedClient.js"
 interface ClientOptions {
   /** The most connections to a server. Default: two. */
   readonly connections?: number | undefined
+  /** Where lanes are worked on. Default: in this process. */
+  readonly lanes?: EsOps.CommandSettings["cluster"]
 }
 
 /** Runs `work` with everything that it needs, on the database of `settings` and no other. */
@@ -38,7 +40,9 @@ export const withDatabase = <A, E>(
     const client = yield* clientOn(database, lockTimeout, options)
     const services = usable("layer", file.layer ?? Layer.empty)
     const operations = usable(keyOf(file), EsOps.layer({ ...file, seeds, late, renamed, lockTimeout }))
-    return yield* Effect.provide(work, operations.pipe(Layer.provide(services), Layer.provide(client)))
+    const shared =
+      options.lanes === undefined ? operations : Layer.provideMerge(usable("cluster", options.lanes), operations)
+    return yield* Effect.provide(work, shared.pipe(Layer.provide(services), Layer.provide(client)))
   })
 
 /** The layer of a client on a database. */

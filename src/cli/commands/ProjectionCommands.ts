@@ -22,6 +22,8 @@ import * as FailureReport from "../output/FailureReport.js"
 import { nextStep } from "../output/NextStep.js"
 import * as ProjectionLines from "../output/ProjectionLines.js"
 import { Terminal } from "../output/Terminal.js"
+import * as ClusterSession from "./ClusterSession.js"
+import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
 import { confirm } from "./Confirmation.js"
@@ -77,6 +79,7 @@ export const rebuildOptions = {
     Options.withDescription("How many parts are computed side by side, each on a connection of its own. Default: 1"),
     Options.withDefault(1)
   ),
+  cluster: clusterOption,
   restart: Options.boolean("restart").pipe(
     Options.withDescription("Begin anew, whatever an unfinished run has computed")
   ),
@@ -118,6 +121,7 @@ interface RebuildGiven extends DatabaseGiven {
   readonly onPoison: (typeof choices)["on-poison"][number]
   readonly maxStall: Option.Option<string>
   readonly lanes: number
+  readonly cluster: boolean
   readonly restart: boolean
 }
 
@@ -182,9 +186,11 @@ const rebuilt = (given: RebuildGiven, maxStall: Option.Option<Duration.Duration>
       yield* confirm(`Rows without any event are to be deleted from ${tablesOf(given)}.`, given.yes)
     const settings = yield* Settings.resolveAll(given)
     const { appliedBy } = settings
+    const lanes = yield* ClusterSession.lanes(given.cluster, settings)
     const reports = yield* RunProgress.shown((observer) =>
       withDatabase(settings, ProjectionRebuild.run({ ...optionsOf(given, maxStall), appliedBy, observer }), {
-        connections: given.lanes + 1
+        connections: given.lanes + 1 + (lanes === undefined ? 0 : ClusterSession.connections),
+        lanes
       })
     )
     yield* given.json

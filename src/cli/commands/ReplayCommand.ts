@@ -17,6 +17,8 @@ import * as Documents from "../output/Documents.js"
 import * as KindLines from "../output/KindLines.js"
 import { counted } from "../output/Layout.js"
 import { Terminal } from "../output/Terminal.js"
+import * as ClusterSession from "./ClusterSession.js"
+import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
 import * as RunProgress from "./RunProgress.js"
@@ -39,6 +41,8 @@ export const options = {
   ),
   rate: text("rate", "n", "So many events a second at most. Default: as many as the subscriber takes"),
   concurrency: text("concurrency", "n", "So many streams side by side, each in its order. Default: 1"),
+  lanes: text("lanes", "n", "In so many parts of whole streams, which can go on in different processes. Default: 1"),
+  cluster: clusterOption,
   onError: Options.choice("on-error", ["stop", "continue"] as const).pipe(
     Options.withDescription("After a failure: stop, or leave out the rest of that stream. Default: stop"),
     Options.withDefault("stop" as const)
@@ -64,6 +68,8 @@ interface Given extends DatabaseGiven {
   readonly includeArchived: boolean
   readonly rate: Option.Option<string>
   readonly concurrency: Option.Option<string>
+  readonly lanes: Option.Option<string>
+  readonly cluster: boolean
   readonly onError: "stop" | "continue"
   readonly dryRun: boolean
   readonly restart: boolean
@@ -79,7 +85,9 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const bounds = yield* boundsOf(given)
       const rate = yield* parsed(given.rate, "rate", positive)
       const concurrency = yield* parsed(given.concurrency, "concurrency", wholePositive)
+      const lanes = yield* parsed(given.lanes, "lanes", wholePositive)
       const settings = yield* Settings.resolveAll(given)
+      const cluster = yield* ClusterSession.lanes(given.cluster, settings)
       const { subscriber } = given
       const { document, lines, code } = yield* RunProgress.shown((observer) =>
         withDatabase(
@@ -95,6 +103,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
               bounds,
               rate,
               concurrency,
+              lanes,
               onError: given.onError,
               restart: given.restart,
               appliedBy: settings.appliedBy,
@@ -106,7 +115,8 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
               lines: KindLines.replayLines(report),
               code: report.failed > 0 ? 1 : 0
             }
-          })
+          }),
+          { connections: (lanes ?? 1) + 1 + (cluster === undefined ? 0 : ClusterSession.connections), lanes: cluster }
         )
       )
       yield* given.json

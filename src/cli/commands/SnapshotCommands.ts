@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as SnapshotDocument from "../../snapshot/SnapshotDocument.js"
 import * as SnapshotRebuild from "../../snapshot/SnapshotRebuild.js"
 import * as SnapshotReport from "../../snapshot/SnapshotReport.js"
+import { UsageError } from "../UsageError.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
@@ -15,6 +16,8 @@ import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as KindLines from "../output/KindLines.js"
 import { Terminal } from "../output/Terminal.js"
+import * as ClusterSession from "./ClusterSession.js"
+import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
 import * as RunProgress from "./RunProgress.js"
@@ -30,6 +33,12 @@ export const rebuildOptions = {
   dryRun: Options.boolean("dry-run").pipe(
     Options.withDescription("Show what would be stored and deleted, and write nothing")
   ),
+  lanes: Options.integer("lanes").pipe(
+    Options.withPseudoName("n"),
+    Options.withDescription("How many parts are folded side by side, each on a connection of its own. Default: 1"),
+    Options.withDefault(1)
+  ),
+  cluster: clusterOption,
   restart: Options.boolean("restart").pipe(
     Options.withDescription("Begin anew, and do not go on where an unfinished rebuild stands")
   ),
@@ -37,7 +46,12 @@ export const rebuildOptions = {
 }
 
 type VerifyGiven = DatabaseGiven & { readonly aggregate: string }
-type RebuildGiven = VerifyGiven & { readonly dryRun: boolean; readonly restart: boolean }
+type RebuildGiven = VerifyGiven & {
+  readonly dryRun: boolean
+  readonly lanes: number
+  readonly cluster: boolean
+  readonly restart: boolean
+}
 
 /** Compares the snapshots with what the events give; gives the exit code. */
 export const verify = (given: VerifyGiven): Effect.Effect<number, never, Terminal> =>
@@ -62,20 +76,27 @@ export const rebuild = (given: RebuildGiven): Effect.Effect<number, never, Termi
     given.json,
     Effect.gen(function* () {
       const terminal = yield* Terminal
+      if (given.lanes < 1) return yield* new UsageError({ reason: `--lanes: ${given.lanes} is not 1 or above` })
       const settings = yield* Settings.resolveAll(given)
       const { appliedBy } = settings
+      const lanes = yield* ClusterSession.lanes(given.cluster, settings)
       const { report, runId } = yield* RunProgress.shown((observer) =>
         withDatabase(
           settings,
           Effect.gen(function* () {
             const { aggregate, restart } = given
             if (given.dryRun) return { report: yield* SnapshotRebuild.verify(aggregate), runId: null }
-            const { run, value } = yield* SnapshotRebuild.run({ aggregate, appliedBy, restart, observer })
+            const options = { aggregate, appliedBy, lanes: given.lanes, restart, observer }
+            const { run, value } = yield* SnapshotRebuild.run(options)
             return {
               report: Option.getOrElse(value, () => SnapshotReport.ofRun(aggregate, run.counters)),
               runId: run.id
             }
-          })
+          }),
+          {
+            connections: given.lanes + 1 + (lanes === undefined ? 0 : ClusterSession.connections),
+            lanes
+          }
         )
       )
       yield* given.json

@@ -56,6 +56,7 @@ const keys: { readonly [key in keyof FileSettings]-?: readonly [(value: unknown)
   features: [isFeatures, "an array of features made by Feature.make"],
   dispatcher: [Layer.isLayer, "a layer of WriteDispatcher"],
   layer: [Layer.isLayer, "a layer of the application's services"],
+  cluster: [Layer.isLayer, "a layer of lanes, made with layerCluster"],
   databaseUrl: [isText, "a text"],
   appliedBy: [(value) => value === "cli" || value === "ci-pipeline", '"cli" or "ci-pipeline"'],
   lockTimeout: [anything, "a duration"],

@@ -11,9 +11,20 @@ import { configFileNames } from "../ConfigFileNames.js"
  */
 export type Program = "version" | "whole" | "linked"
 
-/** Chooses the program for the words after the script; `exists` says whether a file is in the working directory. */
-export const choose = (words: ReadonlyArray<string>, exists: (name: string) => boolean): Program => {
+/**
+ * Chooses the program for the words after the script; `exists` says whether a file is in the working directory. Only the linked one can join a
+ * cluster.
+ */
+export const choose = (
+  words: ReadonlyArray<string>,
+  exists: (name: string) => boolean,
+  { ES_OPS_CLUSTER: cluster = "" }: Readonly<Record<string, string | undefined>> = {}
+): Program => {
   if (words.length === 1 && words[0] === "--version") return "version"
-  const runs = words[0] === "seed:apply" || words.some((word) => /^--config(=|$)/.test(word))
+  const isShared = words.includes("--cluster") || (cluster !== "" && inLanes.has(words[0] ?? ""))
+  const runs = words[0] === "seed:apply" || isShared || words.some((word) => /^--config(=|$)/.test(word))
   return runs || configFileNames.some(exists) ? "linked" : "whole"
 }
+
+/** The commands whose work is in lanes. */
+const inLanes = new Set(["projection:rebuild", "snapshot:rebuild", "event:replay", "event:backfill"])

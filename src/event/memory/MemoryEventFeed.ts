@@ -75,6 +75,15 @@ export const layer: Layer.Layer<EventFeed, never, MemoryDatabase.MemoryDatabase 
             .map(copied)
         )
       },
+      boundaries: (selection, parts) =>
+        Effect.map(selected(selection), (events) => {
+          const ids = events.map(({ aggregateId }) => aggregateId.toLowerCase()).toSorted()
+          const inner = Array.from(
+            { length: parts - 1 },
+            (_, at) => ids[Math.ceil((ids.length * (at + 1)) / parts) - 1]
+          )
+          return [...new Set(inner)].flatMap((id) => id ?? [])
+        }),
       count: (selection) => Effect.map(selected(selection), ({ length }) => length),
       archivedAmong: (streams) =>
         Effect.map(store.get, ({ archived }) => streams.filter((stream) => archived.has(streamKey(stream))))
@@ -84,7 +93,19 @@ export const layer: Layer.Layer<EventFeed, never, MemoryDatabase.MemoryDatabase 
 
 const wanted =
   (
-    { after, aggregateId, aggregateTypes, since, tenantId, types, until, upTo, withoutArchived = false }: Selection,
+    {
+      after,
+      aggregateId,
+      aggregateTypes,
+      belowAggregate,
+      fromAggregate,
+      since,
+      tenantId,
+      types,
+      until,
+      upTo,
+      withoutArchived = false
+    }: Selection,
     { archived }: MemoryEvents["Type"]
   ) =>
   (event: Event): boolean =>
@@ -94,6 +115,8 @@ const wanted =
     (aggregateTypes === undefined || aggregateTypes.includes(event.aggregateType)) &&
     (tenantId === undefined || event.tenantId.toLowerCase() === tenantId.toLowerCase()) &&
     (aggregateId === undefined || event.aggregateId.toLowerCase() === aggregateId.toLowerCase()) &&
+    (fromAggregate === undefined || event.aggregateId.toLowerCase() >= fromAggregate.toLowerCase()) &&
+    (belowAggregate === undefined || event.aggregateId.toLowerCase() < belowAggregate.toLowerCase()) &&
     (since === undefined || msOf(event) >= since.getTime()) &&
     (until === undefined || msOf(event) < until.getTime()) &&
     !(withoutArchived && archived.has(streamKey(event)))

@@ -28,13 +28,25 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
   const purgedAmong = PurgedStreams.among(sql, yield* OperationConfig)
 
   return BackfillStore.of({
-    read: (source, { after, limit, lock }) =>
-      sql.unsafe(select(source, { isFirst: Option.isNone(after), limit, lock }), Option.toArray(after)).pipe(
-        Effect.mapError(databaseError(reading)),
-        Effect.flatMap((found) => Effect.forEach(found, toSourceRow))
-      ),
+    read: (source, { after, limit, lock, upTo }) =>
+      sql
+        .unsafe(select(source, { isFirst: Option.isNone(after), isLast: upTo === undefined, limit, lock }), [
+          ...Option.toArray(after),
+          ...(upTo === undefined ? [] : [upTo])
+        ])
+        .pipe(
+          Effect.mapError(databaseError(reading)),
+          Effect.flatMap((found) => Effect.forEach(found, toSourceRow))
+        ),
+    boundaries: (source, parts) =>
+      parts === 1
+        ? Effect.succeed([])
+        : sql.unsafe(boundariesOf(source, parts)).pipe(
+            rows("looking for the boundaries of lanes", Boundaries),
+            Effect.map(([found]) => [...new Set(found?.keys ?? [])].flatMap((key) => key ?? []))
+          ),
     canLock: (source) =>
-      sql.unsafe(select(source, { isFirst: true, limit: 0, lock: true })).pipe(
+      sql.unsafe(select(source, { isFirst: true, isLast: true, limit: 0, lock: true })).pipe(
         Effect.as(true),
         Effect.catchAll((error) =>
           Option.exists(sqlState(error), (state) => unlockable.has(state))
@@ -78,15 +90,29 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
 /** feature_not_supported: its rows are none of a table's. insufficient_privilege: to lock a row takes UPDATE, DELETE or more. */
 const unlockable = new Set(["0A000", "42501"])
 
-const select = (
-  { from, key }: SqlSource,
-  { isFirst, limit, lock }: { readonly isFirst: boolean; readonly limit: number; readonly lock: boolean }
-): string => {
-  const source = "table" in from ? quote(from.table) : `(${from.query})`
-  const column = `q.${quote(key)}`
-  return `SELECT q.*, ${column}::text AS ${quote(keyColumn)} FROM ${source} AS q ${isFirst ? "" : `WHERE ${column} > $1`}
+interface PageShape {
+  readonly isFirst: boolean
+  readonly isLast: boolean
+  readonly limit: number
+  readonly lock: boolean
+}
+
+const sourceOf = ({ from }: SqlSource): string => ("table" in from ? quote(from.table) : `(${from.query})`)
+
+const select = (source: SqlSource, { isFirst, isLast, limit, lock }: PageShape): string => {
+  const column = `q.${quote(source.key)}`
+  const bounds = [...(isFirst ? [] : [`${column} > $1`]), ...(isLast ? [] : [`${column} <= ${isFirst ? "$1" : "$2"}`])]
+  return `SELECT q.*, ${column}::text AS ${quote(keyColumn)} FROM ${sourceOf(source)} AS q ${bounds.length === 0 ? "" : `WHERE ${bounds.join(" AND ")}`}
     ORDER BY ${column} LIMIT ${limit} ${lock ? "FOR SHARE OF q" : ""}`
 }
+
+const boundariesOf = (source: SqlSource, parts: number): string => {
+  const shares = Array.from({ length: parts - 1 }, (_, at) => (at + 1) / parts).join(", ")
+  return `SELECT coalesce(to_json((percentile_disc(ARRAY[${shares}]::float8[]) WITHIN GROUP (ORDER BY q.${quote(source.key)}))::text[]), '[]')::text AS keys
+    FROM ${sourceOf(source)} AS q`
+}
+
+const Boundaries = Schema.Struct({ keys: Schema.parseJson(Schema.Array(Schema.NullOr(Schema.String))) })
 
 const keyColumn = "es_ops_key"
 

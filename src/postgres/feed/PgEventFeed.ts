@@ -22,6 +22,15 @@ const StreamRow = Schema.Struct({ tenant_id: Schema.String, aggregate_id: Schema
 
 const CountRow = Schema.Struct({ count: Schema.NumberFromString })
 
+const BoundariesRow = Schema.Struct({ ids: Schema.parseJson(Schema.Array(Schema.NullOr(Schema.String))) })
+
+/** Of a table with more than these bytes, about as much is looked at: enough for boundaries, wherever in it the events are. */
+const percentage = "least(100, 100 * 12000000.0 / greatest(1, pg_relation_size('kumiko_events')))"
+
+/** The inner ends of so many parts, as shares. Most ids of version 7 begin alike: equal ranges of them would all be in one. */
+const fractionsOf = (parts: number): string =>
+  `ARRAY[${Array.from({ length: parts - 1 }, (_, at) => (at + 1) / parts).join(", ")}]::float8[]`
+
 /** Pages of `kumiko_events`; statements join the transaction of their fiber. */
 export const make: Effect.Effect<EventFeed["Type"], never, PgSql> = Effect.gen(function* () {
   const sql = yield* PgSql
@@ -74,6 +83,14 @@ export const make: Effect.Effect<EventFeed["Type"], never, PgSql> = Effect.gen(f
           sql`e.aggregate_id = ANY (ARRAY(SELECT jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid))`
         ])} ORDER BY e.aggregate_id, e.tenant_id, e.version`
       ),
+    boundaries: (selection, parts) =>
+      parts === 1
+        ? Effect.succeed([])
+        : sql`SELECT coalesce(to_json(percentile_disc(${sql.literal(fractionsOf(parts))}) WITHIN GROUP (ORDER BY e.aggregate_id::text)), '[]')::text AS ids
+          FROM kumiko_events e TABLESAMPLE SYSTEM (${sql.literal(percentage)}) WHERE ${where(selection)}`.pipe(
+            rows("looking for the boundaries of lanes", BoundariesRow),
+            Effect.map(([found]) => [...new Set(found?.ids ?? [])].flatMap((id) => id ?? []))
+          ),
     count: (selection) =>
       sql`SELECT count(*)::text AS count FROM kumiko_events e WHERE ${where(selection)}`.pipe(
         rows("counting events", CountRow),
@@ -96,21 +113,24 @@ export const layer: Layer.Layer<EventFeed, never, PgSql> = Layer.effect(EventFee
 
 const toInput = ({ aggregateId, tenantId }: StreamId) => ({ tenant_id: tenantId, aggregate_id: aggregateId })
 
-const conditions = (
-  sql: PgSql["Type"],
-  { after, aggregateId, aggregateTypes, since, tenantId, types, until, upTo, withoutArchived = false }: Selection
-): ReadonlyArray<Fragment> => [
-  ...(after === undefined ? [] : [sql`e.id > ${`${after}`}::bigint`]),
-  ...(upTo === undefined ? [] : [sql`e.id <= ${`${upTo}`}::bigint`]),
-  ...(types === undefined ? [] : [sql.in("e.type", types)]),
-  ...(aggregateTypes === undefined ? [] : [sql.in("e.aggregate_type", aggregateTypes)]),
-  ...(tenantId === undefined ? [] : [sql`e.tenant_id = ${tenantId}::uuid`]),
-  ...(aggregateId === undefined ? [] : [sql`e.aggregate_id = ${aggregateId}::uuid`]),
-  ...(since === undefined ? [] : [sql`e.created_at >= ${since.toISOString()}::timestamptz`]),
-  ...(until === undefined ? [] : [sql`e.created_at < ${until.toISOString()}::timestamptz`]),
-  ...(withoutArchived
-    ? [
-        sql`NOT EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = e.tenant_id AND a.aggregate_id = e.aggregate_id)`
-      ]
-    : [])
-]
+const conditions = (sql: PgSql["Type"], selection: Selection): ReadonlyArray<Fragment> => {
+  const { after, aggregateId, aggregateTypes, since, tenantId, types, until, upTo, withoutArchived = false } = selection
+  const { belowAggregate, fromAggregate } = selection
+  return [
+    ...(after === undefined ? [] : [sql`e.id > ${`${after}`}::bigint`]),
+    ...(upTo === undefined ? [] : [sql`e.id <= ${`${upTo}`}::bigint`]),
+    ...(types === undefined ? [] : [sql.in("e.type", types)]),
+    ...(aggregateTypes === undefined ? [] : [sql.in("e.aggregate_type", aggregateTypes)]),
+    ...(tenantId === undefined ? [] : [sql`e.tenant_id = ${tenantId}::uuid`]),
+    ...(aggregateId === undefined ? [] : [sql`e.aggregate_id = ${aggregateId}::uuid`]),
+    ...(fromAggregate === undefined ? [] : [sql`e.aggregate_id >= ${fromAggregate}::uuid`]),
+    ...(belowAggregate === undefined ? [] : [sql`e.aggregate_id < ${belowAggregate}::uuid`]),
+    ...(since === undefined ? [] : [sql`e.created_at >= ${since.toISOString()}::timestamptz`]),
+    ...(until === undefined ? [] : [sql`e.created_at < ${until.toISOString()}::timestamptz`]),
+    ...(withoutArchived
+      ? [
+          sql`NOT EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = e.tenant_id AND a.aggregate_id = e.aggregate_id)`
+        ]
+      : [])
+  ]
+}

@@ -12,7 +12,9 @@ import { PgSql } from "../client/PgSql.js"
 import * as BulkByAggregate from "./BulkByAggregate.js"
 import * as BulkByKey from "./BulkByKey.js"
 import * as RebuildState from "./RebuildState.js"
+import { Outdated } from "./CutOver.js"
 import type { Shadow } from "./Shadow.js"
+import * as Shadows from "./Shadow.js"
 import { send } from "./Shadow.js"
 import type { ShadowTable } from "./ShadowTable.js"
 
@@ -23,17 +25,36 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, state
     if (work._tag === "Rows") yield* BulkByKey.rows(shadow, table, work, state.upTo, state, cursorOf, yield* size)
     else if (!work.byAggregate) yield* BulkByKey.fold(shadow, table, work, state.upTo, state, cursorOf)
     else
-      yield* RunLanes.work(
-        shadow.run,
-        {
-          operationType: ProjectionStatus.operationType,
-          knows: () => Effect.succeed(true),
-          work: (_, name) => lane(shadow, table, work, state, name)
-        },
-        state.lanes.map(({ name }) => name)
+      yield* Effect.tapError(lanes(shadow, table, work, state), (error) =>
+        error instanceof RunLanes.LaneFailed && error.error._tag === "RebuildUnsettled"
+          ? new Outdated({ reason: notWhole })
+          : whole(shadow)
       )
+    yield* whole(shadow)
     return yield* loaded(shadow, table, state)
   })
+
+const lanes = (shadow: Shadow, table: ShadowTable, work: Fold, state: RebuildState.RebuildState) =>
+  RunLanes.work(
+    shadow.run,
+    {
+      operationType: ProjectionStatus.operationType,
+      knows: () => Effect.succeed(true),
+      work: (run, name) => lane({ ...shadow, run }, table, work, state, name)
+    },
+    state.lanes.map(({ name }) => name)
+  )
+
+/** Why a shadow is no use any more. */
+export const notWhole = "the server was started again, or the table was altered"
+
+/** A server that crashed between two batches has emptied the shadow. */
+const whole = (shadow: Shadow) =>
+  Effect.filterOrFail(
+    Shadows.isWhole(shadow),
+    (isWhole) => isWhole,
+    () => new Outdated({ reason: notWhole })
+  )
 
 /** Folds one lane, from where it stands. */
 export const lane = (shadow: Shadow, table: ShadowTable, work: Fold, state: RebuildState.RebuildState, named: string) =>

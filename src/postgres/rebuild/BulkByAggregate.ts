@@ -9,12 +9,9 @@ import type { Event } from "../../event/Event.js"
 import type { Fold, FoldError, Folding } from "../../event/FoldDefinition.js"
 import type { Key, StoredRow } from "../../event/Table.js"
 import type { BatchSize } from "../../operation/BatchSize.js"
-import type { DatabaseError } from "../../operation/OperationError.js"
 import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { Poison } from "../../projection/KeyFold.js"
 import { SharedKey } from "../../projection/RebuildProblem.js"
-import { rows } from "../client/PgSql.js"
-import { PgSql } from "../client/PgSql.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as ReadAhead from "./ReadAhead.js"
 import type { Shadow } from "./Shadow.js"
@@ -71,21 +68,6 @@ const placeOf = ({ aggregateId, version }: Event): Place | undefined => ({ aggre
 
 const shared = ({ target }: Shadow, aggregateId: string) =>
   new SharedKey({ projection: target.name, count: 1, aggregateIds: [aggregateId] })
-
-/** The boundaries between lanes, by percentiles of a sample: most ids of version 7 begin alike. */
-export const lanesOf = (count: number, types: string): Effect.Effect<ReadonlyArray<Lane>, DatabaseError, PgSql> => {
-  if (count === 1) return Effect.succeed([{ name: "1", from: undefined, to: undefined }])
-  const fractions = Array.from({ length: count - 1 }, (_, at) => (at + 1) / count).join(", ")
-  const Found = Schema.Struct({ ids: Schema.parseJson(Schema.NullOr(Schema.Array(Schema.String))) })
-  return Effect.flatMap(PgSql, (sql) =>
-    sql
-      .unsafe(
-        `SELECT coalesce(to_json(percentile_disc(ARRAY[${fractions}]::float8[]) WITHIN GROUP (ORDER BY aggregate_id::text)), 'null')::text AS ids
-        FROM (SELECT aggregate_id FROM kumiko_events e WHERE ${types} AND random() < 0.05 LIMIT 50000) AS sample`
-      )
-      .pipe(rows("looking for the boundaries of lanes", Found))
-  ).pipe(Effect.map(([found]) => between([...new Set(found?.ids ?? [])])))
-}
 
 /** The lanes between boundaries. */
 export const between = (boundaries: ReadonlyArray<string>): ReadonlyArray<Lane> =>

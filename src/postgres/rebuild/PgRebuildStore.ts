@@ -8,7 +8,6 @@ import { EventFeed } from "../../event/EventFeed.js"
 import { EventStore } from "../../event/EventStore.js"
 import type { ProjectionRecords } from "../../event/ProjectionRecords.js"
 import type { RunHandle } from "../../operation/OperationRun.js"
-import { RunLost } from "../../operation/Run.js"
 import type { RebuildPolicy } from "../../projection/RebuildOptions.js"
 import { RebuildUnsettled } from "../../projection/RebuildProblem.js"
 import type { RebuildDiff, RebuildReport } from "../../projection/RebuildReport.js"
@@ -34,7 +33,6 @@ import * as Rounds from "./Rounds.js"
 import * as Settling from "./Settling.js"
 import type { Shadow } from "./Shadow.js"
 import * as Shadows from "./Shadow.js"
-import { typeIn } from "./ShadowEvents.js"
 import * as TakeOver from "./TakeOver.js"
 
 type Requirements = PgSql | PgSchema | EventFeed | EventStore | ProjectionRecords
@@ -107,7 +105,7 @@ const standingOf = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy
 const inLane = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, lane: string) =>
   Effect.gen(function* () {
     const found = yield* standingOf(run, target, policy)
-    if (Option.isNone(found)) return yield* new RunLost({ id: run.id })
+    if (Option.isNone(found)) return yield* new RebuildUnsettled({ projection: target.name, reason: Bulk.notWhole })
     const { shadow, state } = found.value
     const { table, work } = yield* folded(shadow)
     if (work._tag === "Fold") yield* Bulk.lane(shadow, table, work, state, lane)
@@ -118,7 +116,9 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
   Effect.gen(function* () {
     const feed = yield* EventFeed
     const upTo = yield* feed.settled(policy.lockTimeout)
-    const lanes = isByAggregate(target) ? yield* BulkByAggregate.lanesOf(policy.lanes, typeIn(target.events)) : []
+    const lanes = isByAggregate(target)
+      ? BulkByAggregate.between(yield* feed.boundaries({ types: target.events }, policy.lanes))
+      : []
     return yield* run.batch(
       Effect.gen(function* () {
         yield* DeadLetters.drop(run.id)

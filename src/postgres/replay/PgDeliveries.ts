@@ -42,13 +42,13 @@ export const make: Effect.Effect<Deliveries["Type"], never, PgSql | PgSchema> = 
   return Deliveries.of({
     record,
     remove,
-    recorded: (runId, after) =>
+    recorded: (runId, after, upTo) =>
       Effect.map(
         sql
-          .unsafe(`SELECT event_id::text FROM ${table} WHERE run_id = $1::uuid AND event_id > $2::bigint`, [
-            runId,
-            `${after}`
-          ])
+          .unsafe(
+            `SELECT event_id::text FROM ${table} WHERE run_id = $1::uuid AND event_id > $2::bigint AND event_id <= coalesce($3::bigint, event_id)`,
+            [runId, `${after}`, upTo === undefined ? null : `${upTo}`]
+          )
           .pipe(rows("reading deliveries", Schema.Struct({ event_id: Schema.BigInt }))),
         (found) => new Set(found.map(({ event_id }) => event_id))
       ),

@@ -25,8 +25,12 @@ export const layer: Layer.Layer<Deliveries, never, MemoryDatabase.MemoryDatabase
     return Deliveries.of({
       record: (runId, deliveries) =>
         view.update((all) => new Map([...all, [runId, [...(all.get(runId) ?? []), ...deliveries]]])),
-      recorded: (runId, after) =>
-        Effect.map(of(runId), (all) => new Set(all.map(({ eventId }) => eventId).filter((id) => id > after))),
+      recorded: (runId, after, upTo) =>
+        Effect.map(
+          of(runId),
+          (all) =>
+            new Set(all.map(({ eventId }) => eventId).filter((id) => id > after && (upTo === undefined || id <= upTo)))
+        ),
       failed: (runId) => Effect.map(of(runId), (all) => all.filter((delivery) => outcomeOf(delivery) === "failed")),
       remove: (runId) => view.update((all) => new Map([...all].filter(([id]) => id !== runId))),
       readOnly: (handler) => handler

@@ -17,6 +17,9 @@ describe("the program of a command line", () => {
     assert.strictEqual(Program.choose(["seed:apply", "--json"], nothing), "linked")
     assert.strictEqual(Program.choose(["seed:status", "--config", "a.ts"], nothing), "linked")
     assert.strictEqual(Program.choose(["seed:status", "--config=a.ts"], nothing), "linked")
+    assert.strictEqual(Program.choose(["projection:rebuild", "a", "--cluster"], nothing), "linked")
+    assert.strictEqual(Program.choose(["projection:rebuild", "a"], nothing, { ES_OPS_CLUSTER: "1" }), "linked")
+    assert.strictEqual(Program.choose(["seed:status"], nothing, { ES_OPS_CLUSTER: "1" }), "whole")
     for (const name of configFileNames)
       assert.strictEqual(
         Program.choose(["seed:status"], (file) => file === name),

@@ -1,0 +1,163 @@
+/**
+ * A lane of a replay: the events of a range of aggregate ids, page by page, each stream in its order, in any process that has the subscriber.
+ */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { createHash } from "node:crypto"
+import { streamKey } from "../event/AppendRules.js"
+import type { Event, StreamId } from "../event/Event.js"
+import { EventFeed } from "../event/EventFeed.js"
+import type { Subscriber } from "../event/Subscriber.js"
+import type { AttemptError } from "../operation/Attempt.js"
+import { describe } from "../operation/ErrorDescription.js"
+import type { DatabaseError } from "../operation/OperationError.js"
+import type { RunHandle } from "../operation/OperationRun.js"
+import type { RunRefused } from "../operation/RunLog.js"
+import { Deliveries } from "./Deliveries.js"
+import type { DeliveryRecorder } from "./DeliveryRecorder.js"
+import * as DeliveryRecorders from "./DeliveryRecorder.js"
+import type { Pace } from "./Pace.js"
+import * as Paces from "./Pace.js"
+import type { ReadOnlyPorts } from "./ReadOnlyPorts.js"
+import type { ReplayCut } from "./ReplayCut.js"
+import { DeliveryFailed, StreamStopped } from "./ReplayError.js"
+
+/** The last event of a lane behind which it goes on. */
+const LaneCursor = Schema.Struct({ after: Schema.BigInt, isDone: Schema.Boolean })
+
+/** How many events are read at a time. */
+const pageSize = 2000
+
+/** Delivers what is left of a lane. */
+export const deliver = (
+  subscriber: Subscriber<unknown, never>,
+  ports: ReadOnlyPorts,
+  handle: RunHandle,
+  cut: ReplayCut,
+  lane: string
+): Effect.Effect<void, DeliveryFailed | DatabaseError | RunRefused, EventFeed | Deliveries> =>
+  Effect.gen(function* () {
+    const stands = standingOf(handle, lane)
+    if (Option.exists(stands, ({ isDone }) => isDone)) return
+    const feed = yield* EventFeed
+    const deliveries = yield* Deliveries
+    const blocked = new Set((yield* deliveries.failed(handle.id)).map((failure) => streamKey(failure)))
+    const recorder = yield* DeliveryRecorders.make(handle, lane)
+    const pace = cut.rate === undefined ? Paces.unbounded : Paces.perSecond(cut.rate / (cut.boundaries.length + 1))
+    const delivering: Delivering = { subscriber, cut, ports, handle, recorder, pace, blocked }
+    const selection = {
+      ...cut.selection,
+      fromAggregate: cut.boundaries[Number(lane) - 2],
+      belowAggregate: cut.boundaries[Number(lane) - 1]
+    }
+    const pages = Effect.gen(function* () {
+      let at = Option.match(stands, { onNone: () => cut.selection.after, onSome: ({ after }) => after })
+      for (let isDone = false; !isDone;) {
+        const events = yield* feed.page({ ...selection, after: at }, pageSize)
+        const end = events.at(-1)?.id ?? at
+        const recorded: ReadonlySet<bigint> = handle.lanes.has(lane)
+          ? yield* deliveries.recorded(handle.id, at, end)
+          : new Set()
+        yield* deliverPage(
+          delivering,
+          events.filter(({ id }) => !recorded.has(id))
+        )
+        yield* recorder.flush
+        at = end
+        isDone = events.length < pageSize
+        const cursor = Schema.encodeSync(LaneCursor)({ after: at, isDone })
+        yield* handle.batch(Effect.succeed({ value: undefined, lane, cursor }))
+      }
+    })
+    yield* Effect.raceFirst(pages, recorder.keep)
+  })
+
+const standingOf = ({ lanes }: RunHandle, lane: string) =>
+  Option.fromNullable(lanes.get(lane)).pipe(
+    Option.flatMap(({ cursor }) => cursor),
+    Option.flatMap(Schema.decodeUnknownOption(LaneCursor))
+  )
+
+/** What all deliveries of a run have in common. */
+interface Delivering {
+  readonly subscriber: Subscriber<unknown, never>
+  readonly cut: ReplayCut
+  readonly ports: ReadOnlyPorts
+  readonly handle: RunHandle
+  readonly recorder: DeliveryRecorder
+  readonly pace: Pace
+  /** The streams of which the rest is not delivered. */
+  readonly blocked: Set<string>
+}
+
+/** Streams side by side, each in the order of its events. */
+const deliverPage = (
+  delivering: Delivering,
+  events: ReadonlyArray<Event>
+): Effect.Effect<void, DeliveryFailed, Deliveries> => {
+  const streams = Object.values(Arr.groupBy(events, streamKey))
+  const open = new Set(events.map(({ id }) => id))
+  return Effect.forEach(streams, (stream) => deliverStream(delivering, stream, open), {
+    concurrency: delivering.cut.concurrency,
+    discard: true
+  })
+}
+
+const deliverStream = (
+  delivering: Delivering,
+  events: ReadonlyArray<Event>,
+  open: Set<bigint>
+): Effect.Effect<void, DeliveryFailed, Deliveries> =>
+  Effect.gen(function* () {
+    const { blocked, cut, recorder, subscriber } = delivering
+    for (const event of events) {
+      const isStopped = blocked.has(streamKey(event))
+      const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, event)
+      if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
+        yield* recorder.flush
+        return yield* failureOf(subscriber.name, event, error.value, open)
+      }
+      const delivery = { ...streamOf(event), eventId: event.id, error: Option.map(error, describe) }
+      if (Option.isSome(error) && !isStopped) blocked.add(streamKey(event))
+      open.delete(event.id)
+      yield* recorder.add(delivery)
+    }
+  })
+
+const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId, tenantId })
+
+/** Gives one event to the subscriber; answers with what it failed with. An interruption is no failure of it. */
+const deliverOne = (
+  { handle, pace, ports, subscriber }: Delivering,
+  event: Event
+): Effect.Effect<Option.Option<unknown>, never, Deliveries> =>
+  Effect.gen(function* () {
+    const deliveries = yield* Deliveries
+    yield* pace
+    const replay = { runId: handle.id, deliveryId: deliveryId(handle.id, subscriber.name, event.id), isReplay: true }
+    const handled = Either.match(subscriber.deliver(event, replay), {
+      onLeft: (unreadable) => Effect.fail<unknown>(unreadable),
+      onRight: (handler) => deliveries.readOnly(ports(handler))
+    })
+    const exit = yield* Effect.exit(handled)
+    if (Exit.isSuccess(exit)) return Option.none()
+    if (Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
+    return Option.some(Cause.squash(exit.cause))
+  })
+
+/** A UUID that follows from run, subscriber and event. */
+const deliveryId = (runId: string, subscriber: string, eventId: bigint): string => {
+  const hash = createHash("sha256").update(`${runId}\n${subscriber}\n${eventId}`).digest("hex")
+  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-a${hash.slice(17, 20)}-${hash.slice(20, 32)}`
+}
+
+const failureOf = (subscriber: string, event: Event, cause: unknown, open: ReadonlySet<bigint>): DeliveryFailed => {
+  const { message }: AttemptError = describe(cause)
+  const fromId = [...open].reduce((least, id) => (id < least ? id : least), event.id)
+  return new DeliveryFailed({ subscriber, eventId: event.id, ...streamOf(event), fromId, reason: message, cause })
+}
