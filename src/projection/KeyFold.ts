@@ -9,16 +9,16 @@ import { keyOf, keyText } from "../event/ReadTables.js"
 import type { Key, StoredRow } from "../event/Table.js"
 import * as RecordedTime from "../operation/RecordedTime.js"
 
-/** The row of a key, as far as events were folded into it. */
-export interface KeyState {
+/** The row of a key, as far as events were folded into it: by the million, so that nothing is copied for each. */
+interface KeyState {
   readonly key: Key
-  /** The row as it was before; none where there was none. */
-  readonly row: Option.Option<StoredRow>
+  /** The row as it was before, or as events gave it by themselves; none where there was none. */
+  row: Option.Option<StoredRow>
   /** The date of the first event of the row, for columns that the events do not give. */
-  readonly first: string | undefined
+  first: string | undefined
   /** The id of the last event. */
-  readonly at: bigint | undefined
-  readonly folding: Folding | undefined
+  at: bigint | undefined
+  folding: Folding | undefined
 }
 
 /** An event that cannot be read or folded. Its key, where it could be told, keeps its live row. */
@@ -101,31 +101,36 @@ export class KeyStates {
     const poison: Array<Poison> = []
     for (const part of parts) {
       if (this.kept.has(part.text)) continue
-      const added = this.#added(part)
-      if (Either.isRight(added)) this.#states.set(part.text, added.right)
-      else {
-        this.kept.add(part.text)
-        this.#states.delete(part.text)
-        poison.push({ event: part.event, key: Option.some(part.key), error: added.left })
-      }
+      const error = this.#added(part)
+      if (error === undefined) continue
+      this.kept.add(part.text)
+      this.#states.delete(part.text)
+      poison.push({ event: part.event, key: Option.some(part.key), error })
     }
     return poison
   }
 
-  #added({ event, given, key, text }: Part): Either.Either<KeyState, FoldError> {
+  /** Folds a part into its key's state; answers with why that cannot be done. */
+  #added({ event, given, key, text }: Part): FoldError | undefined {
     const { work } = this
-    const state = this.#states.get(text) ?? {
-      key,
-      row: Option.none(),
-      first: undefined,
-      at: undefined,
-      folding: undefined
+    let state = this.#states.get(text)
+    if (state === undefined) {
+      state = { key, row: Option.none(), first: undefined, at: undefined, folding: undefined }
+      this.#states.set(text, state)
     }
-    const next = { ...state, first: state.first ?? RecordedTime.format(event.createdAt), at: event.id }
-    if (work._tag === "Rows")
-      return Either.right({ ...next, row: Option.some({ ...Option.getOrUndefined(state.row), ...given }) })
-    const begun = state.folding === undefined ? work.begin(key, state.row) : Either.right(state.folding)
-    return Either.flatMap(begun, (folding) => Either.map(folding.add(event), () => ({ ...next, folding })))
+    if (work._tag === "Rows") state.row = Option.some({ ...Option.getOrUndefined(state.row), ...given })
+    else {
+      if (state.folding === undefined) {
+        const begun = work.begin(key, state.row)
+        if (Either.isLeft(begun)) return begun.left
+        state.folding = begun.right
+      }
+      const added = state.folding.add(event)
+      if (Either.isLeft(added)) return added.left
+    }
+    state.first ??= RecordedTime.format(event.createdAt)
+    state.at = event.id
+    return undefined
   }
 
   /** The rows as they are now; one that its table does not take is poison, by its last event. */

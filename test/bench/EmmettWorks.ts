@@ -27,8 +27,8 @@ export const open = async (url: string, from: Client, count: number) => {
   const store = getPostgreSQLEventStore(url)
   await store.schema.migrate()
   const bare = await Worlds.connected(url)
-  const { rows } = await from.query<{ id: string; aggregate_id: string; version: number; payload: unknown }>(
-    "SELECT id, aggregate_id, version, payload FROM kumiko_events ORDER BY aggregate_id, version LIMIT $1",
+  const { rows } = await from.query<{ aggregate_id: string; version: number; payload: unknown }>(
+    "SELECT aggregate_id, version, payload FROM kumiko_events ORDER BY aggregate_id, version LIMIT $1",
     [count]
   )
   await bare.query(

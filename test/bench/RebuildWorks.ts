@@ -26,7 +26,7 @@ const fillStatement = (count: number) => `INSERT INTO kumiko_events
   ORDER BY s + v * 500, s, v`
 
 /** The URL of a database with so many events, and all tables. */
-const filled = (world: World, count = events): Promise<string> =>
+export const filled = (world: World, count = events): Promise<string> =>
   world.copy(`bench_events_${count}`, async (url) => {
     const app = Orders.application(url)
     await app.runPromise(SeedRunner.apply({ appliedBy: "boot" }))

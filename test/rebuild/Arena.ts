@@ -10,7 +10,7 @@ import { Client } from "pg"
 export const modes = ["merge", "gradual", "swap"] as const
 export type Mode = (typeof modes)[number]
 
-export const projections = ["totals", "kinds", "entries"] as const
+export const projections = ["totals", "kinds", "entries", "hands"] as const
 export type Projection = (typeof projections)[number]
 
 /** What happened so far. */
@@ -113,6 +113,7 @@ const write = async (client: Client, kind: Kind, next: () => number): Promise<bo
     } else await add(client, "read_totals", "id", id, by)
     await add(client, "read_kinds", "kind", name, by)
     await client.query("INSERT INTO read_entries (event_id, by) VALUES ($1, $2)", [rows[0].id, by])
+    await add(client, "read_hands", "id", id, by)
     if (next() < 0.3) await wait()
     await client.query(next() < 0.2 ? "ROLLBACK" : "COMMIT")
     return true
@@ -164,7 +165,8 @@ export interface Arena {
 const tables = [
   "CREATE TABLE IF NOT EXISTS read_totals (id uuid PRIMARY KEY, total integer NOT NULL)",
   "CREATE TABLE IF NOT EXISTS read_kinds (kind text PRIMARY KEY, total integer NOT NULL)",
-  "CREATE TABLE IF NOT EXISTS read_entries (event_id bigint PRIMARY KEY, by integer NOT NULL)"
+  "CREATE TABLE IF NOT EXISTS read_entries (event_id bigint PRIMARY KEY, by integer NOT NULL)",
+  "CREATE TABLE IF NOT EXISTS read_hands (id uuid PRIMARY KEY, total integer NOT NULL)"
 ]
 
 /** Opens a database whose event tables are there. */
@@ -190,17 +192,25 @@ const wrong: { readonly [projection in Projection]: string } = {
   kinds: `SELECT * FROM (SELECT payload->>'kind' AS kind, sum((payload->>'by')::int)::int AS total FROM kumiko_events GROUP BY 1) s
     FULL JOIN read_kinds r USING (kind) WHERE s.total IS DISTINCT FROM r.total`,
   entries: `SELECT * FROM (SELECT id AS event_id, (payload->>'by')::int AS by FROM kumiko_events) s
-    FULL JOIN read_entries r USING (event_id) WHERE s.by IS DISTINCT FROM r.by`
+    FULL JOIN read_entries r USING (event_id) WHERE s.by IS DISTINCT FROM r.by`,
+  hands: `SELECT * FROM (SELECT aggregate_id AS id, sum((payload->>'by')::int)::int AS total FROM kumiko_events GROUP BY 1) s
+    FULL JOIN read_hands r USING (id) WHERE s.total IS DISTINCT FROM r.total`
 }
 
 /** What a rebuild has to put right: rows that are wrong, and rows that are missing. */
 const damage: { readonly [projection in Projection]: ReadonlyArray<string> } = {
   totals: ["UPDATE read_totals SET total = total + 1000 WHERE random() < 0.3"],
   kinds: ["UPDATE read_kinds SET total = total - 7 WHERE random() < 0.5"],
-  entries: ["UPDATE read_entries SET by = by + 1 WHERE random() < 0.1"]
+  entries: ["UPDATE read_entries SET by = by + 1 WHERE random() < 0.1"],
+  hands: ["UPDATE read_hands SET total = total + 3 WHERE random() < 0.3"]
 }
 
-const counted = { totals: "read_totals", kinds: "read_kinds", entries: "read_entries" } as const
+const counted = {
+  totals: "read_totals",
+  kinds: "read_kinds",
+  entries: "read_entries",
+  hands: "read_hands"
+} as const
 
 /** Rebuilds once while everybody writes; `kills` times its process is killed, and begun again. */
 export const round = async (arena: Arena, projection: Projection, mode: Mode, kills: number): Promise<void> => {

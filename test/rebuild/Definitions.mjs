@@ -1,7 +1,8 @@
 /**
  * The projections that are rebuilt beside writers, for this process and for those that are killed.
  */
-import { Option, Schema } from "effect"
+import { SqlClient } from "@effect/sql"
+import { Effect, Option, Schema } from "effect"
 import { EventType, Feature, Projection } from "effect-es-ops"
 
 const added = EventType.make({ type: "counter.added", payload: Schema.Struct({ by: Schema.Int, kind: Schema.String }) })
@@ -36,12 +37,33 @@ const entries = Feature.table({
   row: Schema.Struct({ event_id: Schema.BigInt, by: Schema.Int })
 })
 
+const hands = Feature.table({
+  name: "read_hands",
+  columns: [
+    { name: "id", type: "uuid" },
+    { name: "total", type: "integer" }
+  ],
+  primaryKey: ["id"],
+  row: Schema.Struct({ id: Schema.String, total: Schema.Int })
+})
+
+/** What a function does by hand. */
+const addByHand = (events) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.forEach(
+      events,
+      ({ aggregateId, payload }) => sql`INSERT INTO read_hands AS t (id, total) VALUES (${aggregateId}, ${payload.by})
+        ON CONFLICT (id) DO UPDATE SET total = t.total + EXCLUDED.total`,
+      { discard: true }
+    )
+  )
+
 const plus = (row, by) => Option.match(row, { onNone: () => 0, onSome: ({ total }) => total }) + by
 
 export const feature = Feature.make({
   name: "arena",
   handlers: [],
-  tables: [totals, kinds, entries],
+  tables: [totals, kinds, entries, hands],
   projections: [
     Projection.fold({
       name: "totals",
@@ -60,6 +82,13 @@ export const feature = Feature.make({
       table: entries,
       archived: "keep",
       on: [[added, (event) => [{ event_id: event.id, by: event.payload.by }]]]
+    }),
+    Projection.make({
+      name: "hands",
+      events: ["counter.added"],
+      tables: [hands],
+      archived: "keep",
+      apply: addByHand
     })
   ]
 })

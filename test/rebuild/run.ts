@@ -33,7 +33,10 @@ const pick = <A>(from: ReadonlyArray<A>, at: number): A => {
 }
 for (let n = 0; n < rounds; n++) {
   const isKilled = arena.next() < kills
-  await Arenas.round(arena, pick(Arenas.projections, n), pick(Arenas.modes, Math.floor(n / 3)), isKilled ? 1 : 0)
+  const projection = pick(Arenas.projections, n)
+  // Functions are merged.
+  const mode = projection === "hands" ? "merge" : pick(Arenas.modes, Math.floor(n / Arenas.projections.length))
+  await Arenas.round(arena, projection, mode, isKilled ? 1 : 0)
   if (n % 10 === 9) console.log(`seed ${seed}: ${JSON.stringify(arena.tally)}`)
 }
 console.log(`seed ${seed}: ${JSON.stringify(arena.tally)}`)

@@ -16,7 +16,7 @@ export const columns = `e.id::text, e.tenant_id::text, e.aggregate_id::text, e.a
 export const toEvent = (row: unknown): Event => {
   if (!isRow(row)) throw new TypeError("the events table has other columns than expected")
   const read = jsonOf(row.payload, row.metadata)
-  return {
+  const event = {
     tenantId: row.tenant_id,
     aggregateId: row.aggregate_id,
     aggregateType: row.aggregate_type,
@@ -27,9 +27,9 @@ export const toEvent = (row: unknown): Event => {
     metadata: read.metadata,
     id: BigInt(row.id),
     createdAt: timeOf(row.created_at),
-    createdBy: row.created_by,
-    ...(read.unreadable === undefined ? undefined : { unreadable: read.unreadable })
+    createdBy: row.created_by
   }
+  return read.unreadable === undefined ? event : { ...event, unreadable: read.unreadable }
 }
 
 interface Row {
@@ -60,8 +60,11 @@ const names: ReadonlyArray<keyof Row> = [
   "created_by"
 ]
 
-const isRow = (row: unknown): row is Row =>
-  Predicate.isRecord(row) && names.every((name) => typeof row[name] === "string")
+const isRow = (row: unknown): row is Row => {
+  if (!Predicate.isRecord(row)) return false
+  for (const name of names) if (typeof row[name] !== "string") return false
+  return true
+}
 
 interface Json {
   readonly payload: Payload

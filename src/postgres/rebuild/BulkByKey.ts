@@ -25,9 +25,6 @@ import * as ShadowTables from "./ShadowTable.js"
 /** How many rows are held, and for how long, until they are written. */
 const bound = { rows: 100_000, milliseconds: 30_000 } as const
 
-/** How many events are read at once: the next ones are read while these are folded. */
-const together = 5000
-
 /** Where the bulk stands: every event up to this one is in the rows of the shadow. */
 export interface Standing {
   readonly at: bigint
@@ -48,7 +45,7 @@ export const fold = (
 ) =>
   Effect.gen(function* () {
     const states = new KeyStates(work, yield* DeadLetters.keptKeys(table))
-    const ahead = (after: bigint) => Effect.forkScoped(ShadowEvents.page(shadow, { after, upTo }, together))
+    const ahead = (after: bigint) => Effect.forkScoped(ShadowEvents.page(shadow, { after, upTo }, ReadAhead.together))
     let standing = from
     let read = from.at
     let events = 0
@@ -56,7 +53,7 @@ export const fold = (
     let next = yield* ahead(read)
     for (let isDone = false; !isDone;) {
       const page = yield* Fiber.join(next)
-      isDone = page.length < together
+      isDone = page.length < ReadAhead.together
       read = page.at(-1)?.id ?? read
       events += page.length
       if (!isDone) next = yield* ahead(read)

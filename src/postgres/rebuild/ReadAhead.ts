@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Event } from "../../event/Event.js"
 
-/** How many events are read at once: what is held in memory, twice. */
-export const together = 2000
+/** How many events are read at once: few enough to be gone before the garbage collector calls them old. */
+export const together = 1000
 
 /** What is done with each page. */
 export interface PageWork<P, W, E1, R1, E2, R2, E3, R3> {

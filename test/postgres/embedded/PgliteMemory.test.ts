@@ -4,7 +4,18 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Ref, Schema } from "effect"
-import { EsOps, Feature, Identity, Projection, Seed, SeedContext, SeedRunner, WriteHandler } from "effect-es-ops"
+import {
+  EsOps,
+  Feature,
+  Identity,
+  Projection,
+  ProjectionRebuild,
+  Seed,
+  SeedContext,
+  SeedRunner,
+  WriteHandler
+} from "effect-es-ops"
+import * as RebuildWorld from "../../support/RebuildWorld.js"
 
 class Letters extends Context.Tag("test/Letters")<Letters, Ref.Ref<ReadonlyArray<string>>>() {}
 
@@ -111,5 +122,64 @@ describe("an embedded database in memory", () => {
         yield* Effect.provide(role, client)
       }),
     90_000
+  )
+})
+
+describe("a rebuild in an embedded database", () => {
+  const counts = Projection.make({
+    name: "counts",
+    events: ["counter.added"],
+    tables: [
+      {
+        name: "read_counts",
+        columns: [
+          { name: "id", type: "uuid" },
+          { name: "n", type: "integer" }
+        ],
+        primaryKey: ["id"]
+      }
+    ],
+    apply: (events) =>
+      Effect.flatMap(SqlClient.SqlClient, (sql) =>
+        Effect.forEach(
+          events,
+          ({ aggregateId }) =>
+            sql`INSERT INTO read_counts AS t (id, n) VALUES (${aggregateId}, 1) ON CONFLICT (id) DO UPDATE SET n = t.n + 1`
+        )
+      )
+  })
+  const feature = Feature.make({
+    name: "counters",
+    handlers: [],
+    tables: [RebuildWorld.counters, ...(counts.tables ?? [])],
+    projections: [RebuildWorld.sums, counts]
+  })
+  const tables = Seed.make({ description: "creates the tables", run: Effect.void })
+
+  it.live(
+    "corrects its rows by a merge and by a swap, in lanes, and by functions",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* SeedRunner.apply({ appliedBy: "boot" })
+        yield* sql`INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_by)
+        SELECT s.id, 'counter', ${RebuildWorld.tenant}::uuid, v, 'counter.added', '{"by":1}', '{"userId":"x"}', 'x'
+        FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 9)) AS s, generate_series(1, 3) AS v`
+        for (const mode of ["merge", "swap"] as const) {
+          const [report] = yield* ProjectionRebuild.run({ projections: ["sums"], mode, lanes: 2 })
+          assert.strictEqual(report?.mode, mode)
+          assert.deepStrictEqual(yield* sql`SELECT DISTINCT total FROM read_counters`, [{ total: 3 }])
+          yield* sql`UPDATE read_counters SET total = 0`
+        }
+        yield* ProjectionRebuild.run({ projections: ["counts"] })
+        assert.deepStrictEqual(yield* sql`SELECT n, count(*)::int AS rows FROM read_counts GROUP BY n`, [
+          { n: 3, rows: 9 }
+        ])
+      }).pipe(
+        Effect.provide(
+          Layer.provideMerge(EsOps.layer({ seeds: { tables }, features: [feature] }), EsOps.layerEmbedded())
+        )
+      ),
+    120_000
   )
 })
