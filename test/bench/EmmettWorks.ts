@@ -38,6 +38,17 @@ export const open = async (url: string, from: Client, count: number) => {
     [JSON.stringify(rows), defaultTag]
   )
   await bare.query("ANALYZE")
+  /** It reads nothing that is not older than every open transaction, autovacuum's too, and ends then. */
+  const visible = async () => {
+    for (;;) {
+      const { rows: hidden } = await bare.query(
+        "SELECT FROM emt_messages WHERE transaction_id >= pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1"
+      )
+      if (hidden.length === 0) return
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  await visible()
   return {
     rebuild: async () => {
       const consumer = rebuildPostgreSQLProjections<Changed>({ projections: [projection], connectionString: url })
