@@ -85,6 +85,9 @@ export const foldLane = (
       after: Option.fromNullable(stands.after)
     })
     let after = stands.after
+    // What is done are whole streams: who goes on with the lane reads the last one again.
+    let read = 0
+    const batchSize: BatchSize.BatchSize = { get: size.get, took: (_, milliseconds) => size.took(read, milliseconds) }
     for (let isLast = false; !isLast;) {
       const limit = yield* size.get
       isLast = yield* handle.batch(
@@ -93,9 +96,10 @@ export const foldLane = (
           const mended = Arr.isNonEmptyReadonlyArray(page.folded) ? yield* rows.mend(found.type, page.folded) : []
           after = Option.getOrElse(page.after, () => after)
           const cursor: LaneCursor = { after, isDone: page.isLast }
-          return { value: page.isLast, lane, cursor, done: page.read, counters: found.add(page, mended) }
+          read = page.read
+          return { value: page.isLast, lane, cursor, done: page.events, counters: found.add(page, mended) }
         }),
-        { size }
+        { size: batchSize }
       )
     }
   })

@@ -44,17 +44,25 @@ export const lane = (shadow: Shadow, table: ShadowTable, fold: Fold, upTo: bigin
       write: ({ poison, rows }: Folded) =>
         Effect.zipRight(ShadowRows.add(table, rows), DeadLetters.note(shadow, table, poison))
     }
+    // What is done are whole aggregates: who goes on with the lane reads the last one again.
+    let [done, read] = [0, 0]
+    const batchSize: BatchSize = { get: size.get, took: (_, milliseconds) => size.took(read, milliseconds) }
     for (let isDone = false; !isDone;) {
       const limit = yield* size.get
       const last = yield* shadow.run.batch(
-        Effect.map(ReadAhead.pages(place, limit, work), (read) => ({
-          value: read,
-          lane: lane.name,
-          cursor: { lane: lane.name, after: folder.after, isDone: read.ends },
-          done: read.count,
-          counters: { events: read.count }
-        })),
-        { size }
+        Effect.map(ReadAhead.pages(place, limit, work), (pages) => {
+          const more = folder.done - done
+          done = folder.done
+          read = pages.count
+          return {
+            value: pages,
+            lane: lane.name,
+            cursor: { lane: lane.name, after: folder.after, isDone: pages.ends },
+            done: more,
+            counters: { events: more }
+          }
+        }),
+        { size: batchSize }
       )
       place = last.place
       isDone = last.ends
@@ -85,6 +93,7 @@ interface Open {
   /** None once an event could not be folded: what follows on it is left out. */
   folding: Folding | undefined
   last: Event
+  events: number
 }
 
 /** What came of a page. */
@@ -98,6 +107,9 @@ interface Folded {
 /** Folds a stream of events that are sorted by aggregate; the last aggregate stays open until the next page shows its end. */
 class AggregateFolder {
   #open: Open | undefined
+
+  /** How many events the aggregates have that are complete. */
+  done = 0
 
   constructor(
     readonly fold: Fold,
@@ -116,6 +128,7 @@ class AggregateFolder {
       if (row !== undefined && Either.isLeft(row)) failed(open, open.last, row.left)
       else if (row !== undefined && Option.isSome(row.right))
         rows.push({ ...row.right.value, es_ops_first: open.first })
+      this.done += open.events
       this.after = open.last.aggregateId
       this.#open = undefined
     }
@@ -126,6 +139,7 @@ class AggregateFolder {
       const open = this.#open ?? this.#begun(event, failed)
       this.#open = open
       open.last = event
+      open.events++
       const added = open.folding?.add(event)
       if (added === undefined || Either.isRight(added)) continue
       open.folding = undefined
@@ -147,7 +161,8 @@ class AggregateFolder {
       tenantId,
       first: RecordedTime.format(event.createdAt),
       folding: Option.getOrUndefined(Either.getRight(folding)),
-      last: event
+      last: event,
+      events: 0
     }
     if (Either.isLeft(folding)) failed(open, event, folding.left)
     return open
