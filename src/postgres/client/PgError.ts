@@ -51,6 +51,10 @@ export const notStored = (action: string, table: string, cause?: SqlError): Data
     { cause }
   )
 
+/** The same for an error of the server's: of a rule behind RETURNING, if it is that. */
+export const refusedRow = (error: SqlError, action: string, table: string): DatabaseError | undefined =>
+  Option.contains(sqlState(error), ruleInTheWay) ? notStored(action, table, error) : undefined
+
 const hints: { readonly [code: string]: string } = {
   "28P01": "check user and password in DATABASE_URL",
   "28000": "check user and password in DATABASE_URL",

@@ -24,6 +24,10 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly isOpen: Effect.Effect<boolean>
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */
     readonly mayHold: (key: bigint | undefined) => void
+    /** Notes where the claim found our tables, as `PgSchema.addresses` answers. */
+    readonly located: (addresses: string) => void
+    /** Where that was, by their quoted names: nothing of the body's own comes between. Empty before the claim. */
+    readonly tables: ReadonlyMap<string, string>
     /** Fails where the body tried to free that lock, or the session does not hold it any more. */
     readonly holds: Effect.Effect<void, LockControl | SqlError>
     /** Runs `part` alone among the statements of a transaction of the body, in a savepoint that is released. */

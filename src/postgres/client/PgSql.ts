@@ -23,6 +23,7 @@ import { watched } from "./DecoratedConnection.js"
 import * as DriverAccess from "./DriverAccess.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
+import { PgStep } from "./PgStep.js"
 
 export class PgSql extends Context.Tag("effect-es-ops/PgSql")<
   PgSql,
@@ -98,6 +99,24 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 
 /** Statements over the application's `SqlClient`. */
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
+
+const byPath: ReadonlyMap<string, string> = new Map()
+
+/**
+ * The tables by their quoted names, as the claim of the step or session found them that the fiber is in: statements of ours name them so. One
+ * that is not among them is for the search path to find.
+ */
+export const tablesFound: Effect.Effect<ReadonlyMap<string, string>> = Effect.contextWith(
+  (context: Context.Context<never>) => {
+    const step = Context.getOption(context, PgStep)
+    // A write in a session is a step of its own, without a claim.
+    if (Option.isSome(step) && step.value.tables.size > 0) return step.value.tables
+    return Option.match(Context.getOption(context, PgSession), {
+      onNone: () => byPath,
+      onSome: ({ tables }) => tables
+    })
+  }
+)
 
 /** Runs `effect` with `connection` for its statements. */
 export const over =

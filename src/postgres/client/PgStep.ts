@@ -43,6 +43,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     readonly send: (text: string) => Effect.Effect<Results, SqlError>
     /** Sends a claim, and with it guard and savepoint: what follows is the body. */
     readonly open: (claim: Claim) => Effect.Effect<Claimed, SqlError>
+    /** Where the claim found our tables, by their quoted names: nothing of the body's own comes between. Empty before the claim. */
+    readonly tables: ReadonlyMap<string, string>
     /** The text that puts search path and role back to what the step began with. */
     readonly resetIdentity: () => string
     /** Notes that this transaction created tables: they are there once it is committed. */

@@ -9,7 +9,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { Directory } from "../../identity/Directory.js"
 import { rolesOf } from "../../identity/IdentityTables.js"
-import { PgSql, rows } from "../client/PgSql.js"
+import { PgSql, rows, tablesFound } from "../client/PgSql.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
 
@@ -30,6 +30,9 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
   const sql = yield* PgSql
   const eventsSeen = yield* Ref.make(false)
 
+  /** A table, as it is named where a statement is sent. */
+  const named = Effect.map(tablesFound, (tables) => (table: string) => sql.literal(tables.get(`"${table}"`) ?? table))
+
   /** An application with a dispatcher of its own may have no event table; one that is there stays. */
   const hasEvents = Effect.gen(function* () {
     if (yield* Ref.get(eventsSeen)) return true
@@ -43,14 +46,14 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
 
   /** With the tenant of the membership's stream, which is that of its first event; without an event there is none. */
   const membershipsWhere = (where: Fragment) =>
-    Effect.flatMap(hasEvents, (joined) => {
+    Effect.flatMap(Effect.all([hasEvents, named]), ([joined, name]) => {
       const stream = joined
-        ? sql`(SELECT e.tenant_id FROM kumiko_events e
+        ? sql`(SELECT e.tenant_id FROM ${name("kumiko_events")} e
             WHERE e.aggregate_id = m.id AND e.version = 1 AND e.aggregate_type = 'tenant-membership'
             ORDER BY e.id LIMIT 1)`
         : sql`m.tenant_id`
       return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
-        FROM read_tenant_memberships m WHERE ${where} ORDER BY m.tenant_id`.pipe(
+        FROM ${name("read_tenant_memberships")} m WHERE ${where} ORDER BY m.tenant_id`.pipe(
         rows("reading memberships", MembershipRow)
       )
     })
@@ -58,9 +61,11 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
   return Directory.of({
     findUserByEmail: (email) =>
       Effect.map(
-        sql`SELECT id::text, email, tenant_id::text FROM read_users WHERE email = ${email} LIMIT 1`.pipe(
-          rows("finding a user", UserRow)
-        ),
+        Effect.flatMap(
+          named,
+          (table) =>
+            sql`SELECT id::text, email, tenant_id::text FROM ${table("read_users")} WHERE email = ${email} LIMIT 1`
+        ).pipe(rows("finding a user", UserRow)),
         (found) =>
           Option.map(Option.fromNullable(found[0]), (row) => ({
             id: row.id,
@@ -77,9 +82,10 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
         )
       ),
     findTenants: Effect.map(
-      sql`SELECT id::text, name, key FROM read_tenants ORDER BY inserted_at, key`.pipe(
-        rows("listing tenants", TenantRow)
-      ),
+      Effect.flatMap(
+        named,
+        (table) => sql`SELECT id::text, name, key FROM ${table("read_tenants")} ORDER BY inserted_at, key`
+      ).pipe(rows("listing tenants", TenantRow)),
       (found) => found.map(({ id, key, name }) => ({ id, name, tenantKey: key }))
     ),
     findMembership: ({ tenantId, userId }) =>

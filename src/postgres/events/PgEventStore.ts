@@ -20,19 +20,20 @@ import {
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import * as EncodedText from "../client/EncodedText.js"
 import { watched } from "../client/DecoratedConnection.js"
-import { databaseError, notStored } from "../client/PgError.js"
-import * as UniqueViolation from "../client/UniqueViolation.js"
+import * as EncodedText from "../client/EncodedText.js"
+import { databaseError, notStored, refusedRow } from "../client/PgError.js"
+import { appendError } from "./AppendFailure.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import * as PurgedStreams from "./PurgedStreams.js"
-import { decodeRows, PgSql, rows } from "../client/PgSql.js"
+import { decodeRows, PgSql, rows, tablesFound } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
 import * as TableLock from "../client/TableLock.js"
 
 const Answer = Schema.Struct({
-  kind: Schema.Literal("stored", "archived", "version", "key"),
+  /** `changed`: the row is not the one that was sent. */
+  kind: Schema.Literal("stored", "changed", "archived", "version", "key"),
   tenant_id: Schema.String,
   aggregate_id: Schema.String,
   version: Schema.NumberFromString,
@@ -42,19 +43,38 @@ const Answer = Schema.Struct({
   key: Schema.NullOr(Schema.String)
 })
 
-const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column })
+const Kept = Schema.Literal("true", "false")
+
+const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column, kept: Kept })
 
 const createdAt = PgTime.select("created_at")
 
-const insertIf = (atVersion: string) =>
-  `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
-    SELECT $1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text
-    WHERE ${atVersion} AND NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
-    RETURNING id::text, ${createdAt}, pg_notify('kumiko_events_new', '')`
+/** The two tables, as they are named where a statement is sent. */
+interface Named {
+  readonly events: string
+  readonly archived: string
+}
 
-const stream = "FROM kumiko_events WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid"
-const insertFirst = insertIf(`NOT EXISTS (SELECT ${stream})`)
-const insertNext = insertIf(`(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`)
+const named: Effect.Effect<Named> = Effect.map(tablesFound, (tables) => ({
+  events: tables.get('"kumiko_events"') ?? "kumiko_events",
+  archived: tables.get('"kumiko_archived_streams"') ?? "kumiko_archived_streams"
+}))
+
+const columns = "aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by"
+
+const sent = "$1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text"
+
+/** One event, where its stream is as `version` expects it. */
+const insertOf = ({ archived, events }: Named, version: number): string => {
+  const stream = `FROM ${events} WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid`
+  const expected =
+    version === 1
+      ? `NOT EXISTS (SELECT ${stream})`
+      : `(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`
+  return `INSERT INTO ${events} (${columns}) SELECT ${sent}
+    WHERE ${expected} AND NOT EXISTS (SELECT FROM ${archived} WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
+    RETURNING id::text, ${createdAt}, ((${columns}) = (${sent}))::text AS kept, pg_notify('kumiko_events_new', '')`
+}
 
 const ourTables = ["kumiko_events", "kumiko_archived_streams"]
 
@@ -77,9 +97,10 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
     )
 
   /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */
-  const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean) => {
+  const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean, tables: Named) => {
+    const [table, archived, all] = [tables.events, tables.archived, columns].map((text) => sql.literal(text))
     const taken = keys
-      ? sql`SELECT i.tenant_id, i.aggregate_id, i.metadata->>'idempotencyKey' AS key FROM input i JOIN kumiko_events e
+      ? sql`SELECT i.tenant_id, i.aggregate_id, i.metadata->>'idempotencyKey' AS key FROM input i JOIN ${table} e
           ON e.tenant_id = i.tenant_id AND (e.metadata->>'idempotencyKey') = (i.metadata->>'idempotencyKey')`
       : sql`SELECT NULL::uuid AS tenant_id, NULL::uuid AS aggregate_id, NULL AS key WHERE false`
     return sql`
@@ -88,9 +109,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
           aggregate_id uuid, aggregate_type text, version integer, type text, event_version integer, payload jsonb,
           metadata jsonb, created_by text)
       ), streams AS (
-        SELECT s.*, coalesce((SELECT max(e.version) FROM kumiko_events e
+        SELECT s.*, coalesce((SELECT max(e.version) FROM ${table} e
             WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id), 0) AS actual,
-          EXISTS (SELECT FROM kumiko_archived_streams a
+          EXISTS (SELECT FROM ${archived} a
             WHERE a.tenant_id = s.tenant_id AND a.aggregate_id = s.aggregate_id) AS archived
         FROM (SELECT tenant_id, aggregate_id, min(version) - 1 AS expected FROM input GROUP BY tenant_id, aggregate_id) AS s
       ), refused AS (
@@ -98,21 +119,21 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       ), taken AS (
         ${taken}
       ), stored AS (
-        INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by)
-        SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by
+        INSERT INTO ${table} (${all}) SELECT ${all}
         FROM input WHERE NOT EXISTS (SELECT FROM refused) AND NOT EXISTS (SELECT FROM taken) ORDER BY n
-        RETURNING id, tenant_id, aggregate_id, version, created_at
+        RETURNING id, created_at, ${all}
       ), notified AS MATERIALIZED (
         SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
       )
-      SELECT 'stored' AS kind, tenant_id::text, aggregate_id::text, version::text, NULL AS expected, id::text,
-        ${sql.literal(createdAt)}, NULL AS key
-      FROM stored LEFT JOIN notified ON true
+      SELECT CASE WHEN ${sql.literal(isKept)} THEN 'stored' ELSE 'changed' END AS kind, s.tenant_id::text, s.aggregate_id::text,
+        s.version::text, NULL AS expected, s.id::text, ${sql.literal(createdAt)}, NULL AS key
+      FROM stored s LEFT JOIN input i ON i.tenant_id = s.tenant_id AND i.aggregate_id = s.aggregate_id AND i.version = s.version
+        LEFT JOIN notified ON true
       UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
         expected::text, NULL, NULL, NULL FROM refused
       UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key FROM taken`.pipe(
       bounded,
-      Effect.mapError(appendError(events)),
+      Effect.mapError((error) => appendError(events, error)),
       Effect.flatMap(decodeRows("appending events", Answer))
     )
   }
@@ -121,9 +142,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
    * One event without an idempotency key, written if its stream is as expected. Its statement is planned faster than that for many, which
    * says why, where nothing was written.
    */
-  const appendOne = (event: NewEvent) =>
+  const appendOne = (event: NewEvent, tables: Named) =>
     sql
-      .unsafe(event.version === 1 ? insertFirst : insertNext, [
+      .unsafe(insertOf(tables, event.version), [
         event.aggregateId,
         event.aggregateType,
         event.tenantId,
@@ -136,17 +157,17 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       ])
       .pipe(
         bounded,
-        Effect.mapError(appendError([event])),
+        Effect.mapError((error) => appendError([event], error)),
         Effect.flatMap(decodeStored),
-        Effect.map(([found]) => Option.fromNullable(found))
+        Effect.flatMap(([found]) => (found?.kept === "false" ? changed : Effect.succeed(Option.fromNullable(found))))
       )
 
-  const appendMany = (events: NonEmptyReadonlyArray<NewEvent>) =>
+  const appendMany = (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
     Effect.gen(function* () {
       yield* expectations(events)
       yield* refuseTakenKeys([], events)
       const keys = events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
-      const answers = yield* append(events, keys)
+      const answers = yield* append(events, keys, tables)
       const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
       return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
     }).pipe(Effect.catchTag("StreamArchived", purgedOr))
@@ -157,58 +178,75 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       Effect.fail(purged === undefined ? archived : new StreamPurged(purged))
     )
 
-  const appendStorable = (events: NonEmptyReadonlyArray<NewEvent>): ReturnType<typeof appendMany> => {
-    const [event, ...others] = events
-    if (others.length > 0 || event.metadata.idempotencyKey !== undefined) return appendMany(events)
-    return Effect.flatMap(appendOne(event), (found): ReturnType<typeof appendMany> =>
-      Option.isSome(found) ? Effect.succeed([stored(event, found.value)]) : appendMany(events)
-    )
-  }
+  const appendStorable = (events: NonEmptyReadonlyArray<NewEvent>): ReturnType<typeof appendMany> =>
+    Effect.flatMap(named, (tables) => {
+      const [event, ...others] = events
+      if (others.length > 0 || event.metadata.idempotencyKey !== undefined) return appendMany(events, tables)
+      return Effect.flatMap(appendOne(event, tables), (found): ReturnType<typeof appendMany> =>
+        Option.isSome(found) ? Effect.succeed([stored(event, found.value)]) : appendMany(events, tables)
+      )
+    })
 
-  const eventRows = (stream: StreamId): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
+  const eventRows = (stream: StreamId, { events }: Named): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
     Effect.map(
       sql`SELECT id::text, tenant_id::text, aggregate_id::text, aggregate_type, version::text, type, event_version::text,
           payload::text, metadata::text, ${sql.literal(createdAt)}, created_by
-        FROM kumiko_events e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
+        FROM ${sql.literal(events)} e WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid
         ORDER BY e.version`.pipe(bounded, rows("loading a stream", EventRow)),
       (found) => found.map(toEvent)
     )
+
+  const versionOf = ({ aggregateId, tenantId }: StreamId, { events }: Named) =>
+    Effect.map(
+      sql`SELECT coalesce(max(version), 0)::text AS version FROM ${sql.literal(events)}
+        WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid`.pipe(
+        bounded,
+        rows("reading a stream's version", Schema.Struct({ version: Schema.NumberFromString }))
+      ),
+      ([found]) => found?.version ?? 0
+    )
+
+  /** A stream that is archived stays as it is. */
+  const archive = ({ aggregateId, aggregateType, archivedBy, reason, tenantId }: Archiving, tables: Named) =>
+    Effect.gen(function* () {
+      const archived = sql.literal(tables.archived)
+      const held = yield* EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql))
+      const isThere = sql`SELECT 1 AS found FROM ${archived} WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid`
+      const marked = yield* sql`INSERT INTO ${archived} (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
+          SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
+          WHERE NOT EXISTS (${isThere}) ON CONFLICT DO NOTHING RETURNING 1 AS marked`.pipe(
+        bounded,
+        Effect.mapError((error) => refusedRow(error, archiving, archivedTable) ?? databaseError(archiving)(error))
+      )
+      if (marked.length > 0) return
+      const [purged] = yield* purgedAmong([{ tenantId, aggregateId }])
+      if (purged !== undefined) return yield* new StreamPurged(purged)
+      const found = yield* Effect.mapError(bounded(isThere), databaseError(archiving))
+      if (found.length === 0) return yield* notStored(archiving, archivedTable)
+    })
 
   return EventStore.of({
     append: (events) =>
       Effect.useSpan("EventStore.append", { captureStackTrace: false }, () =>
         events.every(isStorable) ? appendStorable(events) : Effect.flatMap(allStorable(events), appendStorable)
       ),
-    load: eventRows,
-    version: (stream) =>
-      Effect.map(
-        sql`SELECT coalesce(max(version), 0)::text AS version FROM kumiko_events
-          WHERE tenant_id = ${stream.tenantId}::uuid AND aggregate_id = ${stream.aggregateId}::uuid`.pipe(
-          bounded,
-          rows("reading a stream's version", Schema.Struct({ version: Schema.NumberFromString }))
-        ),
-        ([found]) => found?.version ?? 0
-      ),
-    archive: ({ aggregateId, aggregateType, archivedBy, reason, tenantId }) =>
-      Effect.gen(function* () {
-        const held = yield* EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql))
-        const marked =
-          yield* sql`INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
-            SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
-            WHERE NOT EXISTS (SELECT FROM kumiko_archived_streams WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid)
-            ON CONFLICT DO NOTHING RETURNING 1 AS marked`.pipe(
-            bounded,
-            Effect.mapError(databaseError("archiving a stream"))
-          )
-        if (marked.length > 0) return
-        const [purged] = yield* purgedAmong([{ tenantId, aggregateId }])
-        if (purged !== undefined) return yield* new StreamPurged(purged)
-      })
+    load: (stream) => Effect.flatMap(named, (tables) => eventRows(stream, tables)),
+    version: (stream) => Effect.flatMap(named, (tables) => versionOf(stream, tables)),
+    archive: (stream) => Effect.flatMap(named, (tables) => archive(stream, tables))
   })
 })
 
 /** `EventStore` on PostgreSQL. */
 export const layer: Layer.Layer<EventStore, never, PgSql | OperationConfig> = Layer.effect(EventStore, make)
+
+type Archiving = Parameters<EventStore["Type"]["archive"]>[0]
+
+const [archiving, archivedTable] = ["archiving a stream", "kumiko_archived_streams"] as const
+
+/** Whether the row that was stored is the one that was sent. */
+const isKept = `i.n IS NOT NULL AND (${columns.replaceAll(/\w+/g, "s.$&")}) = (${columns.replaceAll(/\w+/g, "i.$&")})`
+
+const changed = notStored("appending events", "kumiko_events")
 
 const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
 
@@ -229,7 +267,7 @@ const answerKey = (row: { readonly tenant_id: string; readonly aggregate_id: str
   `${row.tenant_id}/${row.aggregate_id}/${row.version}`
 
 /** The event as it is stored; key by key, as V8 gives each object that is spread and added to a shape of its own. */
-const stored = (event: NewEvent, { created_at, id }: typeof Stored.Type): Event => ({
+const stored = (event: NewEvent, { created_at, id }: Pick<typeof Stored.Type, "id" | "created_at">): Event => ({
   tenantId: event.tenantId,
   aggregateId: event.aggregateId,
   aggregateType: event.aggregateType,
@@ -253,12 +291,13 @@ const storedAs = (
   if (found?.kind === "stored" && found.id !== null && found.created_at !== null) {
     return Effect.succeed(stored(event, { id: found.id, created_at: found.created_at }))
   }
+  if (answers.some(({ kind }) => kind === "changed")) return changed
   const refused = answers.find(({ kind }) => kind !== "stored")
   const stream = {
     tenantId: refused?.tenant_id ?? event.tenantId,
     aggregateId: refused?.aggregate_id ?? event.aggregateId
   }
-  if (refused === undefined) return notStored("appending events", "kumiko_events")
+  if (refused === undefined) return changed
   if (refused?.kind === "archived") return new StreamArchived(stream)
   if (refused?.kind === "key") {
     return new IdempotencyConflict({ tenantId: stream.tenantId, idempotencyKey: refused.key ?? "" })
@@ -266,37 +305,3 @@ const storedAs = (
   const actual = Option.fromNullable(refused?.version)
   return new VersionConflict({ ...stream, expected: refused?.expected ?? event.version - 1, actual })
 }
-
-/** A writer that committed between our check and our insert shows as unique_violation; the columns of its index tell of what. */
-const appendError =
-  (events: NonEmptyReadonlyArray<NewEvent>) =>
-  (error: SqlError): AppendError => {
-    const failure = databaseError("appending events")(error)
-    const violation = Option.filter(UniqueViolation.of(error), ({ isNested }) => !isNested)
-    if (Option.isNone(violation)) return failure
-    const { columns, constraint, key } = violation.value
-    const [first] = events
-    if (isStreamIndex(violation.value)) {
-      const id = key.get("aggregate_id")?.toLowerCase()
-      const { aggregateId, tenantId, version } =
-        events.find((event) => event.aggregateId.toLowerCase() === id && key.get("version") === `${event.version}`) ??
-        first
-      return new VersionConflict({ tenantId, aggregateId, expected: version - 1, actual: Option.none() })
-    }
-    if (columns === "" ? constraint === "events_idempotency_uq" : columns.includes("'idempotencyKey'")) {
-      const { metadata, tenantId } = events.find((event) => event.metadata.idempotencyKey !== undefined) ?? first
-      return new IdempotencyConflict({ tenantId, idempotencyKey: metadata.idempotencyKey ?? "" })
-    }
-    const isNumber = columns === "" ? constraint === "kumiko_events_pkey" : key.has("id")
-    return failure.adding(
-      isNumber ? sequenceBehind : failure.reason.includes(constraint) ? "" : `unique constraint "${constraint}"`
-    )
-  }
-
-/** Whether an index makes the versions of a stream unique, whatever its name: a partition's has another, and may have a column more. */
-const isStreamIndex = ({ columns, constraint, key }: UniqueViolation.UniqueViolation): boolean =>
-  columns === ""
-    ? constraint === "events_aggregate_version_uq"
-    : ["tenant_id", "aggregate_id", "version"].every((column) => key.has(column))
-
-const sequenceBehind = `the sequence that numbers the events is behind the table, as after a restore; set it: SELECT setval(pg_get_serial_sequence('kumiko_events', 'id'), (SELECT max(id) FROM kumiko_events))`

@@ -34,6 +34,8 @@ const Tried = Schema.Struct({
   server_text: Schema.optional(Schema.String)
 })
 
+const TriedFor = Schema.Struct({ locked: Tried.fields.locked, addresses: Schema.String })
+
 /** No holder, or all of one. */
 const Holder = Schema.NullOr(Schema.parseJson(HolderQuery.Row))
 
@@ -154,9 +156,10 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     const claimFor = (session: PgSession["Type"], id: OperationId) =>
       Effect.gen(function* () {
         session.mayHold(config.lockKey)
-        const [got] = yield* sql`SELECT pg_try_advisory_lock(${key}::bigint)::text AS locked`.pipe(
-          rows("trying the operations lock", Schema.Struct({ locked: Tried.fields.locked }))
-        )
+        const [got] = yield* sql
+          .unsafe(`SELECT pg_try_advisory_lock('${key}'::bigint)::text AS locked, ${schema.addresses}`)
+          .pipe(rows("trying the operations lock", TriedFor))
+        if (got !== undefined) session.located(got.addresses)
         if (got?.locked === "false") session.mayHold(undefined)
         if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
         if (got?.locked !== "true") return yield* held(id)

@@ -226,13 +226,18 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
     finish: (id, attempt, marker) =>
       Effect.gen(function* () {
         const session = yield* Effect.serviceOption(PgSession)
+        const found = (table: string) =>
+          Option.getOrElse(
+            Option.flatMapNullable(session, ({ tables }) => tables.get(table)),
+            () => table
+          )
         if (Option.isSome(marker) && Option.isSome(session) && (yield* session.value.isOpen))
           return yield* new TransactionLeftOpen()
-        const update = attemptUpdate(schema.attempts, id, attempt)
+        const update = attemptUpdate(found(schema.attempts), id, attempt)
         // One statement: all of it, or a failure that says why.
         const write = Option.match(marker, {
           onNone: () => endedUpdate(update, attempt),
-          onSome: (given) => markedUpdate(schema.markers, given, update, attempt)
+          onSome: (given) => markedUpdate(found(schema.markers), given, update, attempt)
         })
         const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
         const holds = Option.match(Option.zipLeft(session, marker), {

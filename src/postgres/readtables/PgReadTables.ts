@@ -13,7 +13,8 @@ import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
-import { decodeRows, PgSql } from "../client/PgSql.js"
+import { decodeRows, PgSql, tablesFound } from "../client/PgSql.js"
+import { quote } from "../client/SqlText.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import type { Given } from "./ReadTableText.js"
 import * as ReadTableText from "./ReadTableText.js"
@@ -31,8 +32,24 @@ type Rows = NonEmptyReadonlyArray<StoredRow>
 export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(function* () {
   const sql = yield* PgSql
 
+  /** Sends a text of this table, which is named as the claim found it where there was one. */
+  const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
+    Effect.flatMap(tablesFound, (tables) => {
+      const name = quote(table.name)
+      const found = tables.get(name)
+      return sql.unsafe(
+        found === undefined
+          ? text
+          : ["FROM", "UPDATE", "INTO"].reduce(
+              (all, word) => all.replaceAll(`${word} ${name} `, `${word} ${found} `),
+              text
+            ),
+        params
+      )
+    })
+
   const read = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
-    sql.unsafe(text, params).pipe(
+    send(table, text, params).pipe(
       Effect.mapError(databaseError(`reading rows of ${table.name}`)),
       Effect.flatMap(decodeRead),
       Effect.map((found) => found.map(({ row }) => row))
@@ -40,7 +57,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
 
   /** Writes rows of the same columns in one statement; answers with those that it did not write. */
   const write = (of: "add" | "put" | "update", shape: Shape, rows: Rows) =>
-    sql.unsafe(textOf(of, shape), paramsOf(shape, rows)).pipe(
+    send(shape.table, textOf(of, shape), paramsOf(shape, rows)).pipe(
       Effect.mapError(writeError(shape)),
       Effect.flatMap((written) => (written.length === rows.length ? none : unwritten(shape.table, rows, written)))
     )
@@ -48,9 +65,10 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
   /** Why rows could not be added: a unique value that another has is a failure, a key is not. Of the rest nothing is known. */
   const explained = (shape: Shape, rows: Rows) =>
     Effect.gen(function* () {
-      const found = yield* sql
-        .unsafe(textOf("reasons", shape), paramsOf(shape, rows))
-        .pipe(Effect.mapError(databaseError(`reading rows of ${shape.table.name}`)), Effect.flatMap(decodeReasons))
+      const found = yield* send(shape.table, textOf("reasons", shape), paramsOf(shape, rows)).pipe(
+        Effect.mapError(databaseError(`reading rows of ${shape.table.name}`)),
+        Effect.flatMap(decodeReasons)
+      )
       const reasons = new Map(found.map(({ place, reason }) => [place, reason]))
       for (const [at, row] of rows.entries()) {
         const columns = ReadTableText.uniques(shape)[Number(reasons.get(at) || "none")]
@@ -99,7 +117,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
     remove: (table, keys) => {
       const [shape, distinct] = ofKeys(table, keys)
       const params = paramsOf(shape, distinct)
-      return sql.unsafe(textOf("remove", shape), params).pipe(
+      return send(table, textOf("remove", shape), params).pipe(
         Effect.mapError(databaseError(`writing to ${table.name}`)),
         Effect.flatMap((gone) => (gone.length === distinct.length ? none : read(table, textOf("find", shape), params))),
         Effect.flatMap(allWritten(table))

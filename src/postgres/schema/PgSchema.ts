@@ -44,6 +44,10 @@ export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
     readonly mismatchesOf: (
       tables: ReadonlyArray<PgTable>
     ) => Effect.Effect<ReadonlyArray<TableMismatch>, DatabaseError>
+    /** Quoted names of all tables that statements of ours read or write. */
+    readonly addressed: ReadonlyArray<string>
+    /** The column that answers where the search path finds them: as JSON, in this order. */
+    readonly addresses: string
     /**
      * What keeps tables that exist from being used: a column that is missing, of another type, or that must be given a value. Which exist is
      * noted.
@@ -78,6 +82,7 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     let without: ReadonlyArray<PgTable> = []
     const kinds = KindTables.make(Option.getOrUndefined(config.schema))
     const [{ name: markers }, { name: attempts }] = tables
+    const addressed = [...new Set([...tables.map(({ name }) => name), ...Tables.foundBy])]
     const noted = (missing: ReadonlyArray<PgTable>): ReadonlyArray<PgTable> => {
       const found = missing.filter(({ name }) => !without.some((table) => table.name === name))
       complete = found.length === 0
@@ -109,6 +114,8 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
         Effect.map(columnsOf(sql, some), (columns) =>
           TableShape.misfits(some, columns).map((misfit) => new TableMismatch(misfit))
         ),
+      addressed,
+      addresses: addressesOf(addressed),
       missing: Effect.tap(missingOf(sql, wanted), (absent) => Effect.sync(() => noted(absent))),
       look: lookFor(wanted),
       created: () => {
@@ -223,6 +230,15 @@ const columnsOf = (
     .pipe(rows("looking at the tables", TableShape.ColumnRow))
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
+
+/** Schema and name of each, or null: without a scan of the catalog, as a subquery would be. */
+const addressesOf = (names: ReadonlyArray<string>): string =>
+  `pg_catalog.json_build_array(${names
+    .map(
+      (name) =>
+        `(pg_catalog.pg_identify_object_as_address('pg_catalog.pg_class'::pg_catalog.regclass, pg_catalog.to_regclass(${literal(name)}), 0)).object_names`
+    )
+    .join(", ")})::text AS addresses`
 
 const lookFor = (wanted: ReadonlyArray<PgTable>): string => {
   const names = namesOf(wanted.filter(({ added }) => added === undefined))

@@ -237,6 +237,14 @@ export const eventStore: ReadonlyArray<PgTable> = [
   }
 ]
 
+/** What the finders read, whoever owns it. */
+export const foundBy: ReadonlyArray<string> = [
+  "kumiko_events",
+  "read_tenants",
+  "read_users",
+  "read_tenant_memberships"
+].map(quote)
+
 /** A table that a feature owns. `closed`: whether its rows are written by the feature's handlers, and by no others. */
 export const owned =
   (closed: boolean) =>

@@ -42,7 +42,11 @@ const cancellationPatience = "250 millis"
 const sessionIsOver = sqlError(new Error("the session that this statement belongs to is over"))
 
 /** Begins a session on this connection with these settings. */
-export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSession, SqlError> =>
+export const make = (
+  wire: Connection,
+  names: ReadonlyArray<string>,
+  settings: Settings
+): Effect.Effect<OwnSession, SqlError> =>
   Effect.gen(function* () {
     const abandoned = new AbandonedStatements()
     const cancellable = cancelling(wire, abandoned.note)
@@ -54,6 +58,7 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
     yield* connection.executeRaw(StepStatements.setForSession(settings), [])
     const mutex = Mutex.make()
     let lock: bigint | undefined
+    const tables = new Map<string, string>()
     let over = false
     /** What the body sent first that would free the lock. */
     let violation: LockControl | undefined
@@ -87,6 +92,10 @@ export const make = (wire: Connection, settings: Settings): Effect.Effect<OwnSes
       isOpen: Effect.map(Effect.ignore(connection.executeRaw("SELECT 1", [])), () =>
         Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I")
       ),
+      located: (addresses) => {
+        for (const [name, found] of StepStatements.tablesFound(names, addresses)) tables.set(name, found)
+      },
+      tables,
       mayHold: (key) => {
         lock = key
       },

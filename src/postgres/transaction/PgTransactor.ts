@@ -63,7 +63,7 @@ export const make: Effect.Effect<
               StepTransaction.run(
                 connection,
                 work,
-                StepStatements.opening(config, host, name, server, schema),
+                StepStatements.opening(config, host, name, server, schema.addresses),
                 server,
                 schema,
                 waits,
@@ -85,7 +85,11 @@ export const make: Effect.Effect<
         Effect.gen(function* () {
           const connection = yield* restore(connectionOf(loan))
           const own = yield* Effect.mapError(
-            OwnSession.make(connection, StepStatements.sessionSettings(StepStatements.settingsOf(config, host, name))),
+            OwnSession.make(
+              connection,
+              schema.addressed,
+              StepStatements.sessionSettings(StepStatements.settingsOf(config, host, name))
+            ),
             databaseError("beginning a session")
           )
           const done = yield* Effect.exit(restore(own.provide(body)))

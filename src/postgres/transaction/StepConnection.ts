@@ -34,7 +34,7 @@ import { forbidden } from "../client/SqlText.js"
 type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** What a step tells its ports beside its connection. */
-export type StepParts = Pick<PgStep["Type"], "open" | "resetIdentity" | "createdTables">
+export type StepParts = Pick<PgStep["Type"], "open" | "tables" | "resetIdentity" | "createdTables">
 
 /** A text of several statements with a COMMIT or ROLLBACK among them. */
 export const inLongerText = "a COMMIT or ROLLBACK inside a longer text"

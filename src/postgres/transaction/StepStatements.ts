@@ -64,9 +64,9 @@ export const opening = (
   host: string,
   name: string,
   { settings }: Readonly<ServerKnowledge>,
-  tables: LogTables
+  addresses: string
 ): Opening => ({
-  identity: identityColumns(tables),
+  identity: `${sessionColumns}, ${addresses}`,
   begin: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${setForStep(settingsOf(config, host, name), settings)}`,
   guard: commitGuard(),
   waitBounded: Math.min(
@@ -152,30 +152,17 @@ const commitGuard = (): CommitGuard => {
   }
 }
 
-/** The quoted names of the marker table and the attempts table. */
-export interface LogTables {
-  readonly markers: string
-  readonly attempts: string
-}
-
-/** Who the session is, and where it finds tables: both decide where the marker goes. */
-export interface SessionIdentity extends LogTables {
+/** Who the session is, and where it finds tables: both decide where rows go. */
+export interface SessionIdentity {
   readonly search_path: string
   readonly role: string
   readonly session_user: string
+  readonly addresses: string
 }
 
-/** Columns by which that is read. */
-const identityColumns = ({ attempts, markers }: LogTables): string =>
-  `${sessionColumns}, ${foundAs(markers)} AS markers, ${foundAs(attempts)} AS attempts`
-
-/** The part of them that is the session's. */
+/** The part of its columns that is the session's; `PgSchema.addresses` is the other. */
 export const sessionColumns =
   "current_setting('search_path') AS search_path, current_setting('role') AS role, session_user::text AS session_user"
-
-/** The name in full, by the schema that the search path finds it in. Names of the settings hold nothing that a literal would have to escape. */
-const foundAs = (table: string): string =>
-  `coalesce((SELECT format('%s.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = to_regclass('${table}')), '${table}')`
 
 /** Whether a row has these columns. */
 export const isIdentity = (row: unknown): row is SessionIdentity =>
@@ -185,10 +172,22 @@ export const isIdentity = (row: unknown): row is SessionIdentity =>
   Predicate.isString(row.role) &&
   Predicate.hasProperty(row, "session_user") &&
   Predicate.isString(row.session_user) &&
-  Predicate.hasProperty(row, "markers") &&
-  Predicate.isString(row.markers) &&
-  Predicate.hasProperty(row, "attempts") &&
-  Predicate.isString(row.attempts)
+  Predicate.hasProperty(row, "addresses") &&
+  Predicate.isString(row.addresses)
+
+/** The tables that were found, by the names that were looked for: each with its schema, so that nothing else is found in its place. */
+export const tablesFound = (
+  names: ReadonlyArray<string>,
+  addresses: string
+): ReadonlyArray<readonly [string, string]> => {
+  const found: unknown = JSON.parse(addresses)
+  return names.flatMap((name, at): ReadonlyArray<readonly [string, string]> => {
+    const address: unknown = Array.isArray(found) ? found[at] : null
+    return Array.isArray(address) && address.every(Predicate.isString)
+      ? [[name, address.map((part) => `"${part.replaceAll('"', '""')}"`).join(".")]]
+      : []
+  })
+}
 
 /** The text that puts it back, for the session as well, where a plain SET would outlive the transaction. */
 export const resetIdentity = ({

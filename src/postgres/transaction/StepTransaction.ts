@@ -72,11 +72,13 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     waits,
     columns,
     identity: Option.none(),
+    tables: new Map(),
     isGuarded: false,
     createdTables: false
   }
   const parts: StepParts = {
     open: (claim) => open(transaction, claim),
+    tables: transaction.tables,
     resetIdentity: () =>
       Option.match(transaction.identity, { onNone: () => "SELECT 1", onSome: StepStatements.resetIdentity }),
     createdTables: () => {
@@ -124,6 +126,8 @@ interface Transaction {
   readonly columns: string
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
   identity: Option.Option<SessionIdentity>
+  /** Where the claim found the tables. */
+  readonly tables: Map<string, string>
   /** Whether the guard cursor is there. */
   isGuarded: boolean
   createdTables: boolean
@@ -145,6 +149,8 @@ const open = (transaction: Transaction, { columns, statement }: Claim): Effect.E
       if (!StepStatements.isIdentity(row) || second === undefined)
         return Effect.fail(sqlError(new TypeError("no session")))
       transaction.identity = Option.some(row)
+      for (const [name, found] of StepStatements.tablesFound(transaction.schema.addressed, row.addresses))
+        transaction.tables.set(name, found)
       transaction.isGuarded = true
       transaction.step.atSavepoint()
       return Effect.succeed({ row, rows: second.rows })
@@ -233,9 +239,10 @@ const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
 const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<string> =>
   Effect.flatMap(hasAttempts(transaction), (there) => {
-    const { attempts, markers } = Option.getOrElse(transaction.identity, () => transaction.schema)
-    const inserts = LogStatement.recordInserts({ markers, attempts: there ? attempts : undefined }, record)
-    const text = inserts.join("; ")
+    const { schema, tables } = transaction
+    const markers = tables.get(schema.markers) ?? schema.markers
+    const attempts = there ? (tables.get(schema.attempts) ?? schema.attempts) : undefined
+    const text = LogStatement.recordInserts({ markers, attempts }, record).join("; ")
     return isAscii.test(text) ? Effect.succeed(text) : encoded(transaction, text)
   })
 
