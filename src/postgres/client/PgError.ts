@@ -48,7 +48,7 @@ export const notStored = (action: string, table: string, cause?: SqlError): Data
   DatabaseError.because(
     action,
     `${table} did not store the row as it was sent: look for a trigger, a rule or a row security policy on it`,
-    { cause }
+    { cause, code: cause === undefined ? Option.none() : sqlState(cause) }
   )
 
 /** The same for an error of the server's: of a rule behind RETURNING, if it is that. */

@@ -1,11 +1,12 @@
 /**
  * A standby refuses what writes for a reason that its errors do not name: it is asked, once it has refused.
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { DatabaseError } from "../../operation/OperationError.js"
+import { reasonOf } from "./PgError.js"
 
 /** read_only_sql_transaction; feature_not_supported, which it answers to BEGIN READ WRITE. */
 const refusals = new Set(["25006", "0A000"])
@@ -24,9 +25,9 @@ export const explained = (
       )
     : failure
 
-const onStandby = ({ action, code, reason }: DatabaseError): DatabaseError =>
+const onStandby = ({ action, cause, code, reason }: DatabaseError): DatabaseError =>
   DatabaseError.because(
     action,
-    `the server is a standby (in recovery), which takes no writes: name the primary server in DATABASE_URL (${reason})`,
+    `the server is a standby (in recovery), which takes no writes: name the primary server in DATABASE_URL (${cause instanceof SqlError ? reasonOf(cause) : reason})`,
     { code }
   )

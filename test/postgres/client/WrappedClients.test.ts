@@ -18,7 +18,7 @@ describe("a write", () => {
       const { query, url } = yield* TestDatabase
       const texts: Array<string> = []
       yield* Effect.provide(apply(), layerOf(noting(url, texts), { a: seed(tenant("a")) }))
-      assert.isTrue(texts.some((text) => text.includes("INSERT INTO kumiko_events")))
+      assert.isTrue(texts.some((text) => text.includes('INSERT INTO "public"."kumiko_events"')))
       yield* Effect.provide(apply(), layerOf(tagged(url), { a: seed(tenant("a")), b: seed(tenant("b")) }))
       assert.lengthOf(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), 2)
     }).pipe(fresh)
