@@ -4,7 +4,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Redacted } from "effect"
-import { EsOps, SeedRunner, SeedsApplied } from "effect-es-ops"
+import { EsOps, Identity, Seed, SeedRunner, SeedsApplied, WriteDispatcher } from "effect-es-ops"
 import { quiet, seed } from "../support/Applying.js"
 import { admin, bundled, database, decodeApply, decodeError, tenant, untilTrue } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
@@ -16,6 +16,12 @@ const prepared = async (second = tenant("two")) => {
   const { code, stderr } = await project.run(["seed:apply", "--to", "1"], made.env)
   assert.strictEqual(code, 0, stderr)
   return { ...made, ...project }
+}
+
+const actor = {
+  id: "00000000-0000-0000-0000-000000000000",
+  tenantId: "00000000-0000-4000-8000-000000000000",
+  roles: ["system"]
 }
 
 const short = ["--lock-timeout", "2s"]
@@ -160,6 +166,56 @@ describe("the markers that are locked when a seed is claimed", () => {
         }, url)
       )
       assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT id FROM kumiko_es_operations")), [{ id: "1" }])
+    })
+  )
+
+  it.live.each([
+    ["when its marker is read again", "kumiko_es_operations", "ACCESS EXCLUSIVE", "planned"],
+    ["when its attempt begins", "es_ops_attempts", "SHARE", "planned"],
+    ["when it is recorded", "kumiko_es_operations", "SHARE", "body"]
+  ] as const)("end a seed outside any transaction %s", ([, table, mode, at]) =>
+    Effect.gen(function* () {
+      const { url } = yield* Effect.promise(() => prepared())
+      yield* Effect.promise(() =>
+        admin(async (holder) => {
+          const locking = Effect.asVoid(Effect.promise(() => holder.query(lock(table, mode))))
+          const run = at === "body" ? locking : Effect.void
+          const observer = at === "body" ? quiet : { ...quiet, planned: () => locking }
+          const layer = EsOps.layer({
+            seeds: {
+              "1": seed(Effect.void),
+              "2": Seed.make({ description: "", transaction: "none", idempotent: true, run })
+            },
+            lockTimeout: "1500 millis"
+          }).pipe(Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }).pipe(Layer.orDie)))
+          const error = await Effect.runPromise(
+            Effect.flip(Effect.provide(SeedRunner.apply({ appliedBy: "boot", observer }), layer))
+          )
+          assert.deepInclude(error, { _tag: "LockTimeout", id: "2", table })
+          assert.include(error.message, "server process")
+        }, url)
+      )
+    })
+  )
+
+  it.live("end a write of a request", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Effect.promise(() => prepared())
+      yield* Effect.promise(() =>
+        admin(async (holder) => {
+          await holder.query(lock("kumiko_events", "ACCESS EXCLUSIVE"))
+          const error = await Effect.runPromise(
+            Effect.flip(
+              Effect.provide(
+                WriteDispatcher.submit(Identity.createTenant, { key: "sent", name: "n" }, { actor }),
+                layerOf(url, 3)
+              )
+            )
+          )
+          assert.strictEqual(error._tag, "DatabaseError")
+          assert.include(error.message, "the table kumiko_events, which is locked by server process")
+        }, url)
+      )
     })
   )
 

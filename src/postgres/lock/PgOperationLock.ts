@@ -18,7 +18,7 @@ import { cancelling } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
-import { decodeRows, over, PgSql, rows } from "../client/PgSql.js"
+import { alone, decodeRows, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import { oldestServer, serverVersion, tooOld } from "../client/ServerVersion.js"
 import { literal } from "../client/SqlText.js"
@@ -64,6 +64,13 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
     /** The same behind `briefly`: from here on a wait is for the body to bound. It has a row in any case. */
     const markedUnbound = (id: OperationId) =>
       `SELECT m.id FROM (SELECT set_config('lock_timeout', '0', true)) AS s LEFT JOIN ${schema.markers} m ON m.id = ${literal(id)}`
+
+    /** In a session, where a statement waits as long as the table is locked. */
+    const watching = TableLock.watch(sql, {
+      tables: [schema.markers],
+      access: "read",
+      bound: Option.some(config.lockTimeout)
+    })
 
     const isMarked = (id: OperationId) =>
       Effect.map(
@@ -161,7 +168,11 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
           .pipe(rows("trying the operations lock", TriedFor))
         if (got !== undefined) session.located(got.addresses)
         if (got?.locked === "false") session.mayHold(undefined)
-        if (yield* isMarked(id)) return yield* new AlreadyApplied({ id })
+        const found = alone(
+          sql,
+          watching
+        )(sql.unsafe(marked(id))).pipe(Effect.mapError(databaseError("re-reading the marker")))
+        if ((yield* found).length > 0) return yield* new AlreadyApplied({ id })
         if (got?.locked !== "true") return yield* held(id)
       })
 

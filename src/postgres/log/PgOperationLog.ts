@@ -211,8 +211,11 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       }).pipe(Effect.withSpan("OperationLog.rename", { attributes: { from, to }, captureStackTrace: false })),
     begin: (attempt) =>
       Effect.zipRight(
-        Effect.mapError(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt)), recordingError),
-        Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => sql.unsafe(insert)).pipe(
+        Effect.mapError(
+          session(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt))),
+          recordingError
+        ),
+        Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => session(sql.unsafe(insert))).pipe(
           Effect.mapError(recordingError),
           Effect.flatMap(decodeRows(recordingAttempt, Schema.Struct({ id: Schema.NumberFromString }))),
           Effect.flatMap(([recorded]) =>
@@ -225,13 +228,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       ),
     finish: (id, attempt, marker) =>
       Effect.gen(function* () {
-        const session = yield* Effect.serviceOption(PgSession)
+        const own = yield* Effect.serviceOption(PgSession)
         const found = (table: string) =>
           Option.getOrElse(
-            Option.flatMapNullable(session, ({ tables }) => tables.get(table)),
+            Option.flatMapNullable(own, ({ tables }) => tables.get(table)),
             () => table
           )
-        if (Option.isSome(marker) && Option.isSome(session) && (yield* session.value.isOpen))
+        if (Option.isSome(marker) && Option.isSome(own) && (yield* own.value.isOpen))
           return yield* new TransactionLeftOpen()
         const update = attemptUpdate(found(schema.attempts), id, attempt)
         // One statement: all of it, or a failure that says why.
@@ -239,13 +242,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
           onNone: () => endedUpdate(update, attempt),
           onSome: (given) => markedUpdate(found(schema.markers), given, update, attempt)
         })
-        const settle = Option.match(session, { onNone: () => Effect.void, onSome: (found) => found.settle })
-        const holds = Option.match(Option.zipLeft(session, marker), {
+        const settle = Option.match(own, { onNone: () => Effect.void, onSome: (found) => found.settle })
+        const holds = Option.match(Option.zipLeft(own, marker), {
           onNone: () => Effect.void,
           onSome: (found) => found.holds
         })
         yield* Effect.mapError(
-          Effect.all([settle, holds, Effect.flatMap(encoded(write), (text) => sql.unsafe(text))]),
+          Effect.all([settle, holds, Effect.flatMap(encoded(write), (text) => session(sql.unsafe(text)))]),
           (failed) =>
             failed._tag === "LockControl"
               ? failed
