@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as ExportForms from "./ExportForms.js"
 import { textHashOf } from "./SeedEntry.js"
 import * as LoweredSource from "./LoweredSource.js"
 import * as SeedSyntax from "./SeedSyntax.js"
@@ -45,7 +46,7 @@ const isNode = (value: unknown): value is Node => Predicate.hasProperty(value, "
 /** The tree as text: one text for all ways to write the same code. What it imports comes last, when it is known which names are used. */
 const codeOf = (program: unknown): string => {
   const writer = new Writer()
-  const body = isNode(program) && Array.isArray(program["body"]) ? program["body"] : []
+  const body = ExportForms.inPlace(isNode(program) && Array.isArray(program["body"]) ? program["body"] : [])
   const isImport = (node: unknown) => isNode(node) && node.type === "ImportDeclaration"
   writer.write(body.filter((node) => !isImport(node)))
   writer.write(body.filter(isImport))
@@ -116,6 +117,27 @@ const chains = new Set(["CallExpression", "ImportExpression", "MemberExpression"
 const bare = (node: Node): Node =>
   wrappers.has(node.type) && isNode(node["expression"]) ? bare(node["expression"]) : node
 
+/** A bundler writes `void 0` for undefined. */
+const spelled = (node: Node): Node =>
+  node.type === "UnaryExpression" &&
+  node["operator"] === "void" &&
+  isNode(node["argument"]) &&
+  node["argument"]["value"] === 0
+    ? { type: "Identifier", name: "undefined" }
+    : node
+
+/** The template, whose texts are as they are and not as they are written. */
+const unspelled = (node: Node): Node => {
+  const quasis = Array.isArray(node["quasis"]) ? node["quasis"].filter(isNode) : []
+  const template: Node = { ...node, quasis: quasis.map(cookedOf) }
+  return template
+}
+
+const cookedOf = (element: Node): Node => {
+  const { value } = element
+  return Predicate.isRecord(value) ? { ...element, value: { ...value, raw: value["cooked"] } } : element
+}
+
 /** The names of the parts that are code, sorted, by the type of a node; nodes of a type are of one shape. */
 const parts = new Map<string, ReadonlyArray<string>>()
 
@@ -149,6 +171,7 @@ const imports = new Set(["ImportSpecifier", "ImportDefaultSpecifier", "ImportNam
 /** Writes nodes as text, and notes the names that may be variables'. */
 class Writer {
   private readonly used = new Set<string>()
+  private readonly asSpelled = new WeakSet<Node>()
   private readonly out: Array<string> = []
 
   get text(): string {
@@ -164,7 +187,7 @@ class Writer {
         this.out.push(",")
       }
       this.out.push("]")
-    } else if (isNode(value)) this.writeNode(bare(value))
+    } else if (isNode(value)) this.writeNode(spelled(bare(value)))
     else if (Predicate.isRecord(value)) {
       for (const [key, part] of Object.entries(value)) {
         this.out.push(key, ":")
@@ -175,6 +198,13 @@ class Writer {
 
   private writeNode(node: Node): void {
     if (node.type === "Literal") return void this.out.push(literalOf(node))
+    // Only a tag sees how its text is spelled.
+    if (node.type === "TaggedTemplateExpression" && isNode(node["quasi"])) this.asSpelled.add(node["quasi"])
+    if (node.type === "TemplateLiteral" && !this.asSpelled.has(node)) {
+      const plain = unspelled(node)
+      this.asSpelled.add(plain)
+      return this.writeNode(plain)
+    }
     this.out.push("(", node.type)
     for (const key of partsOf(node)) {
       const part = node[key]
