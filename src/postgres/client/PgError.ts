@@ -48,17 +48,20 @@ export const notStored = (action: string, table: string, cause?: SqlError): Data
   DatabaseError.because(
     action,
     `${table} did not store the row as it was sent: look for a trigger, a rule or a row security policy on it`,
-    { cause, code: cause === undefined ? Option.none() : sqlState(cause) }
+    { cause }
   )
 
-/** The same for an error of the server's: of a rule behind RETURNING, if it is that. */
+/** The same for an error of the server's: of a rule behind RETURNING, if it is that; a standby answers so to BEGIN. */
 export const refusedRow = (error: SqlError, action: string, table: string): DatabaseError | undefined =>
-  Option.contains(sqlState(error), ruleInTheWay) ? notStored(action, table, error) : undefined
+  Option.contains(sqlState(error), ruleInTheWay)
+    ? new DatabaseError({ ...notStored(action, table, error), cause: error, code: Option.some(ruleInTheWay) })
+    : undefined
 
 const hints: { readonly [code: string]: string } = {
   "28P01": "check user and password in DATABASE_URL",
   "28000": "check user and password in DATABASE_URL",
   "3D000": "create the database, or correct its name in DATABASE_URL",
+  "22P05": "its encoding has no such character: leave that out, or use a database in UTF8",
   "42501": "grant the role what it needs, or let an administrator create the tables",
   ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
   ENOTFOUND: "is the host in DATABASE_URL right?",

@@ -45,6 +45,21 @@ const Readiness = Schema.Struct({ missing: Schema.parseJson(Schema.Array(Schema.
 
 const claiming = databaseError("claiming the operations lock")
 
+/** untranslatable_character: the encoding of the database has none like it. */
+const untranslatable = "22P05"
+
+/** A failure of a statement with the id in it, which may be the reason. */
+const named =
+  (id: OperationId) =>
+  (failure: DatabaseError): DatabaseError =>
+    Option.contains(failure.code, untranslatable)
+      ? DatabaseError.because(
+          failure.action,
+          `the id ${JSON.stringify(id)} cannot be recorded, as it has a character that the encoding of the database does not: rename the seed (${failure.reason})`,
+          { code: failure.code, cause: failure.cause }
+        )
+      : failure
+
 type ClaimError = LockHeld | AlreadyApplied | DatabaseError
 
 /** The advisory lock of the settings' key; the first claim that gets it creates the tables that are missing. */
@@ -256,7 +271,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
             if (Option.isSome(step)) return yield* claimIn(step.value, id)
             const session = yield* Effect.serviceOption(PgSession)
             return yield* Option.isSome(session) ? claimFor(session.value, id) : outsideStep("claiming the lock")
-          })
+          }).pipe(Effect.mapError((error) => (error._tag === "DatabaseError" ? named(id)(error) : error)))
         )
     })
   }

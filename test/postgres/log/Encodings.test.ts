@@ -93,6 +93,29 @@ describe("a record in a database of another encoding", () => {
   )
 })
 
+describe("a seed whose id the encoding does not hold", () => {
+  it.scopedLive("is refused by a message that names it and says what to do, and those before it stay", () =>
+    Effect.gen(function* () {
+      const url = yield* encoded("LATIN1")
+      const id = Operation.OperationId.make("2-→")
+      const nothing = seed(Effect.void)
+      const outside = Seed.make({ description: "", transaction: "none", run: Effect.void })
+      for (const given of [nothing, outside]) {
+        const works = [apply(), SeedLedger.mark({ id, reason: "x", appliedBy: "cli" })]
+        for (const work of works) {
+          const error = yield* Effect.flip(
+            Effect.provide(work, layerOf(Database.clientOf(url), { "1": nothing, [id]: given }))
+          )
+          assert.strictEqual(error._tag, "DatabaseError", error.message)
+          assert.include(error.message, 'the id "2-→" cannot be recorded')
+          assert.include(error.message, "rename the seed")
+        }
+      }
+      assert.deepStrictEqual(yield* rows(url, "SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
+    })
+  )
+})
+
 describe("a write in a database of another encoding", () => {
   it.scopedLive("is rejected for what that does not hold, and leaves nothing", () =>
     Effect.gen(function* () {
