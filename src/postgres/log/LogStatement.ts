@@ -18,7 +18,8 @@ export const markedUpdate = (table: string, marker: NewMarker, update: string, {
   const marked = constants(markerRow(marker))
   const insert = `${markerOf(table, marked)} RETURNING ${marked.columns.join(", ")}`
   return `WITH marked AS (${insert}), ended AS (${update} RETURNING outcome)
-    SELECT 1 / count(*)::integer AS kept, ${attemptFailing(endedAs(outcome))} AS ended FROM marked WHERE ${same(marked)}`
+    SELECT 1 / count(*)::integer AS kept, ${attemptFailing(endedAs(outcome))} AS ended FROM marked WHERE ${same(marked)};
+    SELECT ${markerKept(table, marker.id, marked)}`
 }
 
 /** The end of an attempt that has no marker: fails where it is not stored as it is sent. */
@@ -27,18 +28,21 @@ export const endedUpdate = (update: string, { outcome }: NewAttempt): string =>
 
 const endedAs = (outcome: string): string => `(SELECT count(*) FROM ended WHERE outcome = ${literal(outcome)})`
 
-/** The marker, and the attempt where there is a table of attempts. */
+/**
+ * The marker, and the attempt where there is a table of attempts. What became of the marker is looked at by the statement behind it, when the
+ * triggers of the first are through.
+ */
 export const recordInserts = (
   tables: { readonly markers: string; readonly attempts: string | undefined },
   { attempt, marker }: StepRecord
 ): ReadonlyArray<string> => {
-  const rows = [markerRow(marker), rowOf(attempt)] as const
-  const [marked, attempted] = [constants(rows[0]), constants(rows[1])]
+  const [marked, attempted] = [constants(markerRow(marker)), constants(rowOf(attempt))]
+  const kept = markerKept(tables.markers, marker.id, marked)
   return [
-    stored(markerOf(tables.markers, marked), marked, (kept) => `1 / ${kept}::integer`),
-    ...(tables.attempts === undefined
-      ? []
-      : [stored(numbered(tables.attempts, attempted), identifying(attempted), attemptFailing)])
+    markerOf(tables.markers, marked),
+    tables.attempts === undefined
+      ? `SELECT ${kept}`
+      : stored(numbered(tables.attempts, attempted), identifying(attempted), [kept])
   ]
 }
 
@@ -65,11 +69,16 @@ export const notStoredBy = (
 
 const attemptFailing = (kept: string): string => `ln(${kept}::numeric)`
 
-/** Behind the INSERT, in the same message as the COMMIT, a row that a trigger swallowed or changed must be an error of the server's. */
-const stored = (insert: string, sent: Constants, failing: (kept: string) => string): string => {
+/** Behind the INSERT, in the same message as the COMMIT, an attempt that a trigger swallowed or changed must be an error of the server's. */
+const stored = (insert: string, sent: Constants, more: ReadonlyArray<string> = []): string => {
   const returning = `${insert} RETURNING ${sent.columns.join(", ")}`
-  return `WITH stored AS (${returning}) SELECT ${failing("count(*)")} AS kept FROM stored WHERE ${same(sent)}`
+  const columns = [`${attemptFailing("count(*)")} AS kept`, ...more].join(", ")
+  return `WITH stored AS (${returning}) SELECT ${columns} FROM stored WHERE ${same(sent)}`
 }
+
+/** The column that fails where the marker is not there as it was sent, behind its INSERT and what that triggers. */
+const markerKept = (table: string, id: string, marked: Constants): string =>
+  `(SELECT 1 / count(*)::integer FROM ${table} WHERE id = ${literal(id)} AND ${same(marked)}) AS marked`
 
 const same = ({ columns, values }: Constants): string =>
   columns.map((column, at) => `${column} IS NOT DISTINCT FROM ${values[at]}`).join(" AND ")
@@ -101,7 +110,7 @@ export const recordSelect = (
 /** The attempt, numbered after the newest that the operation has. */
 export const attemptInsert = (table: string, attempt: NewAttempt): string => {
   const row = constants(rowOf(attempt))
-  return stored(numbered(table, row), identifying(row), attemptFailing)
+  return stored(numbered(table, row), identifying(row))
 }
 
 /** The same, which answers with the id of the row that is stored. */
@@ -134,6 +143,10 @@ export const interruptEarlier = (markers: string, attempts: string, { operationI
   `WITH marked AS (INSERT INTO ${markers} (id, operation_type, duration_ms, applied_by, notes) SELECT '', '', 0, '', '' WHERE false)
     UPDATE ${attempts} SET outcome = 'interrupted', ended_at = ended_at, duration_ms = duration_ms, error = error
     WHERE operation_id = ${literal(operationId)} AND outcome = 'running'`
+
+/** A marker of this operation, to be undone: its key is taken where there is one (23505). */
+export const markerTried = (table: string, { operationId, operationType }: NewAttempt): string =>
+  markerOf(table, constants({ id: operationId, operation_type: operationType, duration_ms: 0, applied_by: "cli", notes: "" }))
 
 const markerRow = (marker: NewMarker) => ({
   id: marker.id,

@@ -20,6 +20,7 @@ import * as EncodedText from "../client/EncodedText.js"
 import { PgSession } from "../client/PgSession.js"
 import { alone, decodeRows, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as RowSecurity from "../client/RowSecurity.js"
 import * as PgTime from "../client/PgTime.js"
 import * as Standby from "../client/Standby.js"
 import * as TableLock from "../client/TableLock.js"
@@ -42,6 +43,7 @@ import {
   endedUpdate,
   interruptEarlier,
   markedUpdate,
+  markerTried,
   notStoredBy
 } from "./LogStatement.js"
 
@@ -153,6 +155,25 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       Option.match(toApplied(seedMigration, found), { onNone: () => appliedRows, onSome: Effect.succeed })
   )
 
+  /** Where policies decide what is seen, only its key tells whether there is a marker already: before a body that nothing undoes. */
+  const refuseHidden = (attempt: NewAttempt) =>
+    Effect.flatMap(session(sql.unsafe(RowSecurity.active(schema.markers))), ([active]) =>
+      active === undefined
+        ? Effect.void
+        : session(
+            Effect.ensuring(
+              sql.unsafe(`BEGIN; ${markerTried(schema.markers, attempt)}`),
+              Effect.ignore(sql.unsafe("ROLLBACK"))
+            )
+          )
+    ).pipe(
+      Effect.mapError((error) =>
+        Option.contains(sqlState(error), "23505")
+          ? RowSecurity.hidden(recordingAttempt, schema.markers, error)
+          : recordingError(error)
+      )
+    )
+
   return OperationLog.of({
     applied: Effect.withSpan(applied, "OperationLog.applied", { captureStackTrace: false }),
     hasTables: Effect.mapBoth(alone(sql)(schema.missing), {
@@ -211,9 +232,9 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       }).pipe(Effect.withSpan("OperationLog.rename", { attributes: { from, to }, captureStackTrace: false })),
     begin: (attempt) =>
       Effect.zipRight(
-        Effect.mapError(
-          session(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt))),
-          recordingError
+        Effect.zipRight(
+          refuseHidden(attempt),
+          Effect.mapError(session(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt))), recordingError)
         ),
         Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => session(sql.unsafe(insert))).pipe(
           Effect.mapError(recordingError),

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import { AlreadyApplied, CommitRefused, DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import type { RefusedCommit, StepRecord } from "../../operation/Transactor.js"
 import { databaseError, reasonOf, sqlState } from "../client/PgError.js"
+import * as RowSecurity from "../client/RowSecurity.js"
 import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 import * as LogStatement from "../log/LogStatement.js"
@@ -35,12 +36,25 @@ export const reason = (
   const look = Effect.flatMap(step.send(StepStatements.exists(schema.markers)), (results) =>
     (results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([])
   )
-  return Effect.match(look, {
-    onFailure: databaseError("writing the marker"),
+  return Effect.matchEffect(look, {
+    onFailure: (failure) => Effect.succeed(databaseError("writing the marker")(failure)),
     onSuccess: (results) =>
       (results.at(-1)?.rows.length ?? 0) > 0
-        ? new AlreadyApplied({ id: marker.id })
-        : new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
+        ? Effect.succeed(new AlreadyApplied({ id: marker.id }))
+        : unseen(refusing, error)
+  })
+}
+
+/** No marker is seen, though its key is taken: the body's own one is undone by now, or a policy hides one. */
+const unseen = ({ schema, step }: Refusing, error: SqlError): Effect.Effect<CommitRefused | DatabaseError> => {
+  const refused = new CommitRefused({ code: sqlState(error), reason: reasonOf(error) })
+  if (!Option.contains(sqlState(error), "23505")) return Effect.succeed(refused)
+  return Effect.match(step.send(RowSecurity.active(schema.markers)), {
+    onFailure: () => refused,
+    onSuccess: (results) =>
+      (results.at(-1)?.rows.length ?? 0) > 0
+        ? RowSecurity.hidden("writing the marker", schema.markers, error)
+        : refused
   })
 }
 

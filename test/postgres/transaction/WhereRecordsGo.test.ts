@@ -105,6 +105,25 @@ describe("the record of a seed", () => {
     }
   }
 
+  for (const [title, make] of [
+    ["a seed in a transaction", sql],
+    ["a seed outside any transaction", outside]
+  ] as const) {
+    for (const change of ["DELETE FROM kumiko_es_operations", "UPDATE kumiko_es_operations SET applied_by = 'x'"]) {
+      it.effect(`fails where a trigger behind the INSERT of its marker does ${change}: ${title}`, () =>
+        Effect.gen(function* () {
+          assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+          yield* rows(`CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${change} WHERE id = NEW.id; RETURN NULL; END $$;
+            CREATE TRIGGER t AFTER INSERT ON kumiko_es_operations FOR EACH ROW EXECUTE FUNCTION t()`)
+          const exit = yield* applied({ a: sql("SELECT 1"), b: make("SELECT 1") })
+          assert.match(String(exit), /kumiko_es_operations.* did not store the row as it was sent/)
+          assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
+          assert.deepStrictEqual(yield* rows("SELECT FROM es_ops_attempts WHERE outcome = 'applied'"), [{}])
+        }).pipe(fresh)
+      )
+    }
+  }
+
   for (const [table, when] of [
     ["kumiko_es_operations", "BEFORE INSERT"],
     ["es_ops_attempts", "BEFORE INSERT"],
