@@ -47,6 +47,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     readonly tables: ReadonlyMap<string, string>
     /** The text that puts search path and role back to what the step began with. */
     readonly resetIdentity: () => string
+    /** Names that statements of the body gave to settings of the application's own, such as `app.tenant`. */
+    readonly ownSettings: ReadonlySet<string>
     /** Notes that this transaction created tables: they are there once it is committed. */
     readonly createdTables: () => void
     /** Runs `part` alone among the body's statements, in a savepoint. */

@@ -4,6 +4,7 @@
  */
 import { defaultEscape } from "@effect/sql/Statement"
 import * as Option from "effect/Option"
+import { harmless, passing, scoped } from "./PassingWords.js"
 
 /** The first `count` words in upper case; an opening parenthesis is a word. */
 export const firstWords = (text: string, count: number): ReadonlyArray<string> => {
@@ -44,6 +45,65 @@ export const closesCursors = (text: string): Option.Option<string> => {
 
 /** An identifier between double quotes. */
 export const quote = defaultEscape('"')
+
+/** What a statement of a body does beside reading and writing. */
+export interface Looked {
+  /** What it may not do to its transaction or to the guard of it, if that is what it does. */
+  readonly forbidden: Option.Option<string>
+  /** Whether its session may be another one behind the transaction. */
+  readonly outlives: boolean
+  /** The application's own settings that it names, such as `app.tenant`, if it may set any. */
+  readonly settings: ReadonlyArray<string>
+}
+
+/** Looks at a statement of a body. */
+export const look = (text: string, params: ReadonlyArray<unknown>): Looked => ({
+  forbidden: forbidden(text, params),
+  outlives: outlives(text, params),
+  settings: ownSettings(text, params)
+})
+
+const setting = /\bset(?:_config\s*\(|\s)/i
+
+const ownSetting = /\b[a-z_]\w*\.[a-z_]\w*\b/gi
+
+const noSettings: ReadonlyArray<string> = []
+
+const ownSettings = (text: string, params: ReadonlyArray<unknown>): ReadonlyArray<string> => {
+  if (!setting.test(text) || (!text.includes(";") && passing.has(firstWords(text, 1)[0] ?? ""))) return noSettings
+  return [text, ...params].flatMap((part) => (typeof part === "string" ? (part.match(ownSetting) ?? []) : []))
+}
+
+const leaving = /\b(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?|pg_advisory_unlock\w*|setseed|dblink\w*)"?\s*\(/i
+
+const called = /([a-z_]\w*)"?\s*\(/gi
+
+/**
+ * Whether a text may leave something in its session: a setting, a prepared statement, a session's lock, a channel that is listened to. A function
+ * that is called by SELECT may do all of that, where it is none of the server's that are known not to.
+ */
+const outlives = (text: string, params: ReadonlyArray<unknown>): boolean => {
+  if (leaving.test(text)) return true
+  if (params.length > 0 || !text.includes(";")) return mayOutlive(text)
+  return withoutLiterals(text)
+    .split(";")
+    .some((part) => mayOutlive(part))
+}
+
+const mayOutlive = (statement: string): boolean => {
+  const [first = "", second = ""] = firstWords(statement, 2)
+  if (passing.has(first)) return false
+  if (first === "SET") return !scoped.has(second)
+  if (first === "SELECT" || first === "(")
+    return [...withoutLiterals(statement).matchAll(called)].some(([, name = ""]) => !harmless.has(name.toLowerCase()))
+  return first !== "" || /\w/.test(statement)
+}
+
+/** Without comments, and without what is between quotes or dollars. */
+const withoutLiterals = (text: string): string =>
+  text.replaceAll(/\$(\w*)\$[\s\S]*?\$\1\$|'(?:[^']|'')*'|\/\*[\s\S]*?\*\/|--[^\n]*/g, (found) =>
+    found.startsWith("/*") || found.startsWith("--") ? " " : "''"
+  )
 
 /** What a statement of a body may not do to its transaction or to the guard of it, if that is what it does. */
 export const forbidden = (text: string, params: ReadonlyArray<unknown>): Option.Option<string> => {

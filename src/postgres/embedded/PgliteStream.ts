@@ -45,16 +45,28 @@ export class PgliteStream extends Duplex {
       )
   }
 
-  /** A server ends the transaction of a connection that is closed; here there is one session, which goes on. */
+  /** A server ends the session of a connection that is closed; here there is one, which goes on as a new one would be. */
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.database.exec("ROLLBACK").then(
-      () => done(error),
-      () => done(error)
-    )
+    this.database
+      .runExclusive(async () => {
+        await this.database.execProtocolRaw(query("ROLLBACK"))
+        await this.database.execProtocolRaw(query("DISCARD ALL"))
+      })
+      .then(
+        () => done(error),
+        () => done(error)
+      )
   }
 
   override _final(done: () => void): void {
     this.push(null)
     done()
   }
+}
+
+/** The message that asks for this statement (PostgreSQL manual, 54.7, Query). */
+const query = (text: string): Uint8Array => {
+  const message = Buffer.from(`Q    ${text}\0`)
+  message.writeInt32BE(message.length - 1, 1)
+  return new Uint8Array(message)
 }

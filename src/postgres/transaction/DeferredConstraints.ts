@@ -1,5 +1,5 @@
 /**
- * What a COMMIT does before it commits, done in the middle of a transaction that goes on.
+ * What a COMMIT does before it commits, and what is put back behind it, done in the middle of a transaction that goes on.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -7,6 +7,7 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused } from "../../operation/OperationError.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "../client/PgError.js"
 import type { PgStep } from "../client/PgStep.js"
+import * as SessionState from "./SessionState.js"
 
 /**
  * All names of deferrable constraints, and those that are deferred where nobody says otherwise. By their names, as SET CONSTRAINTS ALL would
@@ -19,17 +20,18 @@ const deferrable = `SELECT string_agg(name, ', ') FILTER (WHERE any_of) AS names
 
 /**
  * As at the end of a step: search path and role are those that it began with, and what was deferred is checked, its triggers included. Then it
- * is deferred again, for what comes next.
+ * is deferred again, and the session is as it was before the first body, for what comes next.
  */
 export const check = (step: PgStep["Type"]): Effect.Effect<void, CommitRefused | DatabaseError> =>
   step.savepoint(
     Effect.gen(function* () {
       const found: unknown = (yield* step.send(`${step.resetIdentity()}; ${deferrable}`)).at(-1)?.rows[0]
       const [names, deferred] = [textOf(found, "names"), textOf(found, "deferred")]
-      if (names === undefined) return
-      yield* step.send(
-        `SET CONSTRAINTS ${names} IMMEDIATE${deferred === undefined ? "" : `; SET CONSTRAINTS ${deferred} DEFERRED`}`
-      )
+      if (names !== undefined)
+        yield* step.send(
+          `SET CONSTRAINTS ${names} IMMEDIATE${deferred === undefined ? "" : `; SET CONSTRAINTS ${deferred} DEFERRED`}`
+        )
+      yield* SessionState.settle(step)
     }).pipe(
       Effect.mapError((error) =>
         isConnectionLost(error)

@@ -29,8 +29,8 @@ import * as StepStatements from "./StepStatements.js"
 export interface OwnSession {
   /** Gives the body the session, and a `SqlClient` over its connection; a transaction around it is not its own. */
   readonly provide: <A, E, R>(body: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Releases what the session holds and puts back what was set; false if that cannot be known. */
-  readonly end: Effect.Effect<boolean>
+  /** Frees the lock and puts back what was set, as far as that is known and can be done in time; the connection is to be closed then. */
+  readonly end: Effect.Effect<void>
 }
 
 /** How long the end of a session may take; then its connection is closed. */
@@ -116,23 +116,16 @@ export const make = (
       spanAttributes: []
     }).pipe(Effect.provide(Reactivity.layer))
 
-    const released = Effect.suspend(() =>
+    const freed = Effect.suspend(() =>
       lock === undefined
-        ? Effect.succeed(true)
-        : connection.executeUnprepared(`SELECT pg_advisory_unlock(${lock})::text AS done`, [], undefined).pipe(
-            Effect.filterOrFail(
-              ([row]) => Object(row).done === "true",
-              () => lockIsGone
-            ),
-            // A body that took it as well left it taken once more.
-            Effect.zipRight(Effect.negate(isHeld(connection, lock)))
-          )
+        ? Effect.void
+        : connection.executeUnprepared(`SELECT pg_advisory_unlock(${lock})`, [], undefined)
     )
     const end = Effect.gen(function* () {
       over = true
       yield* settle
       yield* connection.executeRaw(StepStatements.resetForSession(settings), [])
-      return (yield* released) && abandoned.fibers.size === 0
+      yield* freed
     })
     return {
       provide: (body) =>
@@ -140,7 +133,7 @@ export const make = (
           Effect.provideService(PgSession, session),
           Effect.provideService(SqlClient.SqlClient, client)
         ),
-      end: Effect.orElseSucceed(BoundedWait.within(end, endPatience), () => false)
+      end: Effect.ignore(BoundedWait.within(end, endPatience))
     }
   })
 

@@ -93,8 +93,8 @@ export const make: Effect.Effect<
             databaseError("beginning a session")
           )
           const done = yield* Effect.exit(restore(own.provide(body)))
-          // A session whose end is not known is closed: it may hold the lock.
-          if (!(yield* own.end)) yield* DriverAccess.disconnect(connection)
+          // What else the body may have left in it, such as settings, prepared statements and locks, ends with the connection.
+          yield* Effect.zipRight(own.end, DriverAccess.disconnect(connection))
           return yield* done
         }).pipe(Effect.ensuring(loan.giveBack))
       )

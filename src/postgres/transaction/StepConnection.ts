@@ -28,7 +28,7 @@ import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
-import { forbidden } from "../client/SqlText.js"
+import { look } from "../client/SqlText.js"
 
 /** Goes around an effect, such as the turn of a statement. */
 type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -67,6 +67,10 @@ export class StepConnection {
   private isAtSavepoint = false
   /** Whether the body has ended: nothing of it, and of what it left running, is sent any more. */
   private isClosed = false
+  /** The application's own settings that the body has set. */
+  private readonly ownSettings = new Set<string>()
+  /** Whether the body may have changed the session beyond its transaction. */
+  isChanged = false
   /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
   private isBroken = false
   /** The body's attempt on the transaction, if there was one. */
@@ -120,6 +124,7 @@ export class StepConnection {
     const checked = this.checked(inTurn, () => false)
     const step = PgStep.of({
       ...parts,
+      ownSettings: this.ownSettings,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
       disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
       send: (text) => this.sendAbandonable(text),
@@ -193,8 +198,10 @@ export class StepConnection {
   }
 
   private violationOf(text: string, params: ReadonlyArray<unknown>): Option.Option<TransactionControl> {
-    const statement = forbidden(text, params)
-    return Option.isSome(statement) ? Option.some(this.violated(statement.value)) : this.violation
+    const { forbidden, outlives, settings } = look(text, params)
+    if (outlives) this.isChanged = true
+    for (const name of settings) this.ownSettings.add(name)
+    return Option.isSome(forbidden) ? Option.some(this.violated(forbidden.value)) : this.violation
   }
 
   /** The statement, which can be abandoned; that it was, that it failed, and that it ended the transaction, is noted. */

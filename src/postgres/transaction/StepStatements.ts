@@ -140,12 +140,15 @@ export interface CommitGuard {
 /** invalid_cursor_name: there is none of this name. */
 export const noCursor = "34000"
 
+/** What its name begins with. */
+export const guardPrefix = "es_ops_guard_"
+
 /**
  * A holdable cursor is computed at COMMIT, and this one cannot be: a COMMIT that is not ours fails (22012) and takes everything with it. After
  * a ROLLBACK that is not ours the cursor is gone (34000). Its name is one that the body cannot know, as a body that closed it could commit.
  */
 const commitGuard = (): CommitGuard => {
-  const name = `es_ops_guard_${randomUUID().replaceAll("-", "")}`
+  const name = `${guardPrefix}${randomUUID().replaceAll("-", "")}`
   return {
     declare: `DECLARE ${name} CURSOR WITH HOLD FOR SELECT 1/(random()*0)::int`,
     close: `CLOSE ${name}`

@@ -79,7 +79,10 @@ export const run = (
 const all = (sequence: SeedSequence.Sequence, done: Ref.Ref<ReadonlyArray<SeedOutcome>>, observer: Observer) =>
   Effect.gen(function* () {
     const log = yield* OperationLog
+    const transactor = yield* Transactor
     const applied = yield* log.applied
+    // What the session is like is known from here on.
+    yield* transactor.checkDeferred
     return yield* SeedSequence.run(sequence, (seed) =>
       Effect.tap(tried(seed, applied, observer), (outcome) =>
         Effect.zipRight(

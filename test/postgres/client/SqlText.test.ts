@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Option } from "effect"
-import { beginsReading, firstWords, names, transactionControl } from "../../../src/postgres/client/SqlText.js"
+import { beginsReading, firstWords, look, names, transactionControl } from "../../../src/postgres/client/SqlText.js"
 
 describe("the first words of a statement", () => {
   const cases: ReadonlyArray<readonly [string, number, ReadonlyArray<string>]> = [
@@ -73,5 +73,49 @@ describe("the first words of a statement", () => {
     for (const text of ["", " ", '"', '""', "a b", "a,", "1a", "a; DROP TABLE b"]) {
       assert.deepStrictEqual(names(text), Option.none(), text)
     }
+  })
+})
+
+describe("a text of a body", () => {
+  const passing = [
+    "INSERT INTO t (a) SELECT f(1)",
+    "UPDATE t SET a = 1; DELETE FROM t WHERE b = 'x; SET y = 1'",
+    "SELECT count(*), coalesce(max(a), 0) FROM t WHERE (b IN (1, 2)) AND c = 'f(1)'",
+    "WITH x AS (SELECT 1) SELECT * FROM x",
+    "SET LOCAL lock_timeout = '1s'; SET CONSTRAINTS ALL DEFERRED; SET TRANSACTION READ ONLY",
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SET a.b = '1'; RETURN NEW; END $$; -- SET x",
+    "SELECT pg_advisory_xact_lock(1), pg_sleep(1), setval('s', 1)",
+    ";; /* SET x = 1 */ ; SELECT 1;",
+    ""
+  ]
+  it("that only reads and writes leaves nothing in its session", () => {
+    for (const text of passing) assert.isFalse(look(text, []).outlives, text)
+  })
+
+  const leaving = [
+    "SET a = 1",
+    "-- comment\nset session authorization x",
+    "SELECT 1; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "RESET ALL",
+    "LISTEN x",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "LOAD 'x'",
+    "DO $$ BEGIN PERFORM 1; END $$",
+    "CALL p()",
+    "SELECT my_function(1)",
+    "(SELECT my_function(1))",
+    "INSERT INTO t SELECT pg_catalog.set_config('a.b', 'c', false)",
+    "SELECT \"pg_advisory_lock\" (1)",
+    "SELECT pg_try_advisory_lock_shared(1)"
+  ]
+  it("that may leave something in its session is told from those", () => {
+    for (const text of leaving) assert.isTrue(look(text, []).outlives, text)
+  })
+
+  it("that sets the application's own settings tells their names, which may be parameters", () => {
+    assert.deepStrictEqual(look("SET app.tenant = 'a'", []).settings, ["app.tenant"])
+    assert.deepStrictEqual(look("SELECT set_config($1, $2, true)", ["app.tenant", "a"]).settings, ["app.tenant"])
+    assert.deepStrictEqual(look("UPDATE a.b SET c = 1", []).settings, [])
   })
 })
