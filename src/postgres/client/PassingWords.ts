@@ -23,5 +23,7 @@ export const harmless = new Set(
   pg_try_advisory_xact_lock position power random rank regexp_matches regexp_replace repeat replace returning right round row row_number
   row_to_json rpad rtrim select set setval nextval currval lastval some split_part string_agg string_to_array array_agg array_length
   array_position array_remove array_to_string strpos substr substring sum then to_char to_date to_json to_jsonb to_number to_regclass
-  to_timestamp trim trunc txid_current union unnest upper using uuid values varchar version when where width_bucket within xmlagg`.split(/\s+/)
+  to_timestamp trim trunc txid_current union unnest upper using uuid values varchar version when where width_bucket within xmlagg`.split(
+    /\s+/
+  )
 )

@@ -100,22 +100,13 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 /** Statements over the application's `SqlClient`. */
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
-const byPath: ReadonlyMap<string, string> = new Map()
-
 /**
- * The tables by their quoted names, as the claim of the step or session found them that the fiber is in: statements of ours name them so. One
- * that is not among them is for the search path to find.
+ * Where the claim of the step or session that the fiber is in found the tables, by their quoted names: statements of ours name them so. One that
+ * is not among them is for the search path to find.
  */
-export const tablesFound: Effect.Effect<ReadonlyMap<string, string>> = Effect.contextWith(
-  (context: Context.Context<never>) => {
-    const step = Context.getOption(context, PgStep)
-    // A write in a session is a step of its own, without a claim.
-    if (Option.isSome(step) && step.value.tables.size > 0) return step.value.tables
-    return Option.match(Context.getOption(context, PgSession), {
-      onNone: () => byPath,
-      onSome: ({ tables }) => tables
-    })
-  }
+export const tablesFound: Effect.Effect<Option.Option<Pick<PgStep["Type"], "tables">>> = Effect.map(
+  Effect.all([Effect.serviceOption(PgStep), Effect.serviceOption(PgSession)]),
+  Option.firstSomeOf
 )
 
 /** Runs `effect` with `connection` for its statements. */

@@ -31,7 +31,10 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
   const eventsSeen = yield* Ref.make(false)
 
   /** A table, as it is named where a statement is sent. */
-  const named = Effect.map(tablesFound, (tables) => (table: string) => sql.literal(tables.get(`"${table}"`) ?? table))
+  const named = Effect.map(
+    tablesFound,
+    (found) => (table: string) => sql.literal(Option.getOrUndefined(found)?.tables.get(`"${table}"`) ?? table)
+  )
 
   /** An application with a dispatcher of its own may have no event table; one that is there stays. */
   const hasEvents = Effect.gen(function* () {

@@ -55,10 +55,16 @@ interface Named {
   readonly archived: string
 }
 
-const named: Effect.Effect<Named> = Effect.map(tablesFound, (tables) => ({
-  events: tables.get('"kumiko_events"') ?? "kumiko_events",
-  archived: tables.get('"kumiko_archived_streams"') ?? "kumiko_archived_streams"
-}))
+const byPath: Named = { events: "kumiko_events", archived: "kumiko_archived_streams" }
+
+const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
+  Option.isNone(found)
+    ? byPath
+    : {
+        events: found.value.tables.get('"kumiko_events"') ?? byPath.events,
+        archived: found.value.tables.get('"kumiko_archived_streams"') ?? byPath.archived
+      }
+)
 
 const columns = "aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by"
 

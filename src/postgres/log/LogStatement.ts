@@ -19,7 +19,7 @@ export const markedUpdate = (table: string, marker: NewMarker, update: string, {
   const insert = `${markerOf(table, marked)} RETURNING ${marked.columns.join(", ")}`
   return `WITH marked AS (${insert}), ended AS (${update} RETURNING outcome)
     SELECT 1 / count(*)::integer AS kept, ${attemptFailing(endedAs(outcome))} AS ended FROM marked WHERE ${same(marked)};
-    SELECT ${markerKept(table, marker.id, marked)}`
+    SELECT ${markerKept(table, marked)}`
 }
 
 /** The end of an attempt that has no marker: fails where it is not stored as it is sent. */
@@ -36,8 +36,9 @@ export const recordInserts = (
   tables: { readonly markers: string; readonly attempts: string | undefined },
   { attempt, marker }: StepRecord
 ): ReadonlyArray<string> => {
-  const [marked, attempted] = [constants(markerRow(marker)), constants(rowOf(attempt))]
-  const kept = markerKept(tables.markers, marker.id, marked)
+  const rows = [markerRow(marker), rowOf(attempt)] as const
+  const [marked, attempted] = [constants(rows[0]), constants(rows[1])]
+  const kept = markerKept(tables.markers, marked)
   return [
     markerOf(tables.markers, marked),
     tables.attempts === undefined
@@ -76,9 +77,12 @@ const stored = (insert: string, sent: Constants, more: ReadonlyArray<string> = [
   return `WITH stored AS (${returning}) SELECT ${columns} FROM stored WHERE ${same(sent)}`
 }
 
-/** The column that fails where the marker is not there as it was sent, behind its INSERT and what that triggers. */
-const markerKept = (table: string, id: string, marked: Constants): string =>
-  `(SELECT 1 / count(*)::integer FROM ${table} WHERE id = ${literal(id)} AND ${same(marked)}) AS marked`
+/**
+ * The column that fails where the marker is not there as it was sent, behind its INSERT and what that triggers. Its id, the first, is compared so
+ * that the index serves.
+ */
+const markerKept = (table: string, marked: Constants): string =>
+  `(SELECT 1 / count(*)::integer FROM ${table} WHERE ${marked.columns[0]} = ${marked.values[0]} AND ${same(marked)}) AS marked`
 
 const same = ({ columns, values }: Constants): string =>
   columns.map((column, at) => `${column} IS NOT DISTINCT FROM ${values[at]}`).join(" AND ")
@@ -144,9 +148,12 @@ export const interruptEarlier = (markers: string, attempts: string, { operationI
     UPDATE ${attempts} SET outcome = 'interrupted', ended_at = ended_at, duration_ms = duration_ms, error = error
     WHERE operation_id = ${literal(operationId)} AND outcome = 'running'`
 
-/** A marker of this operation, to be undone: its key is taken where there is one (23505). */
-export const markerTried = (table: string, { operationId, operationType }: NewAttempt): string =>
-  markerOf(table, constants({ id: operationId, operation_type: operationType, duration_ms: 0, applied_by: "cli", notes: "" }))
+/** A marker of this operation, to be undone: its key is taken where there is one (23505), and it has to be seen. */
+export const markerTried = (table: string, { operationId, operationType }: NewAttempt): string => {
+  const tried = { id: operationId, operation_type: operationType, duration_ms: 0, applied_by: "cli", notes: "" }
+  const marked = constants(tried)
+  return `${markerOf(table, marked)}; SELECT ${markerKept(table, marked)}`
+}
 
 const markerRow = (marker: NewMarker) => ({
   id: marker.id,

@@ -234,7 +234,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       Effect.zipRight(
         Effect.zipRight(
           refuseHidden(attempt),
-          Effect.mapError(session(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt))), recordingError)
+          Effect.mapError(
+            session(sql.unsafe(interruptEarlier(schema.markers, schema.attempts, attempt))),
+            recordingError
+          )
         ),
         Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => session(sql.unsafe(insert))).pipe(
           Effect.mapError(recordingError),

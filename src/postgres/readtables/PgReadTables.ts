@@ -34,9 +34,9 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
 
   /** Sends a text of this table, which is named as the claim found it where there was one. */
   const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
-    Effect.flatMap(tablesFound, (tables) => {
+    Effect.flatMap(tablesFound, (claimed) => {
       const name = quote(table.name)
-      const found = tables.get(name)
+      const found = Option.isSome(claimed) ? claimed.value.tables.get(name) : undefined
       return sql.unsafe(
         found === undefined
           ? text

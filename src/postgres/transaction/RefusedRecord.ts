@@ -38,7 +38,7 @@ export const reason = (
   )
   return Effect.matchEffect(look, {
     onFailure: (failure) => Effect.succeed(databaseError("writing the marker")(failure)),
-    onSuccess: (results) =>
+    onSuccess: (results): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> =>
       (results.at(-1)?.rows.length ?? 0) > 0
         ? Effect.succeed(new AlreadyApplied({ id: marker.id }))
         : unseen(refusing, error)
@@ -52,9 +52,7 @@ const unseen = ({ schema, step }: Refusing, error: SqlError): Effect.Effect<Comm
   return Effect.match(step.send(RowSecurity.active(schema.markers)), {
     onFailure: () => refused,
     onSuccess: (results) =>
-      (results.at(-1)?.rows.length ?? 0) > 0
-        ? RowSecurity.hidden("writing the marker", schema.markers, error)
-        : refused
+      (results.at(-1)?.rows.length ?? 0) > 0 ? RowSecurity.hidden("writing the marker", schema.markers, error) : refused
   })
 }
 

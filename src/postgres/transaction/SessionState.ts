@@ -25,8 +25,9 @@ const closing = (known: string): string => `SELECT pg_catalog.concat_ws('; ',
     (SELECT pg_catalog.string_agg(pg_catalog.format('DEALLOCATE %I', name), '; ') FROM ${prepared}
       WHERE from_sql AND NOT coalesce((${known}::jsonb->'prepared') ? name, false))) AS text`
 
-/** Those that the transaction began with, and that a role, which is put back by itself, may not change. */
-const own = "'transaction_isolation', 'transaction_read_only', 'transaction_deferrable', 'session_authorization', 'role'"
+/** Those that the transaction began with, what is put back by itself, and what cannot be set any more once there was a temporary table. */
+const own =
+  "'transaction_isolation', 'transaction_read_only', 'transaction_deferrable', 'session_authorization', 'role', 'temp_buffers'"
 
 const restoring = (known: string): string =>
   `SELECT pg_catalog.set_config(s.name, coalesce(k.setting, s.reset_val), true)

@@ -26,6 +26,7 @@ import { toItsEnd, watchDelay } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
+import { PgSession } from "../client/PgSession.js"
 import type { Claim, Claimed } from "../client/PgStep.js"
 import * as LogStatement from "../log/LogStatement.js"
 import type { PgSchema } from "../schema/PgSchema.js"
@@ -61,6 +62,8 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   waits: Effect.Effect<never, SqlError>,
   restore: Restore
 ) {
+  // A write in a session is a step of its own, without a claim.
+  const session = yield* Effect.serviceOption(PgSession)
   const transaction: Transaction = {
     connection,
     schema,
@@ -72,7 +75,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     waits,
     columns,
     identity: Option.none(),
-    tables: new Map(),
+    tables: new Map(Option.isSome(session) ? session.value.tables : []),
     isGuarded: false,
     createdTables: false
   }

@@ -21,13 +21,16 @@ export const inPlace = (body: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
     if (made !== undefined) for (const name of names) moved.add(name)
     return made ?? node
   })
-  return statements.flatMap((node) => {
-    const specifiers = specifiersOf(node)
-    if (!isNode(node) || specifiers.length === 0) return [node]
-    const rest = specifiers.filter((one) => localOf(one).every(([name]) => !moved.has(name)))
-    return rest.length === 0 ? [] : [{ ...node, specifiers: rest }]
-  })
+  // What is exported by other names comes last, as a bundler has it.
+  const rest = statements
+    .flatMap(specifiersOf)
+    .filter((one) => localOf(one).every(([name, as]) => !moved.has(name) || exported.get(name) !== as))
+    .toSorted((a, b) => (exportedBy(a) < exportedBy(b) ? -1 : 1))
+  const others = statements.filter((node) => specifiersOf(node).length === 0)
+  return rest.length === 0 ? others : [...others, { type: "ExportNamedDeclaration", specifiers: rest }]
 }
+
+const exportedBy = (specifier: Node): string => nameOf(specifier["exported"]) ?? ""
 
 const isNode = (value: unknown): value is Node => Predicate.hasProperty(value, "type") && Predicate.isString(value.type)
 

@@ -106,7 +106,7 @@ describe("a text of a body", () => {
     "SELECT my_function(1)",
     "(SELECT my_function(1))",
     "INSERT INTO t SELECT pg_catalog.set_config('a.b', 'c', false)",
-    "SELECT \"pg_advisory_lock\" (1)",
+    'SELECT "pg_advisory_lock" (1)',
     "SELECT pg_try_advisory_lock_shared(1)"
   ]
   it("that may leave something in its session is told from those", () => {

@@ -101,11 +101,10 @@ describe("a seed whose id the encoding does not hold", () => {
       const nothing = seed(Effect.void)
       const outside = Seed.make({ description: "", transaction: "none", run: Effect.void })
       for (const given of [nothing, outside]) {
-        const works = [apply(), SeedLedger.mark({ id, reason: "x", appliedBy: "cli" })]
-        for (const work of works) {
-          const error = yield* Effect.flip(
-            Effect.provide(work, layerOf(Database.clientOf(url), { "1": nothing, [id]: given }))
-          )
+        const marking = SeedLedger.mark({ id, reason: "x", appliedBy: "cli" })
+        const layer = layerOf(Database.clientOf(url), { "1": nothing, [id]: given })
+        const both = Effect.all([Effect.flip(apply()), Effect.flip(marking)])
+        for (const error of yield* Effect.provide(both, layer)) {
           assert.strictEqual(error._tag, "DatabaseError", error.message)
           assert.include(error.message, 'the id "2-→" cannot be recorded')
           assert.include(error.message, "rename the seed")

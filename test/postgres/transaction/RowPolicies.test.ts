@@ -32,77 +32,71 @@ const appliedBy = (user: "owner" | "policed", seeds: Seeds) =>
     return Effect.exit(Effect.provide(apply(), layerOf(client, seeds)))
   })
 
-/** A database with an applied seed, whose tables have these policies for the role. */
-const policed = (...policies: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const setUp = yield* appliedBy("owner", { a: seed(tenant("one")) })
-    assert.isTrue(Exit.isSuccess(setUp), String(setUp))
-    yield* rows(`CREATE TABLE counter (n int);
-      DO $$ BEGIN CREATE ROLE ${role} LOGIN PASSWORD 'pw'; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-      GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role};
-      GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role};
-      ${policies.map((policy, n) => `ALTER TABLE ${policy.split(" ")[0] ?? ""} ENABLE ROW LEVEL SECURITY; CREATE POLICY p${n} ON ${policy}`).join("; ")}`)
-  })
+/** A table, and its policies for the role. */
+type Policies = readonly [table: string, ...policies: ReadonlyArray<string>]
 
-const markers = "kumiko_es_operations"
-const attempts = "es_ops_attempts"
-const events = "kumiko_events"
+const grants = `CREATE TABLE counter (n int);
+  DO $$ BEGIN CREATE ROLE ${role} LOGIN PASSWORD 'pw'; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role};
+  GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`
 
-const kinds = [
-  ["in a transaction", inside],
-  ["outside any transaction", outside]
-] as const
-
-describe("a seed whose marker a policy hides", () => {
-  for (const [kind, make] of kinds)
-    for (const seen of ["duration_ms < 0 OR notes = 'again'", "false"])
-      it.effect(`is not applied again, and says why: ${kind}, where ${seen} is seen`, () =>
-        Effect.gen(function* () {
-          yield* policed(`${markers} FOR SELECT USING (${seen})`, `${markers} FOR INSERT WITH CHECK (true)`)
-          const exit = yield* appliedBy("policed", { a: make(counting) })
-          assert.include(String(exit), markers)
-          assert.include(String(exit), "a row security policy hides it")
-          assert.deepStrictEqual(yield* rows("SELECT * FROM counter"), [])
-          assert.lengthOf(yield* rows(`SELECT FROM ${markers}`), 1)
-        }).pipe(fresh)
+/** Runs as long as the table has these policies. */
+const policed = <A, E, R>([table, ...policies]: Policies, run: Effect.Effect<A, E, R>) =>
+  Effect.zipRight(
+    rows(
+      [
+        `ALTER TABLE ${table} ENABLE ROW LEVEL SECURITY`,
+        ...policies.map((policy, n) => `CREATE POLICY p${n} ON ${table} ${policy}`)
+      ].join("; ")
+    ),
+    Effect.zipLeft(
+      run,
+      rows(
+        [
+          `ALTER TABLE ${table} DISABLE ROW LEVEL SECURITY`,
+          ...policies.map((_, n) => `DROP POLICY p${n} ON ${table}`)
+        ].join("; ")
       )
-})
-
-describe("a seed", () => {
-  const refusing: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
-    [markers, ["FOR SELECT USING (true)"]],
-    [markers, ["FOR SELECT USING (id = 'a')", "FOR INSERT WITH CHECK (true)"]],
-    [attempts, ["FOR SELECT USING (true)"]],
-    [attempts, ["FOR INSERT WITH CHECK (true)"]]
-  ]
-  for (const [table, policies] of refusing)
-    for (const [kind, make] of kinds)
-      it.effect(`is not applied where the policies of ${table} are ${policies.join(" and ")}: ${kind}`, () =>
-        Effect.gen(function* () {
-          yield* policed(...policies.map((policy) => `${table} ${policy}`))
-          const exit = yield* appliedBy("policed", { a: seed(Effect.void), b: make(counting) })
-          assert.match(String(exit), new RegExp(`row-level security policy for table .*${table}|${table}.* row security policy`))
-          assert.deepStrictEqual(yield* rows("SELECT * FROM counter"), [])
-          assert.lengthOf(yield* rows(`SELECT FROM ${markers}`), 1)
-        }).pipe(fresh)
-      )
-
-  it.effect(`is not applied where the end of its attempt is refused: outside any transaction`, () =>
-    Effect.gen(function* () {
-      yield* policed(`${attempts} FOR SELECT USING (true)`, `${attempts} FOR INSERT WITH CHECK (true)`)
-      const exit = yield* appliedBy("policed", { a: seed(Effect.void), b: outside(counting) })
-      assert.include(String(exit), `${attempts} did not store the row as it was sent`)
-      assert.lengthOf(yield* rows(`SELECT FROM ${markers}`), 1)
-    }).pipe(fresh)
+    )
   )
 
-  for (const policies of [["FOR SELECT USING (true)"], ["FOR INSERT WITH CHECK (true)"]])
-    it.effect(`is not applied where the policies of ${events} are ${policies.join(" and ")}`, () =>
-      Effect.gen(function* () {
-        yield* policed(...policies.map((policy) => `${events} ${policy}`))
-        const exit = yield* appliedBy("policed", { a: seed(Effect.void), b: seed(tenant("two")) })
+const [markers, attempts, events] = ["kumiko_es_operations", "es_ops_attempts", "kumiko_events"]
+
+const kinds = [inside, outside]
+
+describe("a seed of a role for which there are row policies", () => {
+  it.effect("is not applied where they hide its marker, or refuse what is written, and says so", () =>
+    Effect.gen(function* () {
+      const setUp = yield* appliedBy("owner", { a: seed(tenant("one")) })
+      assert.isTrue(Exit.isSuccess(setUp), String(setUp))
+      yield* rows(grants)
+      const insert = "FOR INSERT WITH CHECK (true)"
+      for (const make of kinds) {
+        for (const seen of ["duration_ms < 0 OR notes = 'again'", "false"]) {
+          const again = appliedBy("policed", { a: make(counting) })
+          const exit = yield* policed([markers, `FOR SELECT USING (${seen})`, insert], again)
+          assert.match(String(exit), /kumiko_es_operations.* has the marker, and a row security policy hides it/)
+        }
+        const refusing: ReadonlyArray<Policies> = [
+          [markers, "FOR SELECT USING (true)"],
+          [markers, "FOR SELECT USING (id = 'a')", insert],
+          [attempts, "FOR SELECT USING (true)"],
+          [attempts, insert]
+        ]
+        for (const policies of refusing) {
+          const [table] = policies
+          const exit = yield* policed(policies, appliedBy("policed", { a: seed(Effect.void), b: make(counting) }))
+          const reason = `row-level security policy for table .*${table}|${table}.* row security policy`
+          assert.match(String(exit), new RegExp(reason), policies.join(" "))
+        }
+      }
+      for (const policy of ["FOR SELECT USING (true)", insert]) {
+        const writing = appliedBy("policed", { a: seed(Effect.void), b: seed(tenant("two")) })
+        const exit = yield* policed([events, policy], writing)
         assert.match(String(exit), new RegExp(`row-level security policy for table .*${events}`))
-        assert.lengthOf(yield* rows(`SELECT FROM ${markers}`), 1)
-      }).pipe(fresh)
-    )
+      }
+      assert.deepStrictEqual(yield* rows("SELECT * FROM counter"), [])
+      assert.deepStrictEqual(yield* rows(`SELECT id FROM ${markers}`), [{ id: "a" }])
+    }).pipe(fresh)
+  )
 })

@@ -20,7 +20,7 @@ const leaving = texts(
   "SET SESSION statement_timeout = '77s'",
   "SET LOCAL enable_seqscan = off",
   "SELECT set_config('app.tenant', 'theirs', false)",
-  "DO $$ BEGIN PERFORM set_config('temp_buffers', '17MB', false); END $$",
+  "DO $$ BEGIN PERFORM set_config('maintenance_work_mem', '17MB', false); END $$",
   "SET search_path = pg_catalog",
   "LISTEN seeds",
   "PREPARE prepared AS SELECT 1",
@@ -33,7 +33,7 @@ const holding = "DECLARE held CURSOR WITH HOLD FOR SELECT * FROM pg_temp.ids"
 const setting = (name: string) => `current_setting('${name}', true) AS ${name.replace(".", "_")}`
 
 const found = Effect.flatMap(SqlClient.SqlClient, (sql) =>
-  sql.unsafe(`SELECT ${["work_mem", "enable_seqscan", "temp_buffers", "search_path"].map(setting).join(", ")},
+  sql.unsafe(`SELECT ${["work_mem", "enable_seqscan", "maintenance_work_mem", "search_path"].map(setting).join(", ")},
     coalesce(current_setting('app.tenant', true), '') AS tenant,
     (SELECT count(*)::int FROM pg_listening_channels()) AS channels,
     (SELECT count(*)::int FROM pg_prepared_statements WHERE from_sql) AS prepared,
@@ -101,7 +101,12 @@ describe("a dry run", () => {
       Effect.gen(function* () {
         const services = yield* Layer.build(yield* client)
         const seen: Array<unknown> = []
-        const run = seed(Effect.zipRight(Effect.map(found, (rows) => void seen.push(rows)), Effect.zipRight(leaving, texts(holding))))
+        const run = seed(
+          Effect.zipRight(
+            Effect.map(found, (rows) => void seen.push(rows)),
+            Effect.zipRight(leaving, texts(holding))
+          )
+        )
         const pool = Effect.provide(found, services)
         const before = yield* pool
         const { outcomes } = yield* Effect.provide(

@@ -151,18 +151,25 @@ export default [Plan.Pro, Role.Admin, Flag.All, new Price(1, ""), Other]
   it("is that of what esbuild makes of it, as it is loaded or as a module, whose exports stand at its end", async () => {
     const others = [
       seed,
-      `export const size = 1, other = "—"\nexport function first() { return undefined }\n${seed}`,
+      `export const size = 1, dash = "—"\nexport function firstOf() { return undefined }\n${seed}`,
       `export default function () { return \`— \${1} \\u2014\` }\nexport const tag = String.raw\`\\u2014\``,
       "export default class Seed { a = undefined }",
       "const one = 1\nexport { one, one as two }\nexport default one"
     ]
     for (const text of others)
-      for (const options of [{}, { format: "esm" }, { format: "esm", target: "node20", sourcemap: "inline" }] as const) {
+      for (const options of [
+        {},
+        { format: "esm" },
+        { format: "esm", target: "node20", sourcemap: "inline" }
+      ] as const) {
         const { code } = await transform(text, { loader: "ts", sourcefile: "a-seed.ts", ...options })
         assert.strictEqual(await hash(code, "a.js"), await hash(text), code)
       }
     assert.notStrictEqual(await hash("export default `a`"), await hash("export default `b`"))
-    assert.notStrictEqual(await hash("var x_default = 1; export { x_default as default }"), await hash("export default 2"))
+    assert.notStrictEqual(
+      await hash("var x_default = 1; export { x_default as default }"),
+      await hash("export default 2")
+    )
     assert.notStrictEqual(await hash("const a = 1; export { a as b }"), await hash("export const b = 1"))
   })
 
