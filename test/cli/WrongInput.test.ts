@@ -41,7 +41,9 @@ beforeAll(async () => {
     [/process \d+/g, "process <pid>"],
     [/ +\d+ ms\b/g, " <ms>"],
     [/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<instant>"],
-    [/\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ/g, "<instant>"]
+    [/\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ/g, "<instant>"],
+    // Said where ten seconds went by.
+    [/^"[^"]+" is still being loaded: .*\n/gm, ""]
   ]
 })
 
