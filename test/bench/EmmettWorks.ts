@@ -48,8 +48,8 @@ export const open = async (url: string, from: Client, count: number) => {
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
-  await visible()
   return {
+    visible,
     rebuild: async () => {
       const consumer = rebuildPostgreSQLProjections<Changed>({ projections: [projection], connectionString: url })
       await consumer.start()

@@ -162,7 +162,7 @@ const besideEmmett = (world: World) => async () => {
   const emmett = await EmmettWorks.open(await world.database(), bare, count)
   const { close, side } = rebuilding(url, bare, "by-order", "read_orders")
   return {
-    floor: { run: aThousand(count, emmett.rebuild) },
+    floor: { prepare: emmett.visible, run: aThousand(count, emmett.rebuild) },
     ours: { ...side, run: aThousand(events, side.run) },
     close: () => Promise.all([close(), emmett.close(), bare.end()])
   }

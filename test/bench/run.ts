@@ -59,7 +59,11 @@ const all = async (): Promise<void> => {
   try {
     const results: Array<Rounds.Result> = []
     for (const name of names.filter((known) => only.includes(known))) {
-      const result = await measuredApart(name, server.url)
+      const result = await measuredApart(name, server.url).catch((error: unknown) => {
+        process.exitCode = 1
+        console.error(String(error))
+      })
+      if (result === undefined) continue
       results.push(result)
       console.error(
         `${name}: ${result.ratio.toFixed(2)} (${result.floor.toFixed(1)}, ${result.ours.toFixed(1)} ${result.unit})`
