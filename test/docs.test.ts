@@ -220,7 +220,9 @@ describe("the page on production", () => {
 
 describe("the page on costs", () => {
   it("has every row of the benchmark", async () => {
-    const works = ["Seed", "Write", "Boot", "Command", "Peer"].map((name) => Pages.read(`test/bench/${name}Works.ts`))
+    const works = ["Seed", "Write", "Boot", "Command", "Purge", "Peer"].map((name) =>
+      Pages.read(`test/bench/${name}Works.ts`)
+    )
     const names = (await Promise.all(works)).flatMap((text) =>
       [...text.matchAll(/\bname: "([a-z-]+)",\s+work:/g)].map(([, name = ""]) => name)
     )

@@ -89,7 +89,7 @@ const lookAt = (selection: PurgeSelection, after: PurgeCursor["after"], limit: n
   })
 
 /** Streams a batch. */
-const firstSize = 100
+const firstSize = 500
 const largestSize = 1000
 
 interface Begun {

@@ -16,6 +16,7 @@ import * as BootWorks from "./BootWorks.js"
 import * as ClusterWorks from "./ClusterWorks.js"
 import * as CommandWorks from "./CommandWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
+import * as PurgeWorks from "./PurgeWorks.js"
 import * as RebuildWorks from "./RebuildWorks.js"
 import * as Rounds from "./Rounds.js"
 import * as SeedWorks from "./SeedWorks.js"
@@ -36,7 +37,7 @@ if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("--rounds is a 
 
 const worksOn = (server: string) => {
   const world = Worlds.on(server)
-  const all = [SeedWorks, WriteWorks, BootWorks, CommandWorks, PeerWorks, RebuildWorks, ClusterWorks]
+  const all = [SeedWorks, WriteWorks, BootWorks, CommandWorks, PurgeWorks, PeerWorks, RebuildWorks, ClusterWorks]
   return all.flatMap(({ works }) => works(world))
 }
 

@@ -25,8 +25,7 @@ import * as OpenTransactions from "./OpenTransactions.js"
 import * as PurgeText from "./PurgeText.js"
 import * as StreamTables from "./StreamTables.js"
 
-/** The keys of an object are each there once. */
-const Texts = Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Literal(true) }))
+const Texts = Schema.parseJson(Schema.Array(Schema.String))
 
 const Due = Schema.Struct({ tenant_id: Schema.String, aggregate_id: Schema.String, aggregate_type: Schema.String })
 
@@ -310,7 +309,7 @@ const toDigest = (row: typeof Digest.Type): StreamDigest => ({
   writes: row.writes,
   version: row.version,
   newest: Option.fromNullable(row.newest),
-  types: Object.keys(row.types),
-  aggregateTypes: Object.keys(row.aggregate_types),
+  types: Arr.dedupe(row.types),
+  aggregateTypes: Arr.dedupe(row.aggregate_types),
   sha256: row.sha256
 })

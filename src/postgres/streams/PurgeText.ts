@@ -80,12 +80,12 @@ export const lines = `DECLARE es_ops_purge NO SCROLL CURSOR FOR
 
 /** What the events of streams are. Another set of rows has another sum of ids, and a row that was written since another of its writers. */
 export const digests = `SELECT ${stream("i")}, x.events::text AS events, coalesce(x.version, 0)::text AS version, x.newest::text AS newest,
-    coalesce(x.ids, 0)::text AS ids, coalesce(x.writes, 0)::text AS writes, coalesce(x.types, '{}')::text AS types,
-    coalesce(x.aggregate_types, '{}')::text AS aggregate_types, encode(sha256(convert_to(coalesce(x.lines, ''), 'UTF8')), 'hex') AS sha256
+    coalesce(x.ids, 0)::text AS ids, coalesce(x.writes, 0)::text AS writes, coalesce(to_json(x.types), '[]')::text AS types,
+    coalesce(to_json(x.aggregate_types), '[]')::text AS aggregate_types, encode(sha256(convert_to(coalesce(x.lines, ''), 'UTF8')), 'hex') AS sha256
   FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid, aggregate_type text)) WITH ORDINALITY
       AS i (tenant_id, aggregate_id, aggregate_type, n)
     CROSS JOIN LATERAL (SELECT count(*) AS events, max(l.version) AS version, max(l.id) AS newest, sum(l.id) AS ids, sum(l.writer) AS writes,
-        jsonb_object_agg(l.type, true) AS types, jsonb_object_agg(l.aggregate_type, true) AS aggregate_types, string_agg(l.line, '') AS lines
+        array_agg(l.type) AS types, array_agg(l.aggregate_type) AS aggregate_types, string_agg(l.line, '') AS lines
       FROM (SELECT e.id, e.version, e.type, e.aggregate_type, e.xmin::text::bigint AS writer, ${line} AS line
         FROM kumiko_events e WHERE ${same("e")} ORDER BY e.version) AS l) AS x
   ORDER BY i.n`

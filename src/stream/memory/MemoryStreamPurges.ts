@@ -29,7 +29,8 @@ export const layer: Layer.Layer<StreamPurges, never, MemoryDatabase.MemoryDataba
     return StreamPurges.of({
       ago: (age) =>
         Effect.map(Clock.currentTimeMillis, (now) =>
-          DateTime.formatIso(DateTime.unsafeMake(Math.max(earliest, now - Duration.toMillis(age))))
+          // What was archived within the same millisecond was archived before.
+          DateTime.formatIso(DateTime.unsafeMake(Math.max(earliest, now + 1 - Duration.toMillis(age))))
         ),
       lacking: Effect.succeed([]),
       count: (selection) => Effect.map(store.get, (state) => dueIn(state, selection).length),
