@@ -25,7 +25,9 @@ describe("the driver behind a connection of the client", () => {
           )
         assert.strictEqual(yield* statusAfter("SELECT 1"), "I")
         assert.strictEqual(yield* statusAfter("BEGIN"), "T")
-        assert.strictEqual(yield* statusAfter("SELECT 1/0"), "E")
+        // A failure is answered before the server has told the state that it left: that is known behind the next statement.
+        yield* statusAfter("SELECT 1/0")
+        assert.strictEqual(yield* statusAfter("SELECT 1"), "E")
         assert.strictEqual(yield* statusAfter("ROLLBACK"), "I")
       }).pipe(Effect.scoped)
     ).pipe(fresh)
