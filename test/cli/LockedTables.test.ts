@@ -127,7 +127,7 @@ describe("a table that is locked once the seed is under way", () => {
       const running = start(["seed:apply", "--lock-timeout", "500ms"], env)
       // Three times as long as lockTimeout, by the server's own clock.
       await untilTrue(() =>
-        query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO own%'
+        query(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO own%'
           AND clock_timestamp() - query_start > interval '1500 milliseconds'`)
       )
       await holder.query("COMMIT")

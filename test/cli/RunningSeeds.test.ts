@@ -143,7 +143,11 @@ describe("a seed that nobody is in", () => {
     assert.deepStrictEqual(await state(), ["pending", "pending"])
     dry.process.kill("SIGKILL")
     await dry.result
-    await untilTrue(() => query("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')"))
+    await untilTrue(() =>
+      query(
+        "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+      )
+    )
   })
 
   it("is interrupted where its attempt did not end, while another seed runs", async () => {

@@ -262,7 +262,7 @@ layer(postgresOf([feature]), { excludeTestServices: true })("a fold on a server"
       yield* Effect.repeat(
         Effect.promise(() =>
           query(
-            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "read_cities"%'`
+            `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "read_cities"%'`
           )
         ),
         { until: (rows) => rows.length === 1 }

@@ -32,7 +32,9 @@ const raced = (against: "stream" | "key", ddl: string) =>
       ])
     )
     const waits = Effect.promise(() =>
-      query("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+      query(
+        "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND locktype = 'transactionid' AND datname = current_database()"
+      )
     ).pipe(Effect.repeat({ until: (found) => found.length > 0 }))
     const commit = Effect.zipRight(
       waits,

@@ -85,7 +85,9 @@ describe("a statement of ours", () => {
       const { query, url } = yield* TestDatabase
       const sleep = "SELECT pg_sleep(600)"
       const running = Effect.promise(() =>
-        query(`SELECT FROM pg_stat_activity WHERE query = '${sleep}' AND state = 'active'`)
+        query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = '${sleep}' AND state = 'active'`
+        )
       )
       const told: Array<unknown> = []
       for (const left of [undefined, (fiber: unknown) => void told.push(fiber)]) {

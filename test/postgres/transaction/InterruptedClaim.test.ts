@@ -28,7 +28,9 @@ describe("a claim that waits for a table", () => {
         yield* Deferred.await(locked)
         yield* Effect.repeat(
           Effect.promise(() =>
-            query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'BEGIN%'")
+            query(
+              "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'BEGIN%'"
+            )
           ),
           { until: (found) => found.length === 1 }
         )

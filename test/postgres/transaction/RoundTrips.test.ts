@@ -259,7 +259,10 @@ describe("a claim that travels with its BEGIN", () => {
     Effect.flatMap(TestDatabase, ({ query }) =>
       Effect.repeat(
         Effect.promise(() =>
-          query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [`${text}%`])
+          query(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1",
+            [`${text}%`]
+          )
         ),
         { until: (rows) => rows.length > 0 }
       )
@@ -319,7 +322,10 @@ describe("a claim that travels with its BEGIN", () => {
       // The server has the whole message, and stands in the very statement that tries the lock.
       const waiting = yield* Effect.fork(Effect.provide(apply, layerOver(stoppedInClaim(url))))
       yield* Effect.promise(async () => {
-        while ((await query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'")).length === 0);
+        while (
+          (await query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"))
+            .length === 0
+        );
         await holder.query("COMMIT")
         await gate.query("SELECT pg_advisory_unlock(77)")
       })

@@ -38,7 +38,8 @@ const found = Effect.flatMap(SqlClient.SqlClient, (sql) =>
     (SELECT count(*)::int FROM pg_listening_channels()) AS channels,
     (SELECT count(*)::int FROM pg_prepared_statements WHERE from_sql) AS prepared,
     (SELECT count(*)::int FROM pg_cursors WHERE name = 'held') AS cursors,
-    (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 77) AS locks,
+    (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 77
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS locks,
     to_regclass('pg_temp.ids') IS NOT NULL AS temporary`)
 )
 

@@ -166,7 +166,8 @@ const locksWithin = (many: Effect.Effect<unknown, unknown, SeedContext.SeedConte
     const running = yield* Effect.fork(Effect.provide(apply(), layerOf(Database.clientOf(url), { a: seed })))
     yield* Effect.raceFirst(Deferred.await(inside), Effect.zipRight(Fiber.join(running), Effect.never))
     const [row] = yield* Effect.promise(() =>
-      query("SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'transactionid'")
+      query(`SELECT count(*)::int AS n FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'transactionid' AND datname = current_database()`)
     )
     yield* Deferred.succeed(go, undefined)
     yield* Fiber.join(running)
