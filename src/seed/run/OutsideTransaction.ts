@@ -25,8 +25,11 @@ type Recording<R> = (outcome: AttemptOutcome, more?: Partial<SeedAttempt.Ended>)
 /** How long the end of an attempt may take to be recorded. */
 const recordPatience = "1 second"
 
-/** How long the end of one that is applied may take once the run is interrupted, and how long a look at what became of it. */
+/** How long the end of one that is applied may take once the run is interrupted. */
 const commitPatience = "500 millis"
+
+/** How long a look at what became of it may take, which begins when the end is cancelled: over another connection, which may have to be opened. */
+const lookPatience = "2 seconds"
 
 /** What is called around the record of a body that is through, which an interruption does not cut short. */
 export interface Commit<A, B> {
@@ -95,7 +98,7 @@ const finished = (
     if (Option.isSome(late)) return yield* Effect.as(late.value, true)
     yield* Fiber.interruptFork(fiber)
     const look = Effect.map(log.attempts({ id: attempt.operationId }), (all) => all.find(({ id }) => id === attemptId))
-    const found = yield* Effect.option(BoundedWait.within(look, commitPatience))
+    const found = yield* Effect.option(BoundedWait.within(look, lookPatience))
     if (Option.isSome(found)) return found.value?.outcome === "applied"
     yield* Effect.logWarning(unknownWarning(attempt.operationId))
     return yield* Effect.interrupt
