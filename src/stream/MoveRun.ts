@@ -24,6 +24,7 @@ import * as MoveDecision from "./MoveDecision.js"
 import { MovesUnsettled } from "./MoveProblem.js"
 import type { FailedMove, MoveCursor } from "./MoveReport.js"
 import * as MoveReports from "./MoveReport.js"
+import * as StreamFailure from "./StreamFailure.js"
 import type { Move, MoveState, Straggler } from "./StreamMoves.js"
 import { StreamMoves } from "./StreamMoves.js"
 
@@ -81,7 +82,7 @@ const moveSome = (
   cursor: MoveCursor,
   chunk: NonEmptyReadonlyArray<Move>
 ): Worked<Moved> =>
-  Effect.catchIf(inBatch(run, about, cursor, chunk), isOfOneStream, (error) => {
+  Effect.catchIf(inBatch(run, about, cursor, chunk), StreamFailure.isOfOneStream, (error) => {
     const [first, ...others] = chunk
     if (others.length === 0) {
       const next = { ...cursor, at: cursor.at + 1, failed: [...cursor.failed, failedWith(first, error)] }
@@ -206,7 +207,7 @@ const putBehind = (
       })
     )
   ).pipe(
-    Effect.catchIf(isOfOneStream, (error) => {
+    Effect.catchIf(StreamFailure.isOfOneStream, (error) => {
       const [first, ...others] = found
       if (others.length === 0) {
         const next = { ...cursor, failed: [...cursor.failed, failedWith(first, error)] }
@@ -234,19 +235,3 @@ const failedWith = (
   { aggregateId, from, to }: Move,
   { _tag, message }: { readonly _tag: string; readonly message: string }
 ): FailedMove => ({ id: aggregateId, from, to, error: { _tag, message } })
-
-type OfOneStream = Exclude<RefoldError, DatabaseError> | DatabaseError
-
-/** Failures that are one stream's: an event cannot be folded, a unique value is taken, a constraint or a trigger refuses the change. */
-const isOfOneStream = (error: RefoldError | LockTimeout | MovesUnsettled | RunRefused): error is OfOneStream => {
-  switch (error._tag) {
-    case "EventUnreadable":
-    case "FoldFailed":
-    case "UniqueTaken":
-      return true
-    case "DatabaseError":
-      return !error.connectionLost && Option.exists(error.code, (code) => /^(?:22|23|44|P0)/.test(code))
-    default:
-      return false
-  }
-}

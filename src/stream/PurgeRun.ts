@@ -10,7 +10,6 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { streamKey } from "../event/AppendRules.js"
 import type { SettleTimeout } from "../event/EventFeed.js"
-import type { RefoldError } from "../event/Refold.js"
 import * as StreamRows from "../event/StreamRows.js"
 import type { BatchSize } from "../operation/BatchSize.js"
 import * as BatchSizes from "../operation/BatchSize.js"
@@ -25,6 +24,7 @@ import * as PurgeBatch from "./PurgeBatch.js"
 import type { ConsumerBehind, ExportExists, ExportFailed, ExportLost, ProjectionLoss } from "./PurgeProblem.js"
 import type { FailedPurge, PurgeCursor } from "./PurgeReport.js"
 import * as PurgeReports from "./PurgeReport.js"
+import * as StreamFailure from "./StreamFailure.js"
 import type { DueStream, PurgeSelection, StreamDigest } from "./StreamPurges.js"
 import { StreamPurges } from "./StreamPurges.js"
 
@@ -140,7 +140,7 @@ const purgeSome = (
       const others = [...failed, ...Arr.map(error.problems, (problem) => failedWith(problem, problem))]
       return purgeSome(context, cursor, streams, others)
     }
-    if (!isOfOneStream(error)) return Effect.fail(error)
+    if (!StreamFailure.isOfOneStream(error)) return Effect.fail(error)
     const [first, ...rest] = streams
     if (rest.length === 0) return purgeSome(context, cursor, streams, [...failed, failedWith(first, error)])
     return Effect.reduce(Arr.chunksOf(streams, Math.ceil(streams.length / 2)), cursor, (next, half) =>
@@ -268,19 +268,3 @@ export const failedWith = (
   { aggregateId, tenantId }: { readonly aggregateId: string; readonly tenantId: string },
   { _tag, message }: { readonly _tag: string; readonly message: string }
 ): FailedPurge => ({ id: aggregateId, tenantId, error: { _tag, message } })
-
-/** Failures that are one stream's: an event cannot be folded, or a constraint or a trigger refuses the deletion. */
-export const isOfOneStream = (
-  error: InBatch | PurgeBatch.BatchError
-): error is Exclude<RefoldError, DatabaseError> | DatabaseError => {
-  switch (error._tag) {
-    case "EventUnreadable":
-    case "FoldFailed":
-    case "UniqueTaken":
-      return true
-    case "DatabaseError":
-      return !error.connectionLost && Option.exists(error.code, (code) => /^(?:22|23|44|P0)/.test(code))
-    default:
-      return false
-  }
-}

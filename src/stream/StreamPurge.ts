@@ -28,6 +28,7 @@ import { PurgeRefused, UnexpectedStreams } from "./PurgeProblem.js"
 import type { FailedPurge, PurgeCursor, PurgeReport } from "./PurgeReport.js"
 import * as PurgeReports from "./PurgeReport.js"
 import * as PurgeRun from "./PurgeRun.js"
+import * as StreamFailure from "./StreamFailure.js"
 import type { DueStream, PurgeSelection } from "./StreamPurges.js"
 import { StreamPurges } from "./StreamPurges.js"
 
@@ -272,7 +273,7 @@ const trySome = (
       if (error._tag === "Overtaken") return Effect.fail(error.failure)
       if (error._tag === "NotNamed") return without(work, streams, error.problems)
       // What every stream has in common is among the problems of the plan.
-      if (error._tag === "DatabaseError" && !PurgeRun.isOfOneStream(error)) return Effect.fail(error)
+      if (error._tag === "DatabaseError" && !StreamFailure.isOfOneStream(error)) return Effect.fail(error)
       const [first, ...others] = streams
       if (others.length === 0) return Effect.succeed({ purged: [], failed: [PurgeRun.failedWith(first, error)] })
       return Effect.map(
