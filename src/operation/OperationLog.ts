@@ -21,10 +21,11 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
     readonly hasTables: Effect.Effect<boolean, DatabaseError>
     /** All markers, in the order of their ids. */
     readonly markers: Effect.Effect<ReadonlyArray<Marker>, DatabaseError>
-    /** Attempts, newest first; empty where there is no attempts table. `after`: only those with a higher id. */
+    /** Attempts, newest first; empty where there is no attempts table. `after`: only those with a higher id. `all`: fails where some may be hidden. */
     readonly attempts: (filter: {
       readonly id?: OperationId | undefined
       readonly after?: number | undefined
+      readonly all?: boolean | undefined
     }) => Effect.Effect<ReadonlyArray<Attempt>, DatabaseError>
     /** The newest attempt of each operation, by its id. */
     readonly lastAttempts: Effect.Effect<ReadonlyMap<string, Attempt>, DatabaseError>

@@ -18,6 +18,7 @@ import * as Completions from "../output/Completions.js"
 import * as FailureReport from "../output/FailureReport.js"
 import * as Help from "../output/Help.js"
 import * as Logging from "../output/Logging.js"
+import { CurrentCommand } from "../output/NextStep.js"
 import { Terminal } from "../output/Terminal.js"
 import * as ApplyCommand from "./ApplyCommand.js"
 import type { Action } from "./CommandTree.js"
@@ -27,7 +28,12 @@ import * as CommandTree from "./CommandTree.js"
 export type Requirements = Terminal | CliApp.CliApp.Environment
 
 /** Runs the command of `argv` (executable and script first); gives the exit code. */
-export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
+export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> => {
+  const command = Option.liftPredicate(argv[2] ?? "", (name) => CommandTree.names.some((known) => known === name))
+  return Effect.provideService(runWords(argv), CurrentCommand, command)
+}
+
+const runWords = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {
     const words = argv.slice(2)
     const chosen = yield* Ref.make(Option.none<Action>())

@@ -4,6 +4,7 @@
  */
 import * as Option from "effect/Option"
 import type { CommandDescription, OptionDescription } from "../CommandDescription.js"
+import * as Spelling from "./Spelling.js"
 
 /** The shell that completions are asked for, if they are. */
 export const completionsShell = ([first = "", second = ""]: ReadonlyArray<string>): Option.Option<string> => {
@@ -38,8 +39,10 @@ export const mistake = (
   const [first = ""] = words
   const command = commands.find(({ name }) => name === first)
   if (command === undefined) {
-    const names = commands.map(({ name }) => name).join(", ")
-    return first === "--version" ? Option.none() : Option.some(`"${first}" is no command; there are: ${names}`)
+    const names = commands.map(({ name }) => name)
+    return first === "--version"
+      ? Option.none()
+      : Option.some(`"${first}" is no command${suggestion(first, names)}; there are: ${names.join(", ")}`)
   }
   const foreign = words.find((word) => /^--(wizard|log-level|completions|version)(=|$)/.test(word))
   if (foreign !== undefined) return Option.some(`${command.name} has no option ${foreign}`)
@@ -73,10 +76,15 @@ export const refusal = (
   const [, unknown] = /^Received unknown argument: '--(.+)'$/.exec(text) ?? []
   const known = options.find(({ name }) => name === unknown)
   if (known !== undefined) return givenOnce(known)
+  const names = options.map(({ name }) => `--${name}`)
+  if (unknown !== undefined) return `${text}${suggestion(`--${unknown}`, names)}`
   if (!text.startsWith("Expected one of the following cases")) return text
   const misfit = options.find((option) => hasOtherWord(words, option))
   return misfit === undefined ? text : `--${misfit.name}: ${text}`
 }
+
+const suggestion = (given: string, words: ReadonlyArray<string>): string =>
+  Option.match(Spelling.meant(given, words), { onNone: () => "", onSome: (word) => ` (did you mean ${word}?)` })
 
 /** Whether the value that an option was given is none of the words that it takes. */
 const hasOtherWord = (words: ReadonlyArray<string>, { name, value }: OptionDescription): boolean =>

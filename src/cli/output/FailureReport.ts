@@ -11,7 +11,7 @@ import { seedOf } from "./CommandFailure.js"
 import * as Documents from "./Documents.js"
 import { exitCode } from "./ExitCode.js"
 import * as ExitMessage from "./ExitMessage.js"
-import { nextStep } from "./NextStep.js"
+import { CurrentCommand, nextStep } from "./NextStep.js"
 import { Terminal } from "./Terminal.js"
 
 /** Reports the failure of a command that wrote no results; gives its exit code. */
@@ -33,12 +33,14 @@ export const explain = (
   { err, paint }: Terminal["Type"],
   failure: CommandFailure,
   more: ReadonlyArray<string> = [],
-  next: Option.Option<string> = isRemedied(failure) ? Option.none() : nextStep(failure._tag)
-): Effect.Effect<void> => {
-  const lines = [`${paint("red", "error:", "err")} ${failure.message}`, ...more, ...Option.toArray(next)]
-  const seed = Option.match(seedOf(failure), { onNone: () => ({}), onSome: (id) => ({ seed: id }) })
-  return Effect.annotateLogs(err(lines.join("\n")), { _tag: failure._tag, ...seed })
-}
+  next?: Option.Option<string>
+): Effect.Effect<void> =>
+  Effect.flatMap(CurrentCommand, (command) => {
+    const step = next ?? (isRemedied(failure) ? Option.none() : nextStep(failure._tag, command))
+    const lines = [`${paint("red", "error:", "err")} ${failure.message}`, ...more, ...Option.toArray(step)]
+    const seed = Option.match(seedOf(failure), { onNone: () => ({}), onSome: (id) => ({ seed: id }) })
+    return Effect.annotateLogs(err(lines.join("\n")), { _tag: failure._tag, ...seed })
+  })
 
 /** Whether the message of a failure has its remedy, as the server's code tells it: then the doctor would find nothing more. */
 const isRemedied = ({ code }: CommandFailure): boolean =>

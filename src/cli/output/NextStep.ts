@@ -1,7 +1,13 @@
 /**
  * The next step after a failure, for people.
  */
+import * as Context from "effect/Context"
 import * as Option from "effect/Option"
+
+/** The name of the command that runs, if it is known, whose help tells how it is used. */
+export class CurrentCommand extends Context.Reference<CurrentCommand>()("effect-es-ops/CurrentCommand", {
+  defaultValue: () => Option.none<string>()
+}) {}
 
 const unfoldable =
   "The read tables are as they were. Mend the event type or the projection and run the command again, or give --on-poison quarantine: what cannot be folded is left out then, and its rows stay."
@@ -19,9 +25,11 @@ const steps: { readonly [tag: string]: string } = {
   FoldFailed: unfoldable,
   ApplyFailed: unfoldable,
   CommitUnknown: "Run es-ops seed:status.",
-  DatabaseError: "es-ops doctor looks for the reason.",
-  UsageError: "See es-ops --help."
+  DatabaseError: "es-ops doctor looks for the reason."
 }
 
 /** The step after a failure with this tag, where there is one that the failure's message does not name. */
-export const nextStep = (tag: string): Option.Option<string> => Option.fromNullable(steps[tag])
+export const nextStep = (tag: string, command: Option.Option<string> = Option.none()): Option.Option<string> =>
+  tag === "UsageError"
+    ? Option.some(`See es-ops ${[...Option.toArray(command), "--help"].join(" ")}.`)
+    : Option.fromNullable(steps[tag])

@@ -29,6 +29,7 @@ import * as PurgedStreams from "./PurgedStreams.js"
 import { decodeRows, PgSql, rows, tablesFound } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
+import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 
 const Answer = Schema.Struct({
@@ -40,12 +41,14 @@ const Answer = Schema.Struct({
   expected: Schema.NullOr(Schema.NumberFromString),
   id: Schema.NullOr(Schema.BigInt),
   created_at: Schema.NullOr(PgTime.Column),
-  key: Schema.NullOr(Schema.String)
+  key: Schema.NullOr(Schema.String),
+  watched: Schema.NullOr(Schema.Literal("true", "false"))
 })
 
 const Kept = Schema.Literal("true", "false")
 
-const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column, kept: Kept })
+/** `kept`: whether the row is the one that was sent. `watched`: whether it may be another one once the statement is through. */
+const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column, kept: Kept, watched: Kept })
 
 const createdAt = PgTime.select("created_at")
 
@@ -68,6 +71,9 @@ const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
 
 const columns = "aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by"
 
+const inputColumns = `n integer, tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, type text,
+  event_version integer, payload jsonb, metadata jsonb, created_by text`
+
 const sent = "$1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text"
 
 /** One event, where its stream is as `version` expects it. */
@@ -79,8 +85,14 @@ const insertOf = ({ archived, events }: Named, version: number): string => {
       : `(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`
   return `INSERT INTO ${events} (${columns}) SELECT ${sent}
     WHERE ${expected} AND NOT EXISTS (SELECT FROM ${archived} WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
-    RETURNING id::text, ${createdAt}, ((${columns}) = (${sent}))::text AS kept, pg_notify('kumiko_events_new', '')`
+    RETURNING id::text, ${createdAt}, ((${columns}) = (${sent}))::text AS kept, ${mayTakeAway(events)}, pg_notify('kumiko_events_new', '')`
 }
+
+/** Whether the table or a partition of it has triggers or rules, which may take a row away or change it behind its INSERT: RETURNING does not see that. */
+const mayTakeAway = (table: string): string =>
+  `(SELECT c.relhastriggers OR c.relhasrules OR (c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid) p
+      JOIN pg_catalog.pg_class k ON k.oid = p.relid WHERE k.relhastriggers OR k.relhasrules))
+    FROM pg_catalog.pg_class c WHERE c.oid = ${literal(table)}::pg_catalog.regclass)::text AS watched`
 
 const ourTables = ["kumiko_events", "kumiko_archived_streams"]
 
@@ -111,9 +123,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       : sql`SELECT NULL::uuid AS tenant_id, NULL::uuid AS aggregate_id, NULL AS key WHERE false`
     return sql`
       WITH input AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (n integer, tenant_id uuid,
-          aggregate_id uuid, aggregate_type text, version integer, type text, event_version integer, payload jsonb,
-          metadata jsonb, created_by text)
+        SELECT * FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
       ), streams AS (
         SELECT s.*, coalesce((SELECT max(e.version) FROM ${table} e
             WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id), 0) AS actual,
@@ -127,17 +137,17 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       ), stored AS (
         INSERT INTO ${table} (${all}) SELECT ${all}
         FROM input WHERE NOT EXISTS (SELECT FROM refused) AND NOT EXISTS (SELECT FROM taken) ORDER BY n
-        RETURNING id, created_at, ${all}
+        RETURNING id, created_at, ${all}, ${sql.literal(mayTakeAway(tables.events))}
       ), notified AS MATERIALIZED (
         SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
       )
       SELECT CASE WHEN ${sql.literal(isKept)} THEN 'stored' ELSE 'changed' END AS kind, s.tenant_id::text, s.aggregate_id::text,
-        s.version::text, NULL AS expected, s.id::text, ${sql.literal(createdAt)}, NULL AS key
+        s.version::text, NULL AS expected, s.id::text, ${sql.literal(createdAt)}, NULL AS key, s.watched
       FROM stored s LEFT JOIN input i ON i.tenant_id = s.tenant_id AND i.aggregate_id = s.aggregate_id AND i.version = s.version
         LEFT JOIN notified ON true
       UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
-        expected::text, NULL, NULL, NULL FROM refused
-      UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key FROM taken`.pipe(
+        expected::text, NULL, NULL, NULL, NULL FROM refused
+      UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key, NULL FROM taken`.pipe(
       bounded,
       Effect.mapError((error) => appendError(events, error)),
       Effect.flatMap(decodeRows("appending events", Answer))
@@ -165,8 +175,22 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
         bounded,
         Effect.mapError((error) => appendError([event], error)),
         Effect.flatMap(decodeStored),
-        Effect.flatMap(([found]) => (found?.kept === "false" ? changed : Effect.succeed(Option.fromNullable(found))))
+        Effect.flatMap(([found]) => (found?.kept === "false" ? changed : Effect.succeed(Option.fromNullable(found)))),
+        Effect.tap(Option.match({ onNone: () => Effect.void, onSome: stay([event], tables) }))
       )
+
+  /** Fails where a trigger or rule took one of these events away behind their INSERT, or changed it. */
+  const stay =
+    (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
+    (answer: { readonly watched: typeof Answer.fields.watched.Type } | undefined) =>
+      answer?.watched !== "true"
+        ? Effect.void
+        : Effect.flatMap(
+            sql`SELECT 1 FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
+              JOIN ${sql.literal(tables.events)} s ON s.tenant_id = i.tenant_id AND s.aggregate_id = i.aggregate_id AND s.version = i.version
+              WHERE ${sql.literal(isKept)}`.pipe(bounded, Effect.mapError(databaseError("appending events"))),
+            (found) => (found.length === events.length ? Effect.void : changed)
+          )
 
   const appendMany = (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
     Effect.gen(function* () {
@@ -175,7 +199,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       const keys = events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
       const answers = yield* append(events, keys, tables)
       const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
-      return yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
+      const appended = yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
+      yield* stay(events, tables)(answers.find((answer) => answer.watched === "true"))
+      return appended
     }).pipe(Effect.catchTag("StreamArchived", purgedOr))
 
   /** A purged stream keeps its archive mark, and so costs an append of any other nothing. */
@@ -224,9 +250,9 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
         bounded,
         Effect.mapError((error) => refusedRow(error, archiving, archivedTable) ?? databaseError(archiving)(error))
       )
-      if (marked.length > 0) return
-      const [purged] = yield* purgedAmong([{ tenantId, aggregateId }])
+      const [purged] = marked.length > 0 ? [] : yield* purgedAmong([{ tenantId, aggregateId }])
       if (purged !== undefined) return yield* new StreamPurged(purged)
+      // Also behind an INSERT, of which a trigger may leave nothing.
       const found = yield* Effect.mapError(bounded(isThere), databaseError(archiving))
       if (found.length === 0) return yield* notStored(archiving, archivedTable)
     })

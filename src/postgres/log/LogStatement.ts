@@ -13,11 +13,14 @@ import { notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
 
-/** The marker, of which the server says when, and the end of its attempt, or neither: fails where one of them is not stored as it is sent. */
+/**
+ * The marker, of which the server says when, and the end of its attempt, or neither: fails where one of them is not stored as it is sent. What is
+ * deferred may take the marker away too.
+ */
 export const markedUpdate = (table: string, marker: NewMarker, update: string, { outcome }: NewAttempt): string => {
   const marked = constants(markerRow(marker))
   const insert = `${markerOf(table, marked)} RETURNING ${marked.columns.join(", ")}`
-  return `WITH marked AS (${insert}), ended AS (${update} RETURNING outcome)
+  return `SET CONSTRAINTS ALL IMMEDIATE; WITH marked AS (${insert}), ended AS (${update} RETURNING outcome)
     SELECT 1 / count(*)::integer AS kept, ${attemptFailing(endedAs(outcome))} AS ended FROM marked WHERE ${same(marked)};
     SELECT ${markerKept(table, marked)}`
 }
@@ -29,8 +32,8 @@ export const endedUpdate = (update: string, { outcome }: NewAttempt): string =>
 const endedAs = (outcome: string): string => `(SELECT count(*) FROM ended WHERE outcome = ${literal(outcome)})`
 
 /**
- * The marker, and the attempt where there is a table of attempts. What became of the marker is looked at by the statement behind it, when the
- * triggers of the first are through.
+ * The marker, and the attempt where there is a table of attempts. What became of the marker is looked at by a statement of its own, when the
+ * triggers of both are through.
  */
 export const recordInserts = (
   tables: { readonly markers: string; readonly attempts: string | undefined },
@@ -38,12 +41,10 @@ export const recordInserts = (
 ): ReadonlyArray<string> => {
   const rows = [markerRow(marker), rowOf(attempt)] as const
   const [marked, attempted] = [constants(rows[0]), constants(rows[1])]
-  const kept = markerKept(tables.markers, marked)
   return [
     markerOf(tables.markers, marked),
-    tables.attempts === undefined
-      ? `SELECT ${kept}`
-      : stored(numbered(tables.attempts, attempted), identifying(attempted), [kept])
+    ...(tables.attempts === undefined ? [] : [stored(numbered(tables.attempts, attempted), identifying(attempted))]),
+    `SELECT ${markerKept(tables.markers, marked)}`
   ]
 }
 
@@ -71,14 +72,12 @@ export const notStoredBy = (
 const attemptFailing = (kept: string): string => `ln(${kept}::numeric)`
 
 /** Behind the INSERT, in the same message as the COMMIT, an attempt that a trigger swallowed or changed must be an error of the server's. */
-const stored = (insert: string, sent: Constants, more: ReadonlyArray<string> = []): string => {
-  const returning = `${insert} RETURNING ${sent.columns.join(", ")}`
-  const columns = [`${attemptFailing("count(*)")} AS kept`, ...more].join(", ")
-  return `WITH stored AS (${returning}) SELECT ${columns} FROM stored WHERE ${same(sent)}`
-}
+const stored = (insert: string, sent: Constants): string =>
+  `WITH stored AS (${insert} RETURNING ${sent.columns.join(", ")})
+    SELECT ${attemptFailing("count(*)")} AS kept FROM stored WHERE ${same(sent)}`
 
 /**
- * The column that fails where the marker is not there as it was sent, behind its INSERT and what that triggers. Its id, the first, is compared so
+ * The column that fails where the marker is not there as it was sent, behind what is inserted and what that triggers. Its id, the first, is compared so
  * that the index serves.
  */
 const markerKept = (table: string, marked: Constants): string =>

@@ -8,9 +8,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { NewAttempt } from "../../operation/Attempt.js"
+import type { OperationId } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { AppliedOperations } from "../../operation/AppliedOperations.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
+import type { LockControl } from "../../operation/OperationError.js"
 import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
@@ -174,6 +176,34 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       )
     )
 
+  /** A body that nothing undoes may have been begun before. */
+  const refuseUnseen = Effect.flatMap(
+    Effect.mapError(session(sql.unsafe(RowSecurity.mayHide(schema.attempts))), databaseError("reading the attempts")),
+    ([hides]) =>
+      hides === undefined
+        ? Effect.void
+        : RowSecurity.unseen("reading the attempts", schema.attempts, "an attempt that was interrupted")
+  )
+
+  const attemptNotStored = notStored(recordingAttempt, schema.attempts)
+
+  /** Fails where a trigger behind the INSERT took the attempt away: a body that is interrupted would be run again. */
+  const kept = (id: number): Effect.Effect<void, DatabaseError> =>
+    session(sql`SELECT 1 AS found FROM ${attempts} WHERE id = ${id}::bigint`).pipe(
+      Effect.mapError(databaseError(recordingAttempt)),
+      Effect.flatMap((found) => (found.length === 0 ? attemptNotStored : Effect.void))
+    )
+
+  /** The marker's key is taken, unless it is another one that is: of the attempts, of an index that somebody added, behind a trigger. */
+  const taken = (id: OperationId, error: SqlError): Effect.Effect<never, AlreadyApplied | DatabaseError> => {
+    const failure = databaseError("writing the marker")(error)
+    return Effect.matchEffect(session(sql`SELECT 1 AS found FROM ${markers} WHERE id = ${id}`), {
+      onFailure: () => failure,
+      onSuccess: (found): Effect.Effect<never, AlreadyApplied | DatabaseError> =>
+        found.length === 0 ? failure : new AlreadyApplied({ id })
+    })
+  }
+
   return OperationLog.of({
     applied: Effect.withSpan(applied, "OperationLog.applied", { captureStackTrace: false }),
     hasTables: Effect.mapBoth(alone(sql)(schema.missing), {
@@ -185,14 +215,15 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         ORDER BY id COLLATE "C"`.pipe(read(schema.markers, "reading the markers", MarkerRow)),
       (found) => found.map(toMarker)
     ),
-    attempts: ({ after = 0, id }) => {
+    attempts: ({ after = 0, all = false, id }) => {
       const only = id === undefined ? sql`` : sql`AND operation_id = ${id}`
-      return Effect.map(
+      const found = Effect.map(
         sql`SELECT ${attemptColumns} FROM ${attempts} a WHERE id > ${after}::bigint ${only} ORDER BY a.id DESC`.pipe(
           read(schema.attempts, "reading the attempts", AttemptRow)
         ),
         (found) => found.map(toAttempt)
       )
+      return all ? Effect.zipRight(refuseUnseen, found) : found
     },
     lastAttempts: Effect.map(
       sql`SELECT ${attemptColumns} FROM ${attempts} JOIN (SELECT max(id) AS id FROM ${attempts} GROUP BY operation_id) AS last USING (id)`.pipe(
@@ -242,9 +273,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         Effect.flatMap(encoded(attemptBegin(schema.attempts, attempt)), (insert) => session(sql.unsafe(insert))).pipe(
           Effect.mapError(recordingError),
           Effect.flatMap(decodeRows(recordingAttempt, Schema.Struct({ id: Schema.NumberFromString }))),
-          Effect.flatMap(([recorded]) =>
-            recorded === undefined ? notStored(recordingAttempt, schema.attempts) : Effect.succeed(recorded.id)
-          )
+          Effect.flatMap(([recorded]) => (recorded === undefined ? attemptNotStored : Effect.succeed(recorded.id))),
+          Effect.tap(kept)
         )
       ).pipe(
         Effect.catchAll((error) => Standby.explained(error, (text) => sql.unsafe(text))),
@@ -271,13 +301,13 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
           onNone: () => Effect.void,
           onSome: (found) => found.holds
         })
-        yield* Effect.mapError(
+        yield* Effect.catchAll(
           Effect.all([settle, holds, Effect.flatMap(encoded(write), (text) => session(sql.unsafe(text)))]),
-          (failed) =>
+          (failed): Effect.Effect<never, LockControl | AlreadyApplied | DatabaseError> =>
             failed._tag === "LockControl"
               ? failed
               : Option.contains(sqlState(failed), "23505")
-                ? new AlreadyApplied({ id: attempt.operationId })
+                ? taken(attempt.operationId, failed)
                 : (notStoredBy(schema, failed) ?? databaseError("writing the marker")(failed))
         )
       }).pipe(recording("finish", attempt)),

@@ -7,6 +7,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { keyOf, keyText, ReadTables, UniqueTaken } from "../../event/ReadTables.js"
 import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
@@ -20,6 +21,8 @@ import type { Given } from "./ReadTableText.js"
 import * as ReadTableText from "./ReadTableText.js"
 
 const Row = Schema.Struct({ row: Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown })) })
+
+const isWatched = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched === "true"
 
 const Reason = Schema.Struct({ place: Schema.NumberFromString, reason: Schema.String })
 
@@ -59,8 +62,23 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
   const write = (of: "add" | "put" | "update", shape: Shape, rows: Rows) =>
     send(shape.table, textOf(of, shape), paramsOf(shape, rows)).pipe(
       Effect.mapError(writeError(shape)),
-      Effect.flatMap((written) => (written.length === rows.length ? none : unwritten(shape.table, rows, written)))
+      Effect.flatMap((written) => {
+        if (written.length !== rows.length) return unwritten(shape.table, rows, written)
+        return written.some(isWatched) ? takenAway(shape.table, rows) : none
+      })
     )
+
+  /** Those of the rows that are not there once the statement is through. */
+  const takenAway = (table: Table, rows: Rows) => {
+    const [shape, distinct] = ofKeys(
+      table,
+      Arr.map(rows, (row) => keyOf(table, row))
+    )
+    return Effect.map(read(table, textOf("find", shape), paramsOf(shape, distinct)), (found) => {
+      const keys = new Set(found.map((row) => keyText(table, row)))
+      return rows.filter((row) => !keys.has(keyText(table, row)))
+    })
+  }
 
   /** Why rows could not be added: a unique value that another has is a failure, a key is not. Of the rest nothing is known. */
   const explained = (shape: Shape, rows: Rows) =>

@@ -118,7 +118,11 @@ const insert = (given: Given, where: ReadonlyArray<string>): string => {
 const returning = (table: Table): string =>
   `RETURNING json_build_object(${keyColumns(table)
     .map((column) => `${literal(column.name)}, ${shown(column)}`)
-    .join(", ")})::text AS row`
+    .join(", ")})::text AS row, ${watched}`
+
+/** Whether the table has triggers that fire behind the statement, which may take a row away: RETURNING does not see that. */
+const watched = `EXISTS (SELECT FROM pg_catalog.pg_trigger g
+    WHERE g.tgrelid = t.tableoid AND NOT g.tgisinternal AND g.tgtype & 66 = 0)::text AS watched`
 
 const rowsOf = (table: Table, source: string): string => {
   const columns = table.columns.map((column) => `${shown(column)} AS ${quote(column.name)}`)

@@ -14,9 +14,10 @@ import { Replica } from "../../operation/Replica.js"
 import type { Run } from "../../operation/Run.js"
 import { StepCursor } from "../../operation/StepCursor.js"
 import type { Transactor } from "../../operation/Transactor.js"
-import { databaseError, notStored, sqlState } from "../client/PgError.js"
+import { databaseError, notStored, refusedRow, sqlState } from "../client/PgError.js"
 import { alone, over, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
+import * as RowSecurity from "../client/RowSecurity.js"
 import { literal } from "../client/SqlText.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import * as RunRow from "./RunRow.js"
@@ -37,12 +38,13 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
   /** On the step's connection, where a missing table is asked for first: an error would abort its transaction. */
   const unfinished = (condition: string): Effect.Effect<ReadonlyArray<Run>, DatabaseError> =>
     Effect.flatMap(Effect.serviceOption(PgStep), (step) => {
-      const select = sql.unsafe(RunRow.select(there.located(), `r.outcome IN ('running', 'paused') AND ${condition}`))
+      const tables = there.located(Option.getOrUndefined(step))
+      const select = sql.unsafe(RunRow.select(tables, `r.outcome IN ('running', 'paused') AND ${condition}`))
       const asked = Option.match(step, {
         onNone: () => Effect.catchAll(alone(sql)(select), noneIfMissing),
         onSome: ({ connection }) =>
           over(connection)(
-            Effect.flatMap(sql.unsafe(isThere(there.located().runs)), (found) =>
+            Effect.flatMap(sql.unsafe(isThere(tables.runs)), (found) =>
               found.length === 0 ? Effect.succeed([]) : select
             )
           )
@@ -92,7 +94,7 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
             Effect.mapError(over(step.connection)(sql.unsafe(text)), (error) =>
               Option.contains(sqlState(error), RunStatement.notStored)
                 ? notStored("writing the cursor", tables.runs)
-                : databaseError("writing the cursor")(error)
+                : (refusedRow(error, "writing the cursor", tables.runs) ?? databaseError("writing the cursor")(error))
             )
           const [before] = yield* over(step.connection)(
             sql
@@ -100,7 +102,12 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
               .pipe(rows("reading the cursor", RunRow.RunRow))
           )
           const key = { id: before?.id ?? randomUUID(), epoch: 1 }
-          if (before === undefined)
+          if (before === undefined) {
+            const [hides] = yield* over(step.connection)(
+              Effect.mapError(sql.unsafe(RowSecurity.mayHide(tables.runs)), databaseError("reading the cursor"))
+            )
+            if (hides !== undefined)
+              return yield* RowSecurity.unseen("reading the cursor", tables.runs, "how far the seed came before")
             yield* send(
               RunStatement.insert(
                 tables.runs,
@@ -116,6 +123,7 @@ export const make: Effect.Effect<StepCursor["Type"], never, Requirements> = Effe
                 owner
               )
             )
+          }
           const { cursor, counters, done } = made
           for (const text of RunStatement.progress(tables, key, {
             phase: "batches",

@@ -54,7 +54,11 @@ export const attend = (
 /** Writes how far a batch came. A row that was not stored fails the transaction (22012). */
 export const progress = (tables: RunTables, run: RunKey, made: BatchProgress): ReadonlyArray<string> => {
   const { lane, phase, total } = made
-  if (lane === undefined) return [stored(updateRun(tables.runs, run, made))]
+  if (lane === undefined)
+    return [
+      stored(updateRun(tables.runs, run, made)),
+      ...(made.cursor === undefined ? [] : [cursorKept(tables.runs, run, made.cursor)])
+    ]
   const more = phase === undefined && total === undefined ? [] : [updateRun(tables.runs, run, { phase, total })]
   return [storedLane(putLane(tables.lanes, run, lane, made)), ...more.map(stored)]
 }
@@ -91,6 +95,10 @@ const putLane = (
 const sum = (a: string, b: string): string =>
   `(SELECT coalesce(jsonb_object_agg(k.key, k.sum), '{}') FROM (SELECT e.key, sum(e.value::numeric) AS sum
       FROM (VALUES (${a}), (${b})) AS c (counters), jsonb_each_text(c.counters) AS e GROUP BY e.key) AS k)`
+
+/** What a trigger behind the statement before made of the cursor: rows would be done again behind another one, or behind none. */
+const cursorKept = (runs: string, { id }: RunKey, cursor: unknown): string =>
+  `SELECT 1 / count(*)::integer AS kept FROM ${runs} WHERE id = ${literal(id)} AND cursor = ${json(cursor)}`
 
 const stored = (write: string): string => `WITH kept AS (${write}) SELECT 1 / count(*)::integer AS kept FROM kept`
 

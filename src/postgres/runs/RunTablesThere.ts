@@ -28,8 +28,8 @@ import type { RunTables } from "./RunRow.js"
 
 /** What is known of them. */
 export interface RunTablesThere {
-  /** The names in full, once a run was begun by this process; as they are looked for before. */
-  readonly located: () => RunTables
+  /** The names in full, once a run was begun by this process; as they are looked for before. Inside a step, as its claim found them. */
+  readonly located: (step?: PgStep["Type"]) => RunTables
   /** Creates those that are missing, inside a step that holds the lock, and answers with their names in full. */
   readonly within: (step: PgStep["Type"]) => Effect.Effect<RunTables, TableMismatch | DatabaseError>
   /** Creates what a run needs and is missing, and refuses what is of another shape. */
@@ -52,6 +52,11 @@ export const make: Effect.Effect<
   const ensured = new Set<string>()
   const tableOf = (table: RunTable | KindTable) => schema.kinds.get(table)
   let names: RunTables = { runs: schema.kind("es_ops_runs"), lanes: schema.kind("es_ops_run_lanes") }
+
+  const located: RunTablesThere["located"] = (step) =>
+    step === undefined
+      ? names
+      : { runs: step.tables.get(names.runs) ?? names.runs, lanes: step.tables.get(names.lanes) ?? names.lanes }
 
   const create = (id: OperationId, tables: ReadonlyArray<PgTable>) =>
     Transactors.run(
@@ -93,16 +98,22 @@ export const make: Effect.Effect<
     })
 
   /** What was created is there only once the step is committed: it is looked for again by the next. */
-  const within: RunTablesThere["within"] = ({ connection }) =>
-    over(connection)(
+  const within: RunTablesThere["within"] = (step) =>
+    over(step.connection)(
       Effect.gen(function* () {
+        // The body may have left another search path, role or temporary table: none of them decides where the cursor goes.
+        yield* Effect.mapError(
+          step.send(`${step.resetIdentity()}; ${temporaryLast}`),
+          databaseError("writing the cursor")
+        )
         if (runTables.every((name) => ensured.has(name))) return names
         const tables = runTables.flatMap((name) => Option.toArray(Option.fromNullable(tableOf(name))))
         const missing = yield* schema.missingOf(tables)
         if (missing.length > 0) yield* schema.create(missing)
         const [mismatch] = yield* schema.mismatchesOf(tables)
         if (mismatch !== undefined) return yield* mismatch
-        const found = { runs: yield* inFull(sql, names.runs), lanes: yield* inFull(sql, names.lanes) }
+        const known = located(step)
+        const found = { runs: yield* inFull(sql, known.runs), lanes: yield* inFull(sql, known.lanes) }
         if (missing.length === 0) {
           names = found
           for (const name of runTables) ensured.add(name)
@@ -111,8 +122,12 @@ export const make: Effect.Effect<
       })
     )
 
-  return { located: () => names, within, ensure }
+  return { located, within, ensure }
 })
+
+/** A temporary table is found before every other, unless the search path says when (PostgreSQL manual, 19.11.1). */
+const temporaryLast = `SELECT pg_catalog.set_config('search_path',
+  pg_catalog.concat_ws(', ', NULLIF(pg_catalog.current_setting('search_path'), ''), 'pg_temp'), true)`
 
 const runTables: ReadonlyArray<RunTable> = ["es_ops_runs", "es_ops_run_lanes"]
 

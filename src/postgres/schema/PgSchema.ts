@@ -82,7 +82,8 @@ export const make = (options: TableOptions): Effect.Effect<PgSchema["Type"], nev
     let without: ReadonlyArray<PgTable> = []
     const kinds = KindTables.make(Option.getOrUndefined(config.schema))
     const [{ name: markers }, { name: attempts }] = tables
-    const addressed = [...new Set([...tables.map(({ name }) => name), ...Tables.foundBy])]
+    const cursors = ["es_ops_runs", "es_ops_run_lanes"].flatMap((table) => kinds.get(table)?.name ?? [])
+    const addressed = [...new Set([...tables.map(({ name }) => name), ...Tables.foundBy, ...cursors])]
     const noted = (missing: ReadonlyArray<PgTable>): ReadonlyArray<PgTable> => {
       const found = missing.filter(({ name }) => !without.some((table) => table.name === name))
       complete = found.length === 0

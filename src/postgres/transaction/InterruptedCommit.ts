@@ -22,8 +22,8 @@ interface Committing {
   readonly schema: PgSchema["Type"]
 }
 
-/** How long the server has to answer. */
-const patience = "700 millis"
+/** How long the server has to answer: the cancellation goes over another connection, which may have to be opened. A process that ends waits longer. */
+const patience = "1200 millis"
 
 /** Asks what became of it. Where nothing was to be recorded, nothing tells. */
 export const fate = (

@@ -56,6 +56,13 @@ export const make = (
     )
     const before = yield* identityOf(connection)
     yield* connection.executeRaw(StepStatements.setForSession(settings), [])
+    const settled = [
+      StepStatements.resetIdentity(before),
+      StepStatements.discard,
+      StepStatements.setForSession(settings)
+    ]
+      .flat()
+      .join("; ")
     const mutex = Mutex.make()
     let lock: bigint | undefined
     const tables = new Map<string, string>()
@@ -77,12 +84,10 @@ export const make = (
     const inTurn = withWholeStreams(decorate(guarded, (run) => mutex.alone(run)))
     const reserved = (own: Connection): Effect.Effect<Connection, SqlError, Scope.Scope> =>
       Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : Effect.as(Effect.interruptible(mutex.scoped), own)))
-    const settle = Effect.asVoid(
-      connection.executeRaw(
-        // Outside a transaction it is a warning.
-        `ROLLBACK; ${StepStatements.resetIdentity(before)}; ${StepStatements.discard}`,
-        []
-      )
+    // Outside a transaction ROLLBACK is a warning. A timeout that the body has set may be shorter than anything takes.
+    const settle = Effect.retry(connection.executeRaw("ROLLBACK; SET statement_timeout = 0", []), { times: 2 }).pipe(
+      Effect.zipRight(connection.executeRaw(settled, [])),
+      Effect.asVoid
     )
     const session = PgSession.of({
       reserve: reserved(guarded),

@@ -175,7 +175,7 @@ const refuseHalfDone = ({ loaded }: SeedStep) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
     const log = yield* OperationLog
-    const last = (yield* log.attempts({ id })).find(({ outcome }) => outcome !== "skipped")
+    const last = (yield* log.attempts({ id, all: true })).find(({ outcome }) => outcome !== "skipped")
     if (last === undefined || !isHalfDone(last)) return
     return yield* new SeedInterrupted({ id, host: last.host, pid: last.pid, at: RecordedTime.format(last.startedAt) })
   })

@@ -48,6 +48,24 @@ const faults: ReadonlyArray<readonly [what: string, statements: ReadonlyArray<st
     "DISABLE TRIGGER t;"
   ],
   [
+    "a trigger that takes events away behind their INSERT",
+    [
+      returning("DELETE FROM ONLY public.kumiko_events WHERE id = NEW.id; RETURN NULL;"),
+      trigger("AFTER INSERT", "kumiko_events")
+    ],
+    "trigger t on kumiko_events (AFTER INSERT, f())",
+    "ALTER TABLE kumiko_events DISABLE TRIGGER t;"
+  ],
+  [
+    "a trigger of the attempts that takes markers away",
+    [
+      returning('DELETE FROM "kumiko_es_operations"; RETURN NULL;'),
+      trigger("AFTER INSERT", "es_ops_attempts", "FOR EACH STATEMENT")
+    ],
+    "trigger t on es_ops_attempts (AFTER INSERT, f())",
+    "ALTER TABLE es_ops_attempts DISABLE TRIGGER t;"
+  ],
+  [
     "a rule that puts nothing in the place of a marker",
     ["CREATE RULE r AS ON INSERT TO kumiko_es_operations DO INSTEAD NOTHING"],
     "rule r on kumiko_es_operations (ON INSERT DO INSTEAD)",
@@ -81,7 +99,10 @@ const harmless: Readonly<Record<string, ReadonlyArray<string>>> = {
     trigger("BEFORE INSERT", "kumiko_es_operations"),
     "ALTER TABLE kumiko_es_operations ENABLE REPLICA TRIGGER t"
   ],
-  "comes behind the row": [returning("RETURN NULL;"), trigger("AFTER INSERT", "kumiko_es_operations")],
+  "comes behind the row": [
+    returning("INSERT INTO outbox VALUES (NEW.id); DELETE FROM kumiko_events_old; RETURN NULL;"),
+    trigger("AFTER INSERT", "kumiko_es_operations")
+  ],
   "is one of the statement": [
     returning("RETURN NULL;"),
     trigger("BEFORE INSERT", "kumiko_es_operations", "FOR EACH STATEMENT")

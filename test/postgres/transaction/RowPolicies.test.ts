@@ -18,6 +18,10 @@ const inside = <E, R>(run: Effect.Effect<unknown, E, R>) => Seed.make({ descript
 const outside = <E, R>(run: Effect.Effect<unknown, E, R>) =>
   Seed.make({ description: "again", transaction: "none", idempotent: true, run })
 
+/** One that is not to be run again by itself. */
+const outsideOnce = <E, R>(run: Effect.Effect<unknown, E, R>) =>
+  Seed.make({ description: "again", transaction: "none", run })
+
 const counting = texts("INSERT INTO counter VALUES (1)")
 
 const rows = (text: string) => Effect.flatMap(TestDatabase, ({ query }) => Effect.promise(() => query(text)))
@@ -95,6 +99,16 @@ describe("a seed of a role for which there are row policies", () => {
         const exit = yield* policed([events, policy], writing)
         assert.match(String(exit), new RegExp(`row-level security policy for table .*${events}`))
       }
+      yield* rows(`INSERT INTO ${attempts} (operation_id, operation_type, attempt, outcome, started_at, applied_by, host, pid)
+        VALUES ('c', 'seed-migration', 1, 'running', now(), 'boot', 'h', 1)`)
+      const half = appliedBy("policed", { a: seed(Effect.void), c: outsideOnce(counting) })
+      const all = "FOR ALL USING (true)"
+      for (const [policies, reason] of [
+        [["FOR ALL USING (operation_id <> 'c') WITH CHECK (true)"], `${attempts}.* may hide from this role`],
+        [["AS RESTRICTIVE FOR SELECT USING (operation_id <> 'c')", all], `${attempts}.* may hide from this role`],
+        [[all], "SeedInterrupted"]
+      ] as const)
+        assert.match(String(yield* policed([attempts, ...policies], half)), new RegExp(reason), policies.join(" "))
       assert.deepStrictEqual(yield* rows("SELECT * FROM counter"), [])
       assert.deepStrictEqual(yield* rows(`SELECT id FROM ${markers}`), [{ id: "a" }])
     }).pipe(fresh)

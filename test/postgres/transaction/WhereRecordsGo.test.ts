@@ -109,20 +109,53 @@ describe("the record of a seed", () => {
     ["a seed in a transaction", sql],
     ["a seed outside any transaction", outside]
   ] as const) {
-    for (const change of ["DELETE FROM kumiko_es_operations", "UPDATE kumiko_es_operations SET applied_by = 'x'"]) {
-      it.effect(`fails where a trigger behind the INSERT of its marker does ${change}: ${title}`, () =>
-        Effect.gen(function* () {
-          assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
-          yield* rows(`CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${change} WHERE id = NEW.id; RETURN NULL; END $$;
-            CREATE TRIGGER t AFTER INSERT ON kumiko_es_operations FOR EACH ROW EXECUTE FUNCTION t()`)
-          const exit = yield* applied({ a: sql("SELECT 1"), b: make("SELECT 1") })
-          assert.match(String(exit), /kumiko_es_operations.* did not store the row as it was sent/)
-          assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
-          assert.deepStrictEqual(yield* rows("SELECT FROM es_ops_attempts WHERE outcome = 'applied'"), [{}])
-        }).pipe(fresh)
-      )
-    }
+    it.effect(`fails where a trigger behind what is inserted takes its marker away or changes it: ${title}`, () =>
+      Effect.gen(function* () {
+        assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+        for (const [on, change] of [
+          ["INSERT ON kumiko_es_operations", "DELETE FROM kumiko_es_operations WHERE id = NEW.id"],
+          ["INSERT ON kumiko_es_operations", "UPDATE kumiko_es_operations SET applied_by = 'x' WHERE id = NEW.id"],
+          ["INSERT OR UPDATE ON es_ops_attempts", "DELETE FROM kumiko_es_operations WHERE id = NEW.operation_id"]
+        ] as const) {
+          yield* rows(
+            `CREATE OR REPLACE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${change}; RETURN NULL; END $$`
+          )
+          for (const deferred of ["", "DEFERRABLE INITIALLY DEFERRED"]) {
+            yield* rows(`CREATE CONSTRAINT TRIGGER t AFTER ${on} ${deferred} FOR EACH ROW EXECUTE FUNCTION t()`)
+            const exit = yield* applied({ a: sql("SELECT 1"), b: make("SELECT 1") })
+            assert.match(
+              String(exit),
+              /kumiko_es_operations.* did not store the row as it was sent/,
+              `${on} ${deferred}`
+            )
+            yield* rows(`DROP TRIGGER t ${on.slice(on.indexOf("ON "))}`)
+          }
+        }
+        assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
+        assert.deepStrictEqual(yield* rows("SELECT FROM es_ops_attempts WHERE outcome = 'applied'"), [{}])
+      }).pipe(fresh)
+    )
+
+    it.effect(`is not said to be another replica's where another unique index refuses it: ${title}`, () =>
+      Effect.gen(function* () {
+        assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+        yield* rows("CREATE UNIQUE INDEX only_one ON kumiko_es_operations (operation_type)")
+        const exit = yield* applied({ a: sql("SELECT 1"), b: make("SELECT 1") })
+        assert.include(String(exit), 'duplicate key value violates unique constraint \\"only_one\\"')
+      }).pipe(fresh)
+    )
   }
+
+  it.effect("is not begun outside any transaction where a trigger takes the attempt away that tells of its begin", () =>
+    Effect.gen(function* () {
+      assert.isTrue(Exit.isSuccess(yield* applied({ a: sql("SELECT 1") })))
+      yield* rows(`CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM es_ops_attempts WHERE id = NEW.id; RETURN NULL; END $$;
+        CREATE TRIGGER t AFTER INSERT ON es_ops_attempts FOR EACH ROW EXECUTE FUNCTION t()`)
+      const exit = yield* applied({ a: sql("SELECT 1"), b: outside(...count) })
+      assert.match(String(exit), /es_ops_attempts.* did not store the row as it was sent/)
+      assert.deepStrictEqual(yield* rows("SELECT to_regclass('counter')::text AS found"), [{ found: null }])
+    }).pipe(fresh)
+  )
 
   for (const [table, when] of [
     ["kumiko_es_operations", "BEFORE INSERT"],
@@ -157,6 +190,12 @@ describe("the record of a seed", () => {
       }
       assert.deepStrictEqual(yield* rows("SELECT id FROM kumiko_es_operations"), [{ id: "a" }])
     }).pipe(fresh)
+  )
+})
+
+describe("the session of a seed outside any transaction", () => {
+  it.effect("decides by nothing that it has set whether its marker can be written", () =>
+    once(outside(...count, "SET default_transaction_read_only = on", "SET statement_timeout = 1"))
   )
 })
 

@@ -135,6 +135,12 @@ const instead = (table: string) => `CREATE RULE r AS ON INSERT TO ${table} DO IN
 
 const archiving = Effect.flatMap(EventStore.EventStore, (store) => store.archive({ ...stream, archivedBy: "somebody" }))
 
+/** Behind the rows, where RETURNING does not see what becomes of them. */
+const after = (table: string, change: string) => [
+  returning(`${change}; RETURN NULL;`),
+  `CREATE TRIGGER t AFTER INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION f()`
+]
+
 const altered: ReadonlyArray<
   readonly [
     table: string,
@@ -150,6 +156,18 @@ const altered: ReadonlyArray<
         things(1, count)
       ])
   ),
+  ...[
+    after("kumiko_events", "DELETE FROM kumiko_events WHERE id = NEW.id"),
+    after("kumiko_events", "UPDATE kumiko_events SET payload = '{}' WHERE id = NEW.id"),
+    [
+      "CREATE TABLE IF NOT EXISTS elsewhere (LIKE kumiko_events INCLUDING ALL)",
+      "CREATE RULE r AS ON INSERT TO kumiko_events DO INSTEAD INSERT INTO elsewhere VALUES (NEW.*) RETURNING *"
+    ]
+  ].flatMap((statements) =>
+    [1, 3].map((count): (typeof altered)[number] => ["kumiko_events", statements, things(1, count)])
+  ),
+  ["kumiko_archived_streams", after("kumiko_archived_streams", "DELETE FROM kumiko_archived_streams"), archiving],
+  ["read_tenants", after("read_tenants", "DELETE FROM read_tenants WHERE id = NEW.id"), tenant("two")],
   ["kumiko_events", [returning("RETURN NULL;"), before("kumiko_events")], things(1, 3)],
   ["kumiko_events", [instead("kumiko_events")], things(1, 1)],
   ["kumiko_events", [instead("kumiko_events")], things(1, 3)],
