@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Stream from "effect/Stream"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 
@@ -80,7 +81,7 @@ export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Ab
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
       Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () => {
         abandoned?.(fiber)
-        return Fiber.interruptFork(fiber)
+        return dismiss(fiber)
       })
     )
   )
@@ -107,9 +108,13 @@ export const watched = <A, E, R>(
     return Effect.acquireUseRelease(
       Effect.forkDaemon(Effect.interruptible(Effect.delay(watching, watchDelay))),
       () => Effect.mapError(effect, (error) => failure ?? error),
-      Fiber.interruptFork
+      dismiss
     )
   })
+
+/** Lets go of a fiber that is not needed any more, without waiting for its end. */
+export const dismiss = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
+  Fiber.interruptAsFork(fiber, FiberId.none)
 
 /**
  * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an
@@ -125,7 +130,7 @@ export const toItsEnd = <A, E, R>(
         onSuccess: Effect.succeed,
         onFailure: (interruption) =>
           BoundedWait.within(Fiber.await(fiber), patience).pipe(
-            Effect.orElse(() => Effect.as(Fiber.interruptFork(fiber), Exit.failCause(interruption)))
+            Effect.orElse(() => Effect.as(dismiss(fiber), Exit.failCause(interruption)))
           )
       })
     )

@@ -7,6 +7,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -19,7 +20,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as FieldErrors from "../../operation/FieldErrors.js"
 import { DatabaseError } from "../../operation/OperationError.js"
-import { watched } from "./DecoratedConnection.js"
+import { dismiss, watched } from "./DecoratedConnection.js"
 import * as DriverAccess from "./DriverAccess.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
@@ -59,22 +60,25 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const session = yield* Effect.serviceOption(PgSession)
       const scope = yield* Scope.make()
       const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
-      const reserving = yield* Effect.forkDaemon(Scope.extend(reserve, scope))
-      const reserved = Effect.flatten(Fiber.await(reserving))
+      const lent = yield* Deferred.make<Connection, SqlError>()
+      const reserving = yield* Effect.forkDaemon(Effect.intoDeferred(Scope.extend(reserve, scope), lent))
       const close = Scope.close(scope, Exit.void)
       return {
-        connection: Option.isSome(session)
-          ? reserved
-          : Effect.timeoutFail(Effect.interruptible(reserved), {
-              duration: reserveTimeout,
-              onTimeout: () => neverFree
-            }),
+        connection: Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent),
         giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
           onTrue: constant(close),
           onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
         })
       }
     })
+  )
+
+/** Waits for a connection of the pool, in time. A race of two fibers with the clock would cost each step another two. */
+const boundedBy = (lent: Deferred.Deferred<Connection, SqlError>): Effect.Effect<Connection, SqlError> =>
+  Effect.acquireUseRelease(
+    Effect.forkDaemon(Effect.interruptible(Effect.delay(Deferred.fail(lent, neverFree), reserveTimeout))),
+    () => Effect.interruptible(Deferred.await(lent)),
+    dismiss
   )
 
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */

@@ -13,7 +13,6 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { NewAttempt } from "../../operation/Attempt.js"
@@ -22,7 +21,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../../operation/OperationError.js"
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import { toItsEnd, watchDelay } from "../client/DecoratedConnection.js"
+import { dismiss, toItsEnd, watchDelay } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
@@ -184,7 +183,7 @@ const commit = <A>(
       Effect.acquireUseRelease(
         Effect.forkDaemon(Effect.interruptible(Effect.delay(transaction.waits, watchDelay))),
         () => step.send([...before, ...bounded, "COMMIT"].join("; ")),
-        Fiber.interruptFork
+        dismiss
       ),
       commitPatience
     )
