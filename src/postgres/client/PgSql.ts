@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { constant, flow } from "effect/Function"
+import { flow } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -65,10 +65,11 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const close = Scope.close(scope, Exit.void)
       return {
         connection: Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent),
-        giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
-          onTrue: constant(close),
-          onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
-        })
+        giveBack: Effect.suspend(() =>
+          reserving.unsafePoll() === null
+            ? Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
+            : close
+        )
       }
     })
   )

@@ -296,13 +296,21 @@ const inSpan = <A, E extends { readonly _tag: string }>(
   id: OperationId,
   effect: Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Effect.matchEffect(effect, {
-    onFailure: (error) =>
-      error._tag === "LockHeld" || error._tag === "AlreadyApplied"
-        ? Effect.as(Effect.annotateCurrentSpan("outcome", error._tag), Either.left(error))
-        : Effect.fail(error),
-    onSuccess: (value) => Effect.as(Effect.annotateCurrentSpan("outcome", "free"), Either.right(value))
-  }).pipe(Effect.withSpan(name, { attributes: { operation: id }, captureStackTrace: false }), Effect.flatten)
+  Effect.flatten(
+    Effect.useSpan(name, { attributes: { operation: id }, captureStackTrace: false }, (span) =>
+      Effect.matchEffect(Effect.withParentSpan(effect, span), {
+        onFailure: (error) => {
+          if (error._tag !== "LockHeld" && error._tag !== "AlreadyApplied") return Effect.fail(error)
+          span.attribute("outcome", error._tag)
+          return Effect.succeed(Either.left(error))
+        },
+        onSuccess: (value) => {
+          span.attribute("outcome", "free")
+          return Effect.succeed(Either.right(value))
+        }
+      })
+    )
+  )
 
 /** `OperationLock` on PostgreSQL. */
 export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | OperationConfig> = Layer.effect(

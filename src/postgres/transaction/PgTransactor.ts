@@ -53,7 +53,7 @@ export const make: Effect.Effect<
   const waits = TableLock.watch(sql, { tables: recordTables, access: "write", bound: Option.none() })
 
   const step: Transactor["Type"]["step"] = (work, name, restore) =>
-    Effect.withSpan(
+    Effect.useSpan("Transactor.step", { attributes: { step: name }, captureStackTrace: false }, (span) =>
       Effect.uninterruptible(
         Effect.gen(function* () {
           const loan = yield* sql.lend
@@ -62,6 +62,7 @@ export const make: Effect.Effect<
             onSuccess: (connection) =>
               StepTransaction.run(
                 connection,
+                span,
                 work,
                 StepStatements.opening(config, host, name, server, schema.addresses),
                 server,
@@ -71,12 +72,10 @@ export const make: Effect.Effect<
               )
           }).pipe(Effect.ensuring(loan.giveBack))
           yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
-          yield* Effect.annotateCurrentSpan("outcome", result._tag)
+          span.attribute("outcome", result._tag)
           return result
         })
-      ),
-      "Transactor.step",
-      { attributes: { step: name }, captureStackTrace: false }
+      )
     )
 
   const session = <A, E, R>(body: Effect.Effect<A, E, R>, name: string): Effect.Effect<A, E | DatabaseError, R> =>

@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
@@ -119,7 +120,7 @@ export class StepConnection {
   }
 
   /** Runs the work of the step: what it asks of the database goes over this connection, past these checks. */
-  provide<A, E, R>(parts: StepParts, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  provide<A, E, R>(parts: StepParts, span: Tracer.AnySpan, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const inTurn: Around = (effect) => this.inTurn(effect)
     const checked = this.checked(inTurn, () => false)
     const step = PgStep.of({
@@ -130,7 +131,8 @@ export class StepConnection {
       send: (text) => this.sendAbandonable(text),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
-    return within(withWholeStreams(decorate(this.wire, checked)), step, work)
+    const own = within(withWholeStreams(decorate(this.wire, checked)), step).pipe(Context.add(Tracer.ParentSpan, span))
+    return Effect.provide(work, own)
   }
 
   /** Ends the body, at once. */
@@ -277,7 +279,7 @@ export class StepConnection {
         const name = isOwn ? `es_ops_${++this.savepoints}` : this.savepoint
         if (isOwn) yield* this.begin(name, options.begin)
         const exit = yield* Effect.exit(
-          Effect.provideService(within(connection, nested, restore(part)), CurrentSavepoint, current)
+          Effect.provide(restore(part), within(connection, nested).pipe(Context.add(CurrentSavepoint, current)))
         )
         current.ended = true
         yield* this.settled
@@ -358,13 +360,9 @@ export const savepoint =
       Option.match({ onNone: () => outside(part), onSome: (step) => step.savepoint(part) })
     )
 
-/** Statements of `effect` go over this connection, in this step. */
-const within = <A, E, R>(
-  connection: Connection,
-  step: PgStep["Type"],
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.provide(effect, Context.make(PgStep, step).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0])))
+/** By which statements go over this connection, in this step. */
+const within = (connection: Connection, step: PgStep["Type"]) =>
+  Context.make(PgStep, step).pipe(Context.add(SqlClient.TransactionConnection, [connection, 0]))
 
 const identity: Around = (effect) => effect
 

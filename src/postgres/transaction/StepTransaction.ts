@@ -15,6 +15,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
 import type { NewAttempt } from "../../operation/Attempt.js"
 import * as AttemptRecord from "../../operation/AttemptRecord.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
@@ -49,11 +50,12 @@ const commitPatience = "500 millis"
 const undoPatience = "1 second"
 
 /**
- * Runs a step on this connection, from BEGIN to its end. It is not interrupted; the work makes interruptible what may be interrupted of it. BEGIN
+ * Runs a step on this connection, from BEGIN to its end, its work in this span. It is not interrupted; the work makes interruptible what may be interrupted of it. BEGIN
  * and the settings wait for the first message.
  */
 export const run = Effect.fnUntraced(function* <A, E, R>(
   connection: Connection,
+  span: Tracer.Span,
   work: Effect.Effect<StepEnding<A, E>, never, R>,
   { begin, guard, identity: columns, savepoint, waitBounded }: Opening,
   server: ServerKnowledge,
@@ -88,7 +90,9 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     }
   }
   // Work does not fail; where it dies, nothing is known of the transaction.
-  const ending = yield* Effect.onError(transaction.step.provide(parts, work), () => DriverAccess.disconnect(connection))
+  const ending = yield* Effect.onError(transaction.step.provide(parts, span, work), () =>
+    DriverAccess.disconnect(connection)
+  )
   const result = yield* conclude(transaction, ending, restore)
   // Whoever had the connection next would be hit by the cancellation, or have the body's settings, prepared statements and locks.
   if (transaction.step.abandoned.fibers.size > 0 || transaction.step.isChanged)

@@ -165,6 +165,14 @@ const applyAll = (
  * while the lock is held. A lost race and a skip are outcomes; everything else is the failure that ends the run.
  */
 const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
+  Effect.useSpan("SeedRunner.applyOne", { attributes: { seed: loaded.entry.id }, captureStackTrace: false }, (span) =>
+    Effect.map(Effect.withParentSpan(applyIn(loaded, run), span), (outcome) => {
+      for (const [key, value] of Object.entries(attributesOf(outcome))) span.attribute(key, value)
+      return outcome
+    })
+  )
+
+const applyIn = (loaded: LoadedSeed, run: SeedRun) =>
   Effect.gen(function* () {
     const { id } = loaded.entry
     if (loaded.isSkipped) return yield* skip(loaded, run)
@@ -186,10 +194,7 @@ const applyOne = (loaded: LoadedSeed, run: SeedRun) =>
           )
     )
     return yield* whileHeld(step, attempt).pipe(Effect.catchTag("AlreadyApplied", () => raced(id, run)))
-  }).pipe(
-    Effect.tap((outcome) => Effect.annotateCurrentSpan(attributesOf(outcome))),
-    Effect.withSpan("SeedRunner.applyOne", { attributes: { seed: loaded.entry.id }, captureStackTrace: false })
-  )
+  })
 
 /** One transaction a batch, and others may take the lock in between, until the seed is through by whichever replica. */
 const inBatches = (step: SeedStep) =>
@@ -263,14 +268,10 @@ const counted = (outcome: SeedOutcome): Effect.Effect<void> => {
   const through = Metric.modify(SeedMetrics.pending, -1)
   switch (outcome._tag) {
     case "Applied":
-      return Effect.all(
-        [
-          through,
-          Metric.increment(SeedMetrics.applied),
-          Metric.incrementBy(SeedMetrics.events, outcome.events),
-          Metric.update(SeedMetrics.duration, outcome.durationMs)
-        ],
-        { discard: true }
+      return through.pipe(
+        Effect.zipRight(Metric.increment(SeedMetrics.applied)),
+        Effect.zipRight(Metric.incrementBy(SeedMetrics.events, outcome.events)),
+        Effect.zipRight(Metric.update(SeedMetrics.duration, outcome.durationMs))
       )
     case "Skipped":
       return Effect.zipRight(through, Metric.increment(SeedMetrics.skipped))

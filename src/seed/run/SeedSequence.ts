@@ -3,7 +3,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import type { CommitRefused, SwallowedSqlError, TransactionControl } from "../../operation/OperationError.js"
 import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import * as TableWait from "../../operation/TableWait.js"
@@ -30,16 +29,16 @@ export const run = <E extends { readonly _tag: string }, R>(
   one: (seed: LoadedSeed) => Effect.Effect<SeedOutcome, E, R>
 ): Effect.Effect<ReadonlyArray<SeedOutcome>, RunError<E>, R> =>
   Effect.gen(function* () {
-    const outcomes = yield* Ref.make<ReadonlyArray<SeedOutcome>>([])
+    const outcomes: Array<SeedOutcome> = []
     for (const seed of sequence.seeds) {
       const { id } = seed.entry
       const outcome = yield* one(seed).pipe(
         Effect.annotateLogs("seed", id),
-        Effect.catchAll((error) => Effect.flatMap(Ref.get(outcomes), (done) => failure(sequence, done, id, error)))
+        Effect.catchAll((error) => failure(sequence, outcomes, id, error))
       )
-      yield* Ref.update(outcomes, (done) => [...done, outcome])
+      outcomes.push(outcome)
     }
-    return yield* Ref.get(outcomes)
+    return outcomes
   })
 
 /** The failure of a seed's own, or one of the world around it, which names the seed. */
