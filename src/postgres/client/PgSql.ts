@@ -78,7 +78,7 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
 const boundedBy = (lent: Deferred.Deferred<Connection, SqlError>): Effect.Effect<Connection, SqlError> =>
   Effect.acquireUseRelease(
     Effect.forkDaemon(Effect.interruptible(Effect.delay(Deferred.fail(lent, neverFree), reserveTimeout))),
-    () => Effect.interruptible(Deferred.await(lent)),
+    () => Deferred.await(lent),
     dismiss
   )
 
