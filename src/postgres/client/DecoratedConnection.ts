@@ -113,8 +113,9 @@ export const watched = <A, E, R>(
   })
 
 /** Lets go of a fiber that is not needed any more, without waiting for its end. */
-export const dismiss = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
-  Fiber.interruptAsFork(fiber, FiberId.none)
+export const dismiss: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<void> = Fiber.interruptAsFork(
+  FiberId.none
+)
 
 /**
  * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an

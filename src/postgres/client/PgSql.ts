@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { flow } from "effect/Function"
+import { constant, flow } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -65,11 +65,10 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const close = Scope.close(scope, Exit.void)
       return {
         connection: Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent),
-        giveBack: Effect.suspend(() =>
-          reserving.unsafePoll() === null
-            ? Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
-            : close
-        )
+        giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
+          onTrue: constant(close),
+          onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
+        })
       }
     })
   )
@@ -78,7 +77,7 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
 const boundedBy = (lent: Deferred.Deferred<Connection, SqlError>): Effect.Effect<Connection, SqlError> =>
   Effect.acquireUseRelease(
     Effect.forkDaemon(Effect.interruptible(Effect.delay(Deferred.fail(lent, neverFree), reserveTimeout))),
-    () => Deferred.await(lent),
+    constant(Deferred.await(lent)),
     dismiss
   )
 
