@@ -221,6 +221,9 @@ export const layerEmbedded = ({
 } = {}): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, EmbeddedInUse | DatabaseError> =>
   folder === undefined ? Pglite.layerMemory : Pglite.layer({ folder, lockTimeout })
 
+export { verifiedBackfill } from "./VerifiedBackfill.js"
+export type { Verification, VerifiedBackfill } from "./VerifiedBackfill.js"
+
 export { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 
 /** The settings in the command's file `es-ops.config.ts`, all optional. Options and the environment win. */

@@ -26,6 +26,8 @@ export interface BackfillReport {
   readonly changedKeys: ReadonlyArray<string>
   readonly failed: number
   readonly failures: ReadonlyArray<FailedRow>
+  /** The types of the events that its rows became, in this run or before: projections that handle one of them are fed by it. */
+  readonly eventTypes: ReadonlyArray<string>
 }
 
 /** How many rows are listed. */
@@ -41,12 +43,15 @@ const Cursor = Schema.Struct({
 
 type Counts = Readonly<Record<string, number>>
 
+/** Before the name of an event type, in the counters of a run: they are added up over lanes and processes. */
+const ofType = "rows of type "
+
 /** How far a backfill came. */
 export class Progress {
   after: Option.Option<string> = Option.none()
   private changedKeys: ReadonlyArray<string> = []
   private failures: ReadonlyArray<FailedRow> = []
-  private counts: Counts = {}
+  private counts: Record<string, number> = {}
 
   /** With what stands in the cursors of the run, or of its lanes. */
   constructor(
@@ -75,23 +80,31 @@ export class Progress {
   }
 
   add(verdict: Verdict): void {
+    this.count("rows")
     switch (verdict._tag) {
       case "Append":
-        this.counts = merged(this.counts, { rows: 1, appended: 1, events: verdict.events.length })
-        return
+        this.count("appended")
+        this.count("events", verdict.events.length)
+        break
       case "Done":
-        this.counts = merged(this.counts, { rows: 1, already: 1 })
-        return
+        this.count("already")
+        break
       case "Changed":
-        this.counts = merged(this.counts, { rows: 1, changed: 1 })
+        this.count("changed")
         this.changedKeys = [...this.changedKeys, verdict.key].slice(0, listed)
-        return
+        break
       case "Failed": {
         const { _tag, message } = verdict.error
-        this.counts = merged(this.counts, { rows: 1, failed: 1 })
+        this.count("failed")
         this.failures = [...this.failures, { key: verdict.key, error: { _tag, message } }].slice(0, listed)
+        return
       }
     }
+    for (const type of verdict.types) this.count(`${ofType}${type}`)
+  }
+
+  private count(name: string, by = 1): void {
+    this.counts[name] = (this.counts[name] ?? 0) + by
   }
 
   cursor(): unknown {
@@ -110,12 +123,16 @@ export class Progress {
       changed: count("changed"),
       changedKeys: this.changedKeys,
       failed: count("failed"),
-      failures: this.failures
+      failures: this.failures,
+      eventTypes: Object.keys(counts)
+        .filter((name) => name.startsWith(ofType))
+        .map((name) => name.slice(ofType.length))
+        .toSorted()
     }
   }
 }
 
-const merged = (a: Counts, b: Counts): Counts => {
+const merged = (a: Counts, b: Counts): Record<string, number> => {
   const sum: Record<string, number> = { ...a }
   for (const [name, count] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + count
   return sum

@@ -23,11 +23,15 @@ export interface DatedStream extends Pick<BackfillStream, "tenantId" | "aggregat
   readonly events: ReadonlyArray<DatedEvent>
 }
 
-/** What is to be done with a row. */
+/** What is to be done with a row, and of which types its events are. */
 export type Verdict =
-  | { readonly _tag: "Append"; readonly key: string; readonly events: ReadonlyArray<DatedEvent> }
-  | { readonly _tag: "Done"; readonly key: string }
-  | { readonly _tag: "Changed"; readonly key: string }
+  | {
+      readonly _tag: "Append"
+      readonly key: string
+      readonly types: ReadonlySet<string>
+      readonly events: ReadonlyArray<DatedEvent>
+    }
+  | { readonly _tag: "Done" | "Changed"; readonly key: string; readonly types: ReadonlySet<string> }
   | { readonly _tag: "Failed"; readonly key: string; readonly error: RowInvalid }
 
 /** The streams of rows. `toEvents` is asked twice for the first of them, as it has to give the same. */
@@ -53,23 +57,31 @@ export const verdict = (
   if (Either.isLeft(stream)) return { _tag: "Failed", key, error: stream.left }
   const { digest, events } = stream.right
   const failed = (reason: string): Verdict => ({ _tag: "Failed", key, error: new RowInvalid({ reason }) })
-  if (events.length === 0) return { _tag: "Done", key }
+  const { aggregateId } = stream.right
+  const types = new Set(events.map(({ type }) => type))
+  if (events.length === 0) return { _tag: "Done", key, types }
   const headers = known === undefined ? Option.none() : known.headers
   if (Option.isSome(headers)) {
     const { backfill, backfillDigest, backfillKey } = headers.value
     if (backfill !== name || backfillKey !== key) {
-      return failed(`stream ${stream.right.aggregateId} exists and is not of this row of backfill "${name}"`)
+      return taken(name, key, aggregateId)
     }
-    return { _tag: backfillDigest === digest ? "Done" : "Changed", key }
+    return { _tag: backfillDigest === digest ? "Done" : "Changed", key, types }
   }
-  if (known?.isPurged === true)
-    return failed(`stream ${stream.right.aggregateId} was purged: its id does not come back`)
-  if (known?.isArchived === true) return failed(`stream ${stream.right.aggregateId} is archived`)
+  if (known?.isPurged === true) return failed(`stream ${aggregateId} was purged: its id does not come back`)
+  if (known?.isArchived === true) return failed(`stream ${aggregateId} is archived`)
   const future = events.find(({ createdAt }) => createdAt > now)
   return future === undefined
-    ? { _tag: "Append", key, events }
+    ? { _tag: "Append", key, types, events }
     : failed(`the date of ${future.type} is in the future: ${future.createdAt.toISOString()}`)
 }
+
+/** Its stream is another's. */
+export const taken = (name: string, key: string, aggregateId: string): Verdict => ({
+  _tag: "Failed",
+  key,
+  error: new RowInvalid({ reason: `stream ${aggregateId} exists and is not of this row of backfill "${name}"` })
+})
 
 const invalid = (reason: string) => Either.left(new RowInvalid({ reason }))
 

@@ -29,7 +29,8 @@ export const pages = ({
           onSome: (after) =>
             Effect.map(
               Effect.flatMap(BackfillStore, (store) => store.read(source, { after, limit: pageSize, lock: false })),
-              (rows) => Option.some([rows, rows.length < pageSize ? Option.none() : Option.some(lastKey(rows))] as const)
+              (rows) =>
+                Option.some([rows, rows.length < pageSize ? Option.none() : Option.some(lastKey(rows))] as const)
             )
         })
       )

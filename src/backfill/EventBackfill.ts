@@ -25,6 +25,8 @@ import type { BackfillReport } from "./BackfillProgress.js"
 import { Progress } from "./BackfillProgress.js"
 import * as BackfillSource from "./BackfillSource.js"
 import { BackfillStore } from "./BackfillStore.js"
+import { BackfillTaken } from "./BackfillTaken.js"
+import * as BackfillTrial from "./BackfillTrial.js"
 import * as BackfillWork from "./BackfillWork.js"
 
 export { SourceFailed, UnknownBackfill } from "./BackfillError.js"
@@ -52,17 +54,24 @@ type WorkError = LaneFailed | SourceFailed | DatabaseError | RunRefused
 /** The services that backfills require. */
 export type Requirements = Features | BackfillStore | Transactor
 
-/** What a backfill would do, row by row; nothing is written. */
+/**
+ * What a backfill would do, row by row. No row is written, and no id is given: the inline projections are asked in a transaction that is rolled
+ * back, as only they know what they refuse.
+ */
 export const plan = (
   name: string
-): Effect.Effect<BackfillPlan, UnknownBackfill | SourceFailed | DatabaseError, Features | BackfillStore> =>
+): Effect.Effect<BackfillPlan, UnknownBackfill | SourceFailed | DatabaseError, Requirements> =>
   Effect.gen(function* () {
     const backfill = yield* named(name)
     const store = yield* BackfillStore
+    const { projections } = yield* Features
+    const append = yield* BackfillAppend.make(projections)
     const progress = new Progress(name, [])
+    const taken = new BackfillTaken(backfill)
     yield* Stream.runForEach(BackfillSource.pages(backfill), (rows) =>
-      Effect.map(BackfillWork.decide(backfill, rows), (verdicts) => {
-        for (const verdict of verdicts) progress.add(verdict)
+      Effect.gen(function* () {
+        const verdicts = taken.without(yield* BackfillWork.decide(backfill, rows))
+        for (const verdict of yield* BackfillTrial.tried(append, projections, verdicts)) progress.add(verdict)
       })
     )
     const { source } = backfill

@@ -3,6 +3,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { TableDiffs } from "../event/TableDiffs.js"
 import * as RecordedTime from "../operation/RecordedTime.js"
 import type { Run } from "../operation/Run.js"
 import { RunOutcome } from "../operation/Run.js"
@@ -83,22 +84,11 @@ export const RebuildDocument = Schema.Struct({
 })
 export type RebuildDocument = typeof RebuildDocument.Type
 
-const Differing = Schema.Struct({ count: Schema.Number, keys: Texts })
-
 /** What `projection:diff --json` prints. */
 export const DiffDocument = Schema.Struct({
   schemaVersion: Schema.Literal(1),
   equal: Schema.Boolean,
-  diffs: Schema.Array(
-    Schema.Struct({
-      projections: Texts,
-      events: Schema.Number,
-      tables: Schema.Array(
-        Schema.Struct({ table: Schema.String, missing: Differing, surplus: Differing, different: Differing })
-      ),
-      deadLetters: Schema.Number
-    })
-  )
+  diffs: TableDiffs
 })
 export type DiffDocument = typeof DiffDocument.Type
 

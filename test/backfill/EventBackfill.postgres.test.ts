@@ -1,8 +1,8 @@
 /**
- * Backfills on a server: digits, locked rows, rows that fail by themselves, nobody notified, and a run that is stopped half-way.
+ * Backfills on a server: digits, locked rows, rows that fail by themselves, and nobody notified.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Schema } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import { Backfill, EsOps, EventBackfill, Feature, Projection, RunObserver, WriteHandler } from "effect-es-ops"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
@@ -88,28 +88,6 @@ describe("a backfill on a server", () => {
         changed: 1,
         changedKeys: ["5"]
       })
-    }).pipe(Effect.provide(world))
-  )
-
-  it.scopedLive("takes every row once, though it is stopped and its rows are written meanwhile", () =>
-    Effect.gen(function* () {
-      const query = yield* seeded(`SELECT g, 's', '{}', '2020-01-01Z' FROM generate_series(1, 4000) g`)
-      const { connect } = yield* TestDatabase
-      const legacy = yield* Effect.promise(connect)
-      const writer = yield* Effect.forkScoped(
-        Effect.forever(
-          Effect.promise(() => legacy.query("UPDATE legacy SET sku = 'written' WHERE id = 1 + (random() * 3999)::int"))
-        )
-      )
-      let batches = 0
-      const stopping = { ...RunObserver.silent, progress: () => (++batches % 2 === 0 ? Effect.interrupt : Effect.void) }
-      for (let tries = 0; tries < 2; tries++) yield* Effect.exit(run({ observer: stopping }))
-      yield* Fiber.interrupt(writer)
-      yield* run()
-      const [found] = yield* query(
-        `SELECT count(*)::int AS events, count(DISTINCT aggregate_id)::int AS streams, max(version) AS last FROM kumiko_events`
-      )
-      assert.deepStrictEqual(found, { events: 8000, streams: 4000, last: 2 })
     }).pipe(Effect.provide(world))
   )
 })

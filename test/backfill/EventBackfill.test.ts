@@ -82,12 +82,26 @@ const load = (key: string) =>
   )
 
 describe("a backfill", () => {
+  it.effect("begins no stream twice, and its plan says so", () =>
+    Effect.gen(function* () {
+      yield* today
+      const { locksRows: _, ...plan } = yield* EventBackfill.plan("orders")
+      const report = yield* backfill
+      assert.deepInclude(report, { rows: 2, appended: 1, failed: 1 })
+      assert.deepStrictEqual({ ...plan, failures: [] }, { ...report, failures: [] })
+    }).pipe(
+      Effect.provide(
+        world(() => ["1", "2"].map((id) => ({ id, sku: "a", at })), {
+          aggregateIdOf: () => Backfill.streamId("orders", "0")
+        })
+      )
+    )
+  )
+
   it.effect("makes one stream of each row, dated as the row says, and its projections see the events", () => {
     const folded: Array<Event.Event> = []
     return Effect.gen(function* () {
       yield* today
-      const plan = yield* EventBackfill.plan("orders").pipe(Effect.flip, Effect.option)
-      assert.isTrue(Option.isNone(plan))
       assert.deepInclude(yield* backfill, { rows: 2, appended: 2, events: 4, done: 0, changed: 0, failed: 0 })
       const [first, second] = yield* load("1")
       assert.deepInclude(first, { version: 1, type: "order.placed", payload: { sku: "a" }, createdBy: "clerk" })
@@ -131,8 +145,11 @@ describe("a backfill", () => {
   it.effect("leaves out the rows that fail, and goes on with the others", () =>
     Effect.gen(function* () {
       yield* today
+      const { locksRows, ...plan } = yield* EventBackfill.plan("orders")
+      assert.deepStrictEqual([locksRows, yield* load("1")], [false, []])
       const report = yield* backfill
-      assert.deepInclude(report, { rows: 4, appended: 2, failed: 2 })
+      assert.deepInclude(report, { rows: 4, appended: 2, failed: 2, eventTypes: ["order.counted", "order.placed"] })
+      assert.deepStrictEqual(plan, report)
       assert.deepStrictEqual(
         report.failures.map(({ error, key }) => [key, error.message]),
         [

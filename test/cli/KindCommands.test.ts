@@ -1,10 +1,13 @@
 /**
- * `snapshot:verify`, `snapshot:rebuild`, `event:replay` and `event:backfill` as child processes.
+ * `event:backfill`, `event:replay`, `snapshot:verify`, `snapshot:rebuild`, `stream:archive`, `stream:restore` and `stream:move` on one database: their
+ * documents, their lines, and that a dry run leaves nothing and counts what is then done.
  */
-import { assert, describe, it } from "@effect/vitest"
-import { BackfillDocument, ReplayDocument, SnapshotDocument } from "effect-es-ops"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { Backfill, BackfillDocument, ReplayDocument, SnapshotDocument, StreamDocument } from "effect-es-ops"
 import { Schema } from "effect"
-import { bundled, database } from "../support/Command.js"
+import { admin, bundled, database, decodeError, untilTrue } from "../support/Command.js"
+import * as Dump from "../support/Dump.js"
+import type { Project } from "../support/Project.js"
 
 const decode = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.decodeUnknownSync(Schema.parseJson(schema), { onExcessProperty: "error" })
@@ -13,20 +16,35 @@ const verified = decode(SnapshotDocument.VerifyDocument)
 const rebuilt = decode(SnapshotDocument.RebuildDocument)
 const replayed = decode(ReplayDocument.ReplayDocument)
 const backfilled = decode(BackfillDocument.BackfillDocument)
+const archived = decode(StreamDocument.ArchiveDocument)
+const moved = decode(StreamDocument.MoveDocument)
 
-const config = `import { Effect, Schema } from "effect"
-import { Aggregate, Backfill, EsOps, EventType, Feature, Subscriber } from "effect-es-ops"
+const config = `import { Effect, Option, Schema } from "effect"
+import { Aggregate, Backfill, EsOps, EventType, Feature, Projection, Subscriber, WriteHandler } from "effect-es-ops"
 import { SqlClient } from "@effect/sql"
 const placed = EventType.make({ type: "placed", payload: Schema.Struct({ n: Schema.Number }) })
+const table = Feature.table({
+  name: "read_orders",
+  columns: [{ name: "id", type: "uuid" }, { name: "n", type: "integer" }],
+  primaryKey: ["id"],
+  row: Schema.Struct({ id: Schema.String, n: Schema.Number })
+})
 const features = [Feature.make({
-  name: "sales", handlers: [],
+  name: "sales", handlers: [], tables: [table],
+  projections: [
+    Projection.fold({ name: "orders", table,
+      on: [[placed, (_, { aggregateId, payload }) => Option.some({ id: aggregateId, n: payload.n })]] }),
+    Projection.make({ name: "picky", events: ["placed"], apply: (events) =>
+      events.some(({ payload }) => payload.n === 13) ? WriteHandler.reject("conflict", "13 is not sold") : Effect.void })
+  ],
   aggregates: [Aggregate.make({ type: "order", state: Schema.Struct({ sum: Schema.Number }), initial: { sum: 0 },
     on: [[placed, ({ sum }, { payload }) => ({ sum: sum + payload.n })]] })],
-  subscribers: [Subscriber.make({ name: "mail", events: [placed], handle: ({ payload }) =>
+  subscribers: [Subscriber.make({ name: "mail", events: [placed], handle: ({ id, payload }, { deliveryId }) =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const [row] = yield* sql\`SELECT count(*)::int AS n FROM legacy\`
-      yield* Effect.log("mailed " + payload.n + " of " + row.n)
+      yield* Effect.log("mailed " + payload.n + " of " + row.n + ": " + id + " as " + deliveryId + ".")
+      if (payload.n === 10) yield* sql\`SELECT pg_advisory_xact_lock(10)\`
       if (payload.n === 77) yield* sql\`DELETE FROM legacy\`
     }) })],
   backfills: [Backfill.make({ name: "legacy", aggregateType: "order",
@@ -36,75 +54,185 @@ const features = [Feature.make({
 export default EsOps.config({ seeds: {}, features })
 `
 
-const tables = `CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)`
+const system = "00000000-0000-4000-8000-000000000000"
+const other = "00000000-0000-4000-8000-00000000000b"
+const idOf = (row: number) => Backfill.streamId("legacy", `${row}`)
 
-const world = async () => {
-  const { env, query } = await database()
-  const { run } = await bundled({ "es-ops.config.mjs": config, "seeds/1.mjs": "" })
-  const command = (...words: ReadonlyArray<string>) => run([...words, "--config", "es-ops.config.mjs"], env)
-  await query(tables)
-  const { stdout } = await command("schema")
-  await query(stdout)
-  return { command, query }
+let project: Project
+let world: Awaited<ReturnType<typeof database>>
+
+const command = (...words: ReadonlyArray<string>) => project.run(words, world.env)
+
+/** A dry run, in both forms, which leaves everything as it is; then the run itself, which has to do just that. */
+const planned = async <A extends { readonly dryRun: boolean }>(
+  words: ReadonlyArray<string>,
+  read: (text: string) => A,
+  code = 0
+) => {
+  const before = await Dump.of(world.query)
+  const text = await command(...words, "--dry-run")
+  const dry = await command(...words, "--dry-run", "--json")
+  assert.deepStrictEqual(await Dump.of(world.query), before, "a dry run wrote")
+  assert.match(text.stdout, /dry run/i)
+  const done = await command(...words, "--json")
+  assert.strictEqual(done.code, code, done.stderr)
+  const [plan, report] = [read(dry.stdout), read(done.stdout)]
+  assert.deepStrictEqual([plan.dryRun, report.dryRun], [true, false])
+  return { text: text.stdout, plan, report }
 }
 
-describe("the commands of rows, snapshots and past events", () => {
-  it("backfill rows, take snapshots of their streams and replay their events", async () => {
-    const { command, query } = await world()
-    await query(
-      "INSERT INTO legacy SELECT g, g, '2020-01-01Z'::timestamptz + g * interval '1 day' FROM generate_series(1, 20) g"
+beforeAll(async () => {
+  world = await database()
+  project = await bundled({ "es-ops.config.mjs": config, "seeds/1.mjs": "" })
+  await world.query("CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)")
+  await world.query((await command("schema")).stdout)
+  await world.query(
+    "INSERT INTO legacy SELECT g, g, '2020-01-01Z'::timestamptz + g * interval '1 day' FROM generate_series(1, 20) g"
+  )
+})
+
+describe("the commands of rows, past events, snapshots and streams", () => {
+  it("backfill rows, and compare the read tables with --verify", async () => {
+    const { query } = world
+    const { plan, report } = await planned(["event:backfill", "legacy"], backfilled, 1)
+    // One row is refused by a projection, which a dry run asks.
+    assert.deepInclude(plan, { appended: 19, events: 19, failedRows: 1, runId: null, verified: null })
+    assert.deepStrictEqual({ ...plan, dryRun: false, runId: report.runId }, report)
+    assert.deepStrictEqual(
+      report.failed.map(({ error, key }) => [key, error.message]),
+      [["13", "13 is not sold"]]
     )
-    const plan = await command("event:backfill", "legacy", "--dry-run", "--json")
-    assert.strictEqual(plan.code, 0, plan.stderr)
-    assert.deepInclude(backfilled(plan.stdout), { appended: 20, events: 20, failedRows: 0, dryRun: true })
-    assert.deepStrictEqual(await query("SELECT 1 FROM kumiko_events"), [])
-    assert.deepStrictEqual(await query("SELECT 1 FROM es_ops_runs"), [])
-    const done = await command("event:backfill", "legacy", "--json")
-    assert.strictEqual(done.code, 0, done.stderr)
-    assert.deepInclude(backfilled(done.stdout), { appended: 20, events: 20, done: 0 })
+    await query("DELETE FROM legacy WHERE id = 13")
+    const equal = await command("event:backfill", "legacy", "--verify", "--json")
+    assert.strictEqual(equal.code, 0, equal.stderr)
+    const { appended, done, verified: tables } = backfilled(equal.stdout)
+    assert.deepStrictEqual([appended, done, tables?.equal, tables?.unverified], [0, 19, true, ["picky"]])
+    assert.deepStrictEqual(
+      tables?.diffs.map(({ events, projections }) => [events, projections]),
+      [[19, ["orders"]]]
+    )
+    await query(`UPDATE read_orders SET n = 0 WHERE id = '${idOf(7)}'; DELETE FROM read_orders WHERE id = '${idOf(8)}'`)
+    const wrong = await command("event:backfill", "legacy", "--verify")
+    assert.strictEqual(wrong.code, 3, wrong.stderr)
+    assert.match(
+      wrong.stdout,
+      /differs +orders \(read_orders\) {2}19 events {2}1 missing, 0 surplus, 1 different\n[\s\S]*unknown +picky names no tables/
+    )
+    assert.include(wrong.stderr, "Run es-ops projection:rebuild orders.")
+    assert.strictEqual((await command("projection:rebuild", "orders", "--json")).code, 0)
+    const both = await command("event:backfill", "legacy", "--verify", "--dry-run", "--json")
+    assert.deepStrictEqual([both.code, decodeError(both.stdout).error._tag], [2, "UsageError"])
     await query("UPDATE legacy SET n = 99 WHERE id = 3; INSERT INTO legacy VALUES (21, 1, '2999-01-01Z')")
     const again = await command("event:backfill", "legacy")
     assert.strictEqual(again.code, 1)
     assert.match(
       again.stdout,
-      /changed +row 3 [\s\S]*failed +row 21: the date of placed is in the future[\s\S]*done before 19/
+      /changed +row 3 [\s\S]*failed +row 21: the date of placed is in the future[\s\S]*done before 18/
     )
+    await query("DELETE FROM legacy WHERE id = 21; INSERT INTO legacy VALUES (13, 12, '2020-01-14Z')")
+    assert.strictEqual((await command("event:backfill", "legacy")).code, 0)
+  })
 
+  it("take snapshots of streams, and find those that are wrong", async () => {
     const before = await command("snapshot:verify", "order", "--json")
     assert.deepStrictEqual([before.code, verified(before.stdout).missing], [3, 20])
-    const rebuild = await command("snapshot:rebuild", "order", "--json")
-    assert.deepInclude(rebuilt(rebuild.stdout), { written: 20, deleted: 0, streams: 20 })
-    assert.deepStrictEqual((await command("snapshot:verify", "order")).code, 0)
-    await query("UPDATE es_ops_snapshots SET state = '{}' WHERE state->>'sum' = '7'")
+    const { plan, report } = await planned(["snapshot:rebuild", "order"], rebuilt)
+    assert.deepInclude(report, { written: 20, deleted: 0, streams: 20 })
+    assert.deepStrictEqual({ ...plan, dryRun: false, runId: report.runId }, report)
+    const clean = await command("snapshot:verify", "order")
+    assert.deepStrictEqual([clean.code, clean.stdout], [0, "every snapshot is right, folded 20 streams of 20 events\n"])
+    await world.query("UPDATE es_ops_snapshots SET state = '{}' WHERE state->>'sum' = '7'")
     const wrong = await command("snapshot:verify", "order")
     assert.strictEqual(wrong.code, 3)
     assert.match(wrong.stdout, /^different +[-\da-f]+ of tenant/)
+    const mended = await planned(["snapshot:rebuild", "order"], rebuilt)
+    assert.deepInclude(mended.plan, { written: 1, different: 1, deleted: 0 })
+    assert.deepStrictEqual({ ...mended.plan, dryRun: false, runId: mended.report.runId }, mended.report)
+  })
 
+  it("replay events, and write nothing but the rows of their run", async () => {
+    const { query } = world
     const unasked = await command("event:replay", "mail", "--all")
     assert.strictEqual(unasked.code, 2)
     assert.include(unasked.stderr, "--yes")
-    const digest = "SELECT md5(string_agg(e::text, ',' ORDER BY id)) AS digest FROM kumiko_events e"
-    const [untouched] = await query(digest)
-    const replay = await command(
-      "event:replay",
-      "mail",
-      "--since",
-      "2020-01-05",
-      "--until",
-      "2020-01-10",
-      "--yes",
-      "--json"
-    )
-    assert.strictEqual(replay.code, 0, replay.stderr)
-    assert.deepInclude(replayed(replay.stdout), { delivered: 5, events: 5, failed: 0 })
-    assert.include(replay.stderr, "mailed 4 of 21")
-    assert.deepStrictEqual(await query(digest), [untouched])
-    assert.deepStrictEqual(await query("SELECT 1 FROM es_ops_deliveries"), [])
-    await query("UPDATE kumiko_events SET payload = '{\"n\":77}' WHERE id = 2")
+    const own = ["es_ops_runs", "es_ops_run_lanes", "es_ops_attempts"]
+    const untouched = await Dump.of(query, own)
+    const bounds = ["event:replay", "mail", "--since", "2020-01-05", "--until", "2020-01-10", "--yes"]
+    const { plan, report } = await planned(bounds, replayed)
+    assert.deepInclude(report, { delivered: 5, events: 5, failed: 0 })
+    assert.strictEqual(plan.events, 5)
+    const text = await command(...bounds)
+    assert.strictEqual(text.stdout, "delivered 5 events, failed 0, left out 0\n")
+    assert.include(text.stderr, "mailed 4 of 20")
+    assert.deepStrictEqual(await Dump.of(query, own), untouched)
+    await query("UPDATE kumiko_events SET payload = '{\"n\":77}' WHERE payload->>'n' = '2'")
     const writing = await command("event:replay", "mail", "--all", "--yes", "--on-error", "continue", "--json")
     const { failures, ...counts } = replayed(writing.stdout)
     assert.deepInclude(counts, { delivered: 19, failed: 1 })
     assert.deepStrictEqual([writing.code, failures.map(({ error }) => error._tag)], [1, ["ReplayWrites"]])
-    assert.strictEqual((await query("SELECT 1 FROM legacy")).length, 21)
+    assert.strictEqual((await query("SELECT 1 FROM legacy")).length, 20)
+    await query("UPDATE kumiko_events SET payload = '{\"n\":2}' WHERE payload->>'n' = '77'")
+    assert.deepStrictEqual(await Dump.of(query, own), untouched)
+  })
+
+  it("replay each event once, but what was under way when the process was killed, under the same id", async () => {
+    const { env, query, url } = world
+    const words = ["event:replay", "mail", "--all", "--yes"]
+    const given = (stderr: string) =>
+      [...stderr.matchAll(/mailed (\d+) of \d+: (\d+) as (\S+)\./g)].map(([, ...one]) => one)
+    const killed = await admin(async (holder) => {
+      await holder.query("SELECT pg_advisory_lock(10)")
+      const { process, result } = project.start(words, env)
+      await untilTrue(() => query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+      await untilTrue(() => query("SELECT 1 FROM es_ops_deliveries HAVING count(*) = 9"))
+      process.kill("SIGKILL")
+      return given((await result).stderr)
+    }, url)
+    await query("UPDATE es_ops_runs SET lease_until = now() WHERE outcome = 'running'")
+    const second = await command(...words, "--json")
+    assert.deepInclude(replayed(second.stdout), { delivered: 20, failed: 0 })
+    const resumed = given(second.stderr)
+    assert.deepStrictEqual([killed.length, resumed.length], [10, 11])
+    assert.deepStrictEqual(resumed[0], killed.at(-1))
+    assert.strictEqual(new Set([...killed, ...resumed].map(([, event]) => event)).size, 20)
+    assert.deepStrictEqual(await query("SELECT 1 FROM es_ops_deliveries"), [])
+  })
+
+  it("archive streams and restore them, with their read rows", async () => {
+    const { query } = world
+    const rows = async () => (await query("SELECT 1 FROM read_orders")).length
+    await project.write("plan.csv", `aggregateId,tenant\n${idOf(1)},${system}\n${idOf(2)},${system}\n`)
+    const archive = await planned(["stream:archive", "--plan", "plan.csv", "--reason", "old"], archived)
+    assert.include(archive.text, "2 streams archived, 0 unchanged, 0 failed.")
+    assert.deepStrictEqual({ ...archive.plan, dryRun: false }, archive.report)
+    assert.strictEqual(await rows(), 18)
+    const one = ["--id", idOf(1), "--tenant", system]
+    const again = await command("stream:archive", ...one, "--json")
+    assert.deepStrictEqual([again.code, archived(again.stdout).unchanged.length], [0, 1])
+    const restore = await planned(["stream:restore", "--plan", "plan.csv"], archived)
+    assert.include(restore.text, "2 streams restored")
+    assert.deepStrictEqual({ ...restore.plan, dryRun: false }, restore.report)
+    assert.strictEqual(await rows(), 20)
+    const unknown = await command("stream:archive", "--id", other, "--tenant", other, "--json")
+    assert.deepStrictEqual([unknown.code, archived(unknown.stdout).failed.length], [4, 1])
+  })
+
+  it("move streams to another tenant, with their snapshots", async () => {
+    const { query } = world
+    const words = ["stream:move", "--id", idOf(4), "--from", system, "--to", other]
+    const { plan, report, text } = await planned(words, moved)
+    assert.include(text, "1 stream with 1 event moved")
+    assert.deepInclude(report, { moved: 1, events: 1, failed: [] })
+    assert.deepStrictEqual({ ...plan, dryRun: false, runId: report.runId }, report)
+    for (const table of ["kumiko_events", "es_ops_snapshots"])
+      assert.deepStrictEqual(await query(`SELECT tenant_id FROM ${table} WHERE aggregate_id = '${idOf(4)}'`), [
+        { tenant_id: other }
+      ])
+    const again = await command(...words)
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.match(again.stdout, /0 streams with 0 events moved, 1 on their tenant already, 0 failed/)
+    const refused = await command("stream:move", "--id", idOf(4), "--from", other, "--to", "x", "--json")
+    assert.strictEqual(refused.code, 2)
+    assert.strictEqual((await command("snapshot:verify", "order")).code, 0)
   })
 })

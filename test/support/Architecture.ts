@@ -52,6 +52,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "backfill"
   ],
   "EsOps.ts": [
+    "VerifiedBackfill.ts",
     "projection",
     "projection/memory",
     "operation",
@@ -74,6 +75,8 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "postgres",
     "postgres/embedded"
   ],
+  // Two kinds, which do not know each other.
+  "VerifiedBackfill.ts": ["backfill", "projection", "event", "operation"],
 
   // The lanes of runs on the application's cluster.
   cluster: ["projection", "snapshot", "replay", "backfill", "operation", "postgres/health/ClusterRunners.ts"],
