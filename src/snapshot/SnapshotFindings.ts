@@ -5,7 +5,7 @@ import type { RunCounters } from "../operation/Run.js"
 import type { FailedStream, Page } from "./SnapshotFold.js"
 import type { SnapshotFinding } from "./SnapshotReport.js"
 import * as Report from "./SnapshotReport.js"
-import type { Folded, FoldedKind, SnapshotType } from "./SnapshotRows.js"
+import type { SnapshotType } from "./SnapshotRows.js"
 
 /** What a pass has found so far. */
 export class Found {
@@ -15,16 +15,27 @@ export class Found {
 
   constructor(readonly type: SnapshotType) {}
 
-  /** Notes a page; answers with what it adds to the counters. */
-  add(page: Page, differing: ReadonlyArray<readonly [Folded, FoldedKind]>): RunCounters {
-    const added: RunCounters = {
-      streams: page.streams,
-      events: page.events,
-      failed: page.failed.length,
-      ...Report.tally(differing.map(([, kind]) => kind))
+  /** Notes what pages gave; answers with what they add to the counters. */
+  add({ differing, events, failed, streams }: Page): RunCounters {
+    this.failures.push(...failed.slice(0, Report.listed - this.failures.length))
+    return this.count({ streams, events, failed: failed.length, ...this.noted(differing) })
+  }
+
+  /** Notes what was mended of streams that were looked at again; answers with what it adds to the counters. */
+  addMended(mended: Page["differing"]): RunCounters {
+    return this.count(this.noted(mended))
+  }
+
+  private count(added: RunCounters): RunCounters {
+    for (const [name, count] of Object.entries(added)) {
+      this.counters = { ...this.counters, [name]: (this.counters[name] ?? 0) + count }
     }
+    return added
+  }
+
+  private noted(mended: Page["differing"]): RunCounters {
     const { snapshotVersion } = this.type
-    this.failures.push(...page.failed.slice(0, Report.listed - this.failures.length))
+    const differing = mended.flatMap(([one, kind]) => (kind === "newer" ? [] : [[one, kind] as const]))
     this.note(
       differing
         .filter(([, kind]) => kind !== "behind")
@@ -36,10 +47,7 @@ export class Found {
           version
         }))
     )
-    for (const [name, count] of Object.entries(added)) {
-      this.counters = { ...this.counters, [name]: (this.counters[name] ?? 0) + count }
-    }
-    return added
+    return Report.tally(differing.map(([, kind]) => kind))
   }
 
   /** Lists what was found, as long as there are few of its kind. */

@@ -2,68 +2,49 @@
  * The fold of all streams of an aggregate type: page by page, each stream from its first event, in memory that does not grow with their number.
  */
 import * as Arr from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { streamKey } from "../event/AppendRules.js"
-import type { AnyAggregate, StateFolding, StateInvalid } from "../event/Aggregate.js"
+import type { AnyAggregate } from "../event/Aggregate.js"
 import type { Event, StreamId } from "../event/Event.js"
 import type { StreamPosition } from "../event/EventFeed.js"
 import { EventFeed } from "../event/EventFeed.js"
-import type { EventUnreadable } from "../event/EventType.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import type { Folded } from "./SnapshotRows.js"
+import type { Folded, MendedKind } from "./SnapshotRows.js"
 import { SnapshotRows } from "./SnapshotRows.js"
+import type { FailedStream, IsStored } from "./StreamFolder.js"
+import { StreamFolder } from "./StreamFolder.js"
 
-/** The versions of a stream are not 1, 2, 3 …: no snapshot of it is stored. */
-export class StreamIncomplete extends Schema.TaggedError<StreamIncomplete>()("StreamIncomplete", {
-  tenantId: Schema.String,
-  aggregateId: Schema.String,
-  expected: Schema.Number,
-  /** The version that came in its place. */
-  version: Schema.Number
-}) {
-  override get message(): string {
-    return `stream ${this.aggregateId} of tenant ${this.tenantId} is incomplete: version ${this.expected} was expected, and ${this.version} comes next`
-  }
-}
+export { StreamIncomplete } from "./StreamFolder.js"
+export type { FailedStream, StreamFailure } from "./StreamFolder.js"
 
-/** Why no snapshot of a stream is stored. */
-export type StreamFailure = EventUnreadable | StateInvalid | StreamIncomplete
-
-/** A stream of which no snapshot is stored, and why. */
-export interface FailedStream extends StreamId {
-  readonly error: StreamFailure
-}
-
-/** What one page gave. */
+/** What some pages gave. */
 export interface Page {
-  readonly folded: ReadonlyArray<Folded>
+  /** How what is stored differs from what was folded. */
+  readonly differing: ReadonlyArray<readonly [Folded, MendedKind]>
   readonly failed: ReadonlyArray<FailedStream>
-  /** How many events it had. */
+  /** How many events were read. */
   readonly read: number
-  /** How many events the streams have that ended in it. */
+  /** How many events the streams have that ended in them. */
   readonly events: number
-  /** How many streams ended in it. */
+  /** How many streams ended in them. */
   readonly streams: number
-  /** The end of the last stream that ended in it; none where none did. */
+  /** The end of the last stream that ended in them; none where none did. */
   readonly after: Option.Option<StreamPosition>
   /** Whether there are no more. */
   readonly isLast: boolean
 }
 
-/** A fold that goes on with each page. */
-export interface SnapshotFold {
-  readonly next: (limit: number) => Effect.Effect<Page, DatabaseError, EventFeed | SnapshotRows>
-}
+/** What is done with states that were folded: they are compared with what is stored, which may be mended. */
+export type Write = (
+  folded: NonEmptyReadonlyArray<Folded>
+) => Effect.Effect<ReadonlyArray<readonly [Folded, MendedKind]>, DatabaseError>
 
-/** A stream whose end was not seen yet. */
-interface Open extends StreamId {
-  readonly folding: Either.Either<StateFolding<unknown>, StreamFailure>
-  readonly failure: StreamFailure | undefined
-  readonly last: Event | undefined
-  readonly events: number
+/** A fold that goes on with each call: as many pages as have so many events. */
+export interface SnapshotFold {
+  readonly next: (most: number, write: Write) => Effect.Effect<Page, DatabaseError, EventFeed | SnapshotRows>
 }
 
 /** The streams whose aggregate ids are from `from` to below `to`, behind a place in their order. */
@@ -76,122 +57,85 @@ export interface StreamRange {
 /** All of them. */
 export const everything: StreamRange = { from: Option.none(), to: Option.none(), after: Option.none() }
 
-/** Folds the streams of a range. */
+/** How many events are read at once: few enough to be gone before the garbage collector calls them old. */
+const together = 1000
+
+/** How many states are written at once: enough that their statement, which is long, is not planned for a few. */
+const enough = 250
+
+/** Folds the streams of a range. The next page is read while one is folded, and the states of the one before are written. */
 export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange): SnapshotFold => {
   let position = after
-  let open: Open | undefined
+  const folder = new StreamFolder(aggregate)
+  const read = Effect.suspend(() => pageBehind(aggregate, { after: position, from, to }))
   return {
-    next: (limit) =>
-      Effect.gen(function* () {
-        const feed = yield* EventFeed
-        const events = yield* feed.pageByStream(
-          { aggregateTypes: [aggregate.type] },
-          { after: position, from, to },
-          limit
-        )
-        const isStored = yield* storedAmong(aggregate, events)
-        const isLast = events.length < limit
-        const page = new PageBuilder(aggregate, isStored)
-        for (const event of events) open = page.add(open, event)
-        if (isLast && open !== undefined) {
-          page.close(open)
-          open = undefined
-        }
-        const last = events.at(-1)
-        if (last !== undefined) position = Option.some(last)
-        return page.page(events.length, isLast)
-      })
+    next: (most, write) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const differing: Array<readonly [Folded, MendedKind]> = []
+          const written = (folded: ReadonlyArray<Folded>) =>
+            Arr.isNonEmptyReadonlyArray(folded)
+              ? Effect.map(write(folded), (found) => void differing.push(...found))
+              : Effect.void
+          let next = yield* begun(read)
+          let writing: Fiber.Fiber<void, DatabaseError> = Fiber.void
+          let count = 0
+          for (let isOver = false; !isOver;) {
+            const { events, isStored } = yield* Fiber.join(next)
+            count += events.length
+            position = Option.orElse(Option.fromNullable(events.at(-1)), () => position)
+            const isLast = events.length < together
+            isOver = isLast || count >= most
+            if (!isOver) next = yield* begun(read)
+            for (const event of events) folder.add(event, isStored)
+            if (isLast) folder.end()
+            if (!isOver && folder.waiting < enough) continue
+            yield* Fiber.join(writing)
+            writing = yield* begun(written(folder.take()))
+            if (!isOver) continue
+            yield* Fiber.join(writing)
+            return { ...folder.summary(), differing, read: count, isLast }
+          }
+          return yield* Effect.dieMessage("a fold ends with its last page")
+        })
+      )
   }
 }
 
-/** Tells whether a snapshot is stored at the version of an event. */
-const storedAmong = (
+/** Begins what goes on beside the fiber, whose next steps take the processor: the server is asked before. */
+const begun = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.forkScoped(effect), Effect.yieldNow())
+
+const pageBehind = (aggregate: AnyAggregate, range: StreamRange) =>
+  Effect.gen(function* () {
+    const feed = yield* EventFeed
+    const events = yield* feed.pageByStream({ aggregateTypes: [aggregate.type] }, range, together)
+    return { events, isStored: yield* storedAmong(aggregate, events) }
+  })
+
+/** Tells whether a snapshot is stored at a version of a stream. */
+export const storedAmong = (
   { snapshotVersion, type }: AnyAggregate,
   events: ReadonlyArray<Event>
-): Effect.Effect<(event: Event) => boolean, DatabaseError, SnapshotRows> =>
+): Effect.Effect<IsStored, DatabaseError, SnapshotRows> =>
   Effect.gen(function* () {
     const rows = yield* SnapshotRows
-    const streams = [...new Map(events.map((event) => [streamKey(event), event])).values()]
+    const streams = streamsOf(events)
     const none = () => false
     if (!Arr.isNonEmptyReadonlyArray(streams)) return none
     const versions = yield* rows.versions({ aggregateType: type, snapshotVersion }, streams)
     const stored = new Set(versions.map((one) => `${streamKey(one)}/${one.version}`))
-    const isStored = (event: Event) => stored.has(`${streamKey(event)}/${event.version}`)
+    const isStored: IsStored = (at) => stored.has(`${streamKey(at)}/${at.version}`)
     return stored.size === 0 ? none : isStored
   })
 
-/** The position behind the last event that a stream can have. */
-const lastVersion = 2_147_483_647
-
-class PageBuilder {
-  private readonly folded: Array<Folded> = []
-  private readonly failed: Array<FailedStream> = []
-  private streams = 0
-  private events = 0
-  private after: Option.Option<StreamPosition> = Option.none()
-
-  constructor(
-    private readonly aggregate: AnyAggregate,
-    private readonly isStored: (event: Event) => boolean
-  ) {}
-
-  /** Folds an event; answers with its stream as it stands then. */
-  add(before: Open | undefined, event: Event): Open {
-    const isSame = before?.aggregateId === event.aggregateId && before.tenantId === event.tenantId
-    if (!isSame && before !== undefined) this.close(before)
-    const { aggregateId, tenantId } = event
-    const open: Open = isSame
-      ? before
-      : {
-          aggregateId,
-          tenantId,
-          folding: this.aggregate.begin(Option.none()),
-          failure: undefined,
-          last: undefined,
-          events: 0
-        }
-    const events = open.events + 1
-    if (open.failure !== undefined) return { ...open, events }
-    const added = addTo(open, event)
-    const failure = Either.isLeft(added) ? added.left : this.isStored(event) ? this.keep(open, event, false) : undefined
-    return { ...open, last: event, failure, events }
+/** The streams of a page, in which events of one stand together. */
+const streamsOf = (events: ReadonlyArray<Event>): ReadonlyArray<StreamId> => {
+  const streams: Array<StreamId> = []
+  let last: StreamId | undefined
+  for (const { aggregateId, tenantId } of events) {
+    if (last?.aggregateId === aggregateId && last.tenantId === tenantId) continue
+    last = { aggregateId, tenantId }
+    streams.push(last)
   }
-
-  /** The stream has no more events. */
-  close(open: Open): void {
-    const { aggregateId, last, tenantId } = open
-    this.streams++
-    this.events += open.events
-    this.after = Option.some({ aggregateId, tenantId, version: lastVersion })
-    const failure = open.failure ?? (last === undefined ? undefined : this.keep(open, last, true))
-    if (failure !== undefined) this.failed.push({ aggregateId, tenantId, error: failure })
-  }
-
-  page(read: number, isLast: boolean): Page {
-    const { after, events, failed, folded, streams } = this
-    return { folded, failed, read, events, streams, after, isLast }
-  }
-
-  /** Keeps the state as it is after an event; what is kept for the end of the stream was maybe kept before. */
-  private keep(open: Open, event: Event, isHead: boolean): StreamFailure | undefined {
-    const state = Either.flatMap(open.folding, (folding) => folding.encoded())
-    if (Either.isLeft(state)) return state.left
-    const { aggregateId, id, tenantId, version } = event
-    const folded = { aggregateId, tenantId, version, eventId: id, isHead, state: state.right }
-    const at = this.folded.length - 1
-    const before = this.folded[at]
-    const isKept = before?.version === version && before.aggregateId === aggregateId && before.tenantId === tenantId
-    if (isKept) this.folded[at] = folded
-    else this.folded.push(folded)
-    return undefined
-  }
-}
-
-const addTo = ({ folding, last }: Open, event: Event): Either.Either<void, StreamFailure> => {
-  const expected = (last?.version ?? 0) + 1
-  if (event.version !== expected) {
-    const { aggregateId, tenantId, version } = event
-    return Either.left(new StreamIncomplete({ aggregateId, tenantId, expected, version }))
-  }
-  return Either.flatMap(folding, (open) => open.add(event))
+  return streams
 }

@@ -1,7 +1,6 @@
 /**
  * The lanes of a rebuild of snapshots: ranges of aggregate ids, each folded stream by stream, in any process that has the aggregate.
  */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -15,6 +14,8 @@ import * as RunLanes from "../operation/RunLanes.js"
 import type { Found } from "./SnapshotFindings.js"
 import * as SnapshotFold from "./SnapshotFold.js"
 import { SnapshotRows } from "./SnapshotRows.js"
+import * as SnapshotSuspects from "./SnapshotSuspects.js"
+import { Suspects } from "./SnapshotSuspects.js"
 
 /** Where a rebuild is cut, in the cursor of its run: the inner ends of its lanes. */
 const Cut = Schema.Struct({ boundaries: Schema.Array(Schema.String) })
@@ -84,6 +85,7 @@ export const foldLane = (
       to: Option.fromNullable(boundaries[Number(lane) - 1]),
       after: Option.fromNullable(stands.after)
     })
+    const suspects = new Suspects()
     let after = stands.after
     // What is done are whole streams: who goes on with the lane reads the last one again.
     let read = 0
@@ -92,16 +94,17 @@ export const foldLane = (
       const limit = yield* size.get
       isLast = yield* handle.batch(
         Effect.gen(function* () {
-          const page = yield* fold.next(limit)
-          const mended = Arr.isNonEmptyReadonlyArray(page.folded) ? yield* rows.mend(found.type, page.folded) : []
+          const page = yield* fold.next(limit, (folded) => rows.mend(found.type, folded))
           after = Option.getOrElse(page.after, () => after)
           const cursor: LaneCursor = { after, isDone: page.isLast }
           read = page.read
-          return { value: page.isLast, lane, cursor, done: page.events, counters: found.add(page, mended) }
+          suspects.note(page.differing)
+          return { value: page.isLast, lane, cursor, done: page.events, counters: found.add(page) }
         }),
         { size: batchSize }
       )
     }
+    yield* SnapshotSuspects.clear(aggregate, handle, lane, found, suspects)
   })
 
 const standingOf = ({ lanes }: RunHandle, lane: string): LaneCursor =>

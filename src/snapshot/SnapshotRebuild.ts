@@ -1,7 +1,6 @@
 /**
  * Rebuilds snapshots: every stream of an aggregate type is folded again from its first event, and what is stored is made the same.
  */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -115,8 +114,8 @@ export const verify = (
     const fold = SnapshotFold.make(aggregate, SnapshotFold.everything)
     const found = new Found(type)
     for (let isLast = false; !isLast;) {
-      const page = yield* fold.next(pageSize)
-      found.add(page, Arr.isNonEmptyReadonlyArray(page.folded) ? yield* rows.compare(type, page.folded) : [])
+      const page = yield* fold.next(atOnce, (folded) => rows.compare(type, folded))
+      found.add(page)
       isLast = page.isLast
     }
     const strays = yield* rows.strays(type, Report.listed)
@@ -151,7 +150,8 @@ const aggregateOf = ({ name }: Pick<Run, "name">) =>
 const definitionOf = ({ snapshotVersion, source }: AnyAggregate): string =>
   createHash("sha256").update(`${snapshotVersion}\n${source}`).digest("hex")
 
-const pageSize = 5000
+/** After how many events a verification notes what it found. */
+const atOnce = 20_000
 
 const strayBatch = 5000
 

@@ -27,6 +27,12 @@ export interface Folded extends StreamId {
 /** How what is stored differs from what was folded: nothing is stored for the stream, nothing for its end, or another state. */
 export type FoldedKind = "missing" | "behind" | "different"
 
+/**
+ * How it stood when it was to be mended: as it differed, or a live writer has stored a newer one since the stream was read, which stays. That one
+ * was folded from the one before, and is only as right as that.
+ */
+export type MendedKind = FoldedKind | "newer"
+
 /** Why a stored snapshot is none to keep: it is of no stream, beyond the end of its stream, or of an older version of the aggregate. */
 export type StrayKind = "orphaned" | "beyond" | "outdated"
 
@@ -51,11 +57,11 @@ export class SnapshotRows extends Context.Tag("effect-es-ops/SnapshotRows")<
       type: SnapshotType,
       folded: NonEmptyReadonlyArray<Folded>
     ) => Effect.Effect<ReadonlyArray<readonly [Folded, FoldedKind]>, DatabaseError>
-    /** The same, and stores those that differ. */
+    /** The same, and stores those that differ; answers with the ends of streams that have a newer snapshot, too. */
     readonly mend: (
       type: SnapshotType,
       folded: NonEmptyReadonlyArray<Folded>
-    ) => Effect.Effect<ReadonlyArray<readonly [Folded, FoldedKind]>, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<readonly [Folded, MendedKind]>, DatabaseError>
     /** The snapshots that are none to keep: how many of each kind there are, and the first `limit` of each. */
     readonly strays: (
       type: SnapshotType,

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import type { Folded, FoldedKind, SnapshotType, Stray, StrayKind } from "../../snapshot/SnapshotRows.js"
+import type { Folded, MendedKind, SnapshotType, Stray, StrayKind } from "../../snapshot/SnapshotRows.js"
 import { SnapshotRows } from "../../snapshot/SnapshotRows.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { PgSchema } from "../schema/PgSchema.js"
@@ -37,13 +37,17 @@ export const make: Effect.Effect<SnapshotRows["Type"], never, PgSql | PgSchema> 
   ) => Effect.flatMap(located, (name) => sql.unsafe(statement(name), params).pipe(rows(action, answer)))
 
   const differing =
-    (action: string, statement: (table: string) => string) =>
+    <Kind extends MendedKind, I>(
+      action: string,
+      answer: Schema.Schema<{ readonly n: number; readonly kind: Kind }, I>,
+      statement: (table: string) => string
+    ) =>
     (
       { aggregateType, snapshotVersion }: SnapshotType,
       folded: NonEmptyReadonlyArray<Folded>
-    ): Effect.Effect<ReadonlyArray<readonly [Folded, FoldedKind]>, DatabaseError> =>
+    ): Effect.Effect<ReadonlyArray<readonly [Folded, Kind]>, DatabaseError> =>
       Effect.map(
-        ask(action, Differing, statement, [JSON.stringify(folded.map(toInput)), aggregateType, snapshotVersion]),
+        ask(action, answer, statement, [JSON.stringify(folded.map(toInput)), aggregateType, snapshotVersion]),
         (found) =>
           found.flatMap(({ kind, n }) =>
             Option.toArray(Option.map(Option.fromNullable(folded[n]), (one) => [one, kind] as const))
@@ -63,8 +67,8 @@ export const make: Effect.Effect<SnapshotRows["Type"], never, PgSql | PgSchema> 
         (found) =>
           found.map((row) => ({ tenantId: row.tenant_id, aggregateId: row.aggregate_id, version: row.version }))
       ),
-    compare: differing("comparing the snapshots", SnapshotStatement.compare),
-    mend: differing("storing the snapshots", SnapshotStatement.mend),
+    compare: differing("comparing the snapshots", Differing, SnapshotStatement.compare),
+    mend: differing("storing the snapshots", Mended, SnapshotStatement.mend),
     strays: ({ aggregateType, snapshotVersion }, limit) =>
       Effect.map(
         ask("looking for snapshots of nothing", StrayRow, SnapshotStatement.listStrays, [
@@ -114,6 +118,11 @@ const Version = Schema.Struct({
 const Differing = Schema.Struct({
   n: Schema.NumberFromString,
   kind: Schema.Literal("missing", "behind", "different")
+})
+
+const Mended = Schema.Struct({
+  n: Schema.NumberFromString,
+  kind: Schema.Literal("missing", "behind", "different", "newer")
 })
 
 const StrayRow = Schema.Struct({

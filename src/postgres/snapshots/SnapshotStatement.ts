@@ -65,25 +65,26 @@ const input = `input AS MATERIALIZED (
  */
 const found = (table: string) => `found AS MATERIALIZED (
     SELECT i.n, CASE WHEN s.version IS NOT NULL THEN 'different' WHEN EXISTS (
+        SELECT FROM ${table} s WHERE s.tenant_id = i.tenant_id AND s.aggregate_type = $2::text AND s.aggregate_id = i.aggregate_id
+          AND s.snapshot_version = $3::integer AND s.version > i.version AND ${isUsable}
+      ) THEN 'newer' WHEN EXISTS (
         SELECT FROM ${table} o WHERE o.tenant_id = i.tenant_id AND o.aggregate_type = $2::text AND o.aggregate_id = i.aggregate_id
           AND o.snapshot_version = $3::integer AND o.version < i.version
       ) THEN 'behind' ELSE 'missing' END AS kind
     FROM input i LEFT JOIN ${table} s ON s.tenant_id = i.tenant_id AND s.aggregate_type = $2::text
       AND s.aggregate_id = i.aggregate_id AND s.snapshot_version = $3::integer AND s.version = i.version
-    WHERE s.state::text <> i.state::text OR s.event_id <> i.event_id OR (s.version IS NULL AND i."isHead" AND NOT EXISTS (
-        SELECT FROM ${table} s WHERE s.tenant_id = i.tenant_id AND s.aggregate_type = $2::text AND s.aggregate_id = i.aggregate_id
-          AND s.snapshot_version = $3::integer AND s.version > i.version AND ${isUsable}))
+    WHERE s.state::text <> i.state::text OR s.event_id <> i.event_id OR (s.version IS NULL AND i."isHead")
   )`
 
 /** Compares: n and kind of each that differs. */
 export const compare = (table: string): string =>
-  `WITH ${input}, ${found(table)} SELECT n::text, kind FROM found ORDER BY n`
+  `WITH ${input}, ${found(table)} SELECT n::text, kind FROM found WHERE kind <> 'newer' ORDER BY n`
 
-/** The same, and writes those. */
+/** The same, and writes those; n of those that have a newer one, too. */
 export const mend = (table: string): string => `WITH ${input}, ${found(table)}, written AS (
     INSERT INTO ${table} AS s (tenant_id, aggregate_id, aggregate_type, snapshot_version, version, event_id, state)
     SELECT i.tenant_id, i.aggregate_id, $2::text, $3::integer, i.version, i.event_id, i.state
-    FROM input i JOIN found USING (n) ORDER BY i.tenant_id, i.aggregate_id, i.version
+    FROM input i JOIN found USING (n) WHERE kind <> 'newer' ORDER BY i.tenant_id, i.aggregate_id, i.version
     ON CONFLICT (tenant_id, aggregate_type, aggregate_id, snapshot_version, version)
       DO UPDATE SET event_id = excluded.event_id, state = excluded.state, created_at = excluded.created_at
     RETURNING 1

@@ -9,7 +9,7 @@ import { isOfKey, MemorySnapshots } from "../../event/memory/MemorySnapshots.js"
 import type { Snapshot } from "../../event/Snapshots.js"
 import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
 import { isSameJson } from "../../operation/Run.js"
-import type { Folded, FoldedKind, SnapshotType, StrayKind } from "../SnapshotRows.js"
+import type { Folded, MendedKind, SnapshotType, StrayKind } from "../SnapshotRows.js"
 import { SnapshotRows } from "../SnapshotRows.js"
 
 /** The stored snapshots of a `MemoryDatabase`. */
@@ -57,12 +57,16 @@ export const layer: Layer.Layer<SnapshotRows, never, MemoryDatabase.MemoryDataba
               .map(({ aggregateId, tenantId, version }) => ({ aggregateId, tenantId, version }))
           )
         ),
-      compare: differing,
+      compare: (type, folded) =>
+        Effect.map(differing(type, folded), (found) =>
+          found.flatMap(([one, kind]) => (kind === "newer" ? [] : [[one, kind] as const]))
+        ),
       mend: (type, folded) =>
         Effect.tap(differing(type, folded), (found) =>
           Effect.forEach(
             found,
-            ([{ aggregateId, eventId, state, tenantId, version }]) => {
+            ([{ aggregateId, eventId, state, tenantId, version }, kind]) => {
+              if (kind === "newer") return Effect.void
               const snapshot = { ...type, aggregateId, tenantId, eventId, version, state }
               return snapshots.update((all) => [
                 ...all.filter((other) => !isOfKey(snapshot, other) || other.version !== version),
@@ -108,11 +112,12 @@ const kindOf = (
   folded: Folded,
   own: ReadonlyArray<Snapshot>,
   isThere: (snapshot: Snapshot) => boolean
-): FoldedKind | undefined => {
+): MendedKind | undefined => {
   const same = own.find(({ version }) => version === folded.version)
   if (same !== undefined) {
     return same.eventId === folded.eventId && isSameJson(same.state, folded.state) ? undefined : "different"
   }
-  if (!folded.isHead || own.some((other) => other.version > folded.version && isThere(other))) return undefined
+  if (!folded.isHead) return undefined
+  if (own.some((other) => other.version > folded.version && isThere(other))) return "newer"
   return own.some(({ version }) => version < folded.version) ? "behind" : "missing"
 }
