@@ -17,6 +17,11 @@ export interface DeliveryRecorder {
   readonly add: (delivery: Delivery) => Effect.Effect<void>
   /** Waits until all that was told is recorded. */
   readonly flush: Effect.Effect<void>
+  /**
+   * Waits until the lane stands at a cursor, behind all that was told. A cursor says of each event before it that it was delivered: what is not
+   * recorded by then gets no row, but where the subscriber failed.
+   */
+  readonly pass: (cursor: unknown) => Effect.Effect<void>
   /** Records; fails when the run is lost. */
   readonly keep: Effect.Effect<never, DatabaseError | RunRefused>
 }
@@ -24,6 +29,7 @@ export interface DeliveryRecorder {
 type Told =
   | { readonly _tag: "Delivered"; readonly delivery: Delivery }
   | { readonly _tag: "Flush"; readonly done: Deferred.Deferred<void> }
+  | { readonly _tag: "Pass"; readonly done: Deferred.Deferred<void>; readonly cursor: unknown }
 
 /** At most so many in one transaction. */
 const most = 5000
@@ -36,25 +42,25 @@ export const make = (handle: RunHandle, lane: string): Effect.Effect<DeliveryRec
     const record = (told: ReadonlyArray<Told>) =>
       Effect.gen(function* () {
         const delivered = told.flatMap((one) => (one._tag === "Delivered" ? [one.delivery] : []))
-        if (Arr.isNonEmptyReadonlyArray(delivered)) {
+        const passed = told.find((one) => one._tag === "Pass")
+        const rows = passed === undefined ? delivered : delivered.filter((one) => outcomeOf(one) === "failed")
+        if (passed !== undefined || delivered.length > 0) {
           const count = (outcome: string) => delivered.filter((one) => outcomeOf(one) === outcome).length
           const counters = { delivered: count("delivered"), failed: count("failed"), skipped: count("skipped") }
-          yield* handle.batch(
-            Effect.as(deliveries.record(handle.id, delivered), {
-              value: undefined,
-              lane,
-              done: delivered.length,
-              counters
-            })
-          )
+          const kept = Arr.isNonEmptyReadonlyArray(rows) ? deliveries.record(handle.id, rows) : Effect.void
+          const made = { value: undefined, lane, cursor: passed?.cursor, done: delivered.length, counters }
+          yield* handle.batch(Effect.as(kept, made))
         }
-        for (const one of told) if (one._tag === "Flush") yield* Deferred.succeed(one.done, undefined)
+        for (const one of told) if (one._tag !== "Delivered") yield* Deferred.succeed(one.done, undefined)
       })
+    const awaited = (tell: (done: Deferred.Deferred<void>) => Told) =>
+      Effect.flatMap(Deferred.make<void>(), (done) =>
+        Effect.zipRight(Queue.offer(queue, tell(done)), Deferred.await(done))
+      )
     return {
       add: (delivery) => Queue.offer(queue, { _tag: "Delivered", delivery }),
-      flush: Effect.flatMap(Deferred.make<void>(), (done) =>
-        Effect.zipRight(Queue.offer(queue, { _tag: "Flush", done }), Deferred.await(done))
-      ),
+      flush: awaited((done) => ({ _tag: "Flush", done })),
+      pass: (cursor) => awaited((done) => ({ _tag: "Pass", done, cursor })),
       keep: Effect.forever(
         Effect.flatMap(Queue.takeBetween(queue, 1, most), (told) => record(Chunk.toReadonlyArray(told)))
       )

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
@@ -55,25 +56,27 @@ export const deliver = (
       fromAggregate: cut.boundaries[Number(lane) - 2],
       belowAggregate: cut.boundaries[Number(lane) - 1]
     }
+    /** What a process before recorded is left out. */
+    const pageBehind = (after: bigint) =>
+      Effect.gen(function* () {
+        const events = yield* feed.page({ ...selection, after }, pageSize)
+        const end = events.at(-1)?.id ?? after
+        if (!handle.lanes.has(lane)) return { end, isLast: events.length < pageSize, events }
+        const recorded = yield* deliveries.recorded(handle.id, after, end)
+        return { end, isLast: events.length < pageSize, events: events.filter(({ id }) => !recorded.has(id)) }
+      })
+    // The next page is read while one is delivered.
     const pages = Effect.gen(function* () {
-      let at = Option.match(stands, { onNone: () => cut.selection.after, onSome: ({ after }) => after })
+      const from = Option.match(stands, { onNone: () => cut.selection.after, onSome: ({ after }) => after })
+      let next = yield* Effect.forkScoped(pageBehind(from))
       for (let isDone = false; !isDone;) {
-        const events = yield* feed.page({ ...selection, after: at }, pageSize)
-        const end = events.at(-1)?.id ?? at
-        const recorded: ReadonlySet<bigint> = handle.lanes.has(lane)
-          ? yield* deliveries.recorded(handle.id, at, end)
-          : new Set()
-        yield* deliverPage(
-          delivering,
-          events.filter(({ id }) => !recorded.has(id))
-        )
-        yield* recorder.flush
-        at = end
-        isDone = events.length < pageSize
-        const cursor = Schema.encodeSync(LaneCursor)({ after: at, isDone })
-        yield* handle.batch(Effect.succeed({ value: undefined, lane, cursor }))
+        const { end, events, isLast } = yield* Fiber.join(next)
+        if (!isLast) next = yield* Effect.forkScoped(pageBehind(end))
+        yield* deliverPage(delivering, events)
+        isDone = isLast
+        yield* recorder.pass(Schema.encodeSync(LaneCursor)({ after: end, isDone }))
       }
-    })
+    }).pipe(Effect.scoped)
     yield* Effect.raceFirst(pages, recorder.keep)
   })
 
