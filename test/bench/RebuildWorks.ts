@@ -14,7 +14,7 @@ import type { World } from "./World.js"
 import * as Worlds from "./World.js"
 
 /** How many events there are; fewer of them are enough to look for what is slow. */
-const events = Number(env["ES_OPS_BENCH_EVENTS"] ?? "1000000")
+export const events = Number(env["ES_OPS_BENCH_EVENTS"] ?? "1000000")
 
 /** Ids of version 7, whose streams overlap in time; payloads of 200 bytes. */
 const fillStatement = (count: number) => `INSERT INTO kumiko_events
@@ -58,7 +58,8 @@ const read = async (bare: Client): Promise<number> => {
   }
 }
 
-const reading = (bare: Client): Side => ({ run: () => read(bare) })
+/** The least that it takes to look at every event. */
+export const reading = (bare: Client): Side => ({ run: () => read(bare) })
 
 /** Rebuilds an empty table. */
 const rebuilding = (url: string, bare: Client, projection: string, table: string) => {
@@ -257,7 +258,7 @@ const status = (world: World) => async () => {
 }
 
 const shown = events.toLocaleString("en")
-const readByDriver = "reading the same events in pages by the bare driver, parsed and thrown away"
+export const readByDriver = "reading the same events in pages by the bare driver, parsed and thrown away"
 
 export const works = (world: World): ReadonlyArray<Work> => [
   {

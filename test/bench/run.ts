@@ -15,6 +15,7 @@ import { parseArgs } from "node:util"
 import * as BootWorks from "./BootWorks.js"
 import * as ClusterWorks from "./ClusterWorks.js"
 import * as CommandWorks from "./CommandWorks.js"
+import * as KindWorks from "./KindWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
 import * as PurgeWorks from "./PurgeWorks.js"
 import * as RebuildWorks from "./RebuildWorks.js"
@@ -37,7 +38,17 @@ if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("--rounds is a 
 
 const worksOn = (server: string) => {
   const world = Worlds.on(server)
-  const all = [SeedWorks, WriteWorks, BootWorks, CommandWorks, PurgeWorks, PeerWorks, RebuildWorks, ClusterWorks]
+  const all = [
+    SeedWorks,
+    WriteWorks,
+    BootWorks,
+    CommandWorks,
+    PurgeWorks,
+    KindWorks,
+    PeerWorks,
+    RebuildWorks,
+    ClusterWorks
+  ]
   return all.flatMap(({ works }) => works(world))
 }
 
