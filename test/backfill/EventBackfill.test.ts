@@ -11,6 +11,7 @@ import {
   EventType,
   Feature,
   Projection,
+  ReadTables,
   RunObserver,
   WriteHandler
 } from "effect-es-ops"
@@ -36,7 +37,8 @@ const stored = (rows: ReadonlyArray<Row>, after: Option.Option<string>) =>
 const world = (
   rows: () => ReadonlyArray<Row>,
   more: Partial<Parameters<typeof Backfill.make<Row>>[0]> = {},
-  folded: Array<Event.Event> = []
+  folded: Array<Event.Event> = [],
+  others: ReadonlyArray<Feature.Feature<EsOps.Base>> = []
 ) => {
   const backfill = Backfill.make({
     name: "orders",
@@ -66,7 +68,7 @@ const world = (
   })
   return EsOps.layerMemory({
     seeds: {},
-    features: [Feature.make({ name: "f", handlers: [], projections: [projection], backfills: [backfill] })]
+    features: [Feature.make({ name: "f", handlers: [], projections: [projection], backfills: [backfill] }), ...others]
   })
 }
 
@@ -169,6 +171,53 @@ describe("a backfill", () => {
       )
     )
   )
+
+  it.effect("compares the read tables that it feeds, in a second run too, and says of which nothing is known", () => {
+    const table = Feature.table({
+      name: "read_orders",
+      columns: [
+        { name: "id", type: "uuid" },
+        { name: "sku", type: "text" }
+      ],
+      primaryKey: ["id"],
+      row: Schema.Struct({ id: Schema.String, sku: Schema.String })
+    })
+    const orders = Projection.fold({
+      name: "orders",
+      table,
+      on: [[placed, (_, { aggregateId, payload }) => Option.some({ id: aggregateId, sku: payload.sku })]]
+    })
+    const verified = Effect.map(
+      EsOps.verifiedBackfill({ backfill: "orders", appliedBy: "cli", observer: RunObserver.silent }),
+      ({ report, verification: { diffs, equal, unverified } }) => ({
+        appended: report.appended,
+        equal,
+        unverified,
+        differing: diffs.flatMap(({ tables }) =>
+          tables.map(({ different, missing }) => [different.count, missing.count])
+        )
+      })
+    )
+    return Effect.gen(function* () {
+      yield* today
+      const right = { equal: true, unverified: ["seen"], differing: [[0, 0]] }
+      assert.deepStrictEqual(yield* verified, { appended: 2, ...right })
+      assert.deepStrictEqual(yield* verified, { appended: 0, ...right })
+      const rows = yield* ReadTables.ReadTables
+      yield* rows.put(table, [{ id: Backfill.streamId("orders", "1"), sku: "wrong" }])
+      yield* rows.remove(table, [{ id: Backfill.streamId("orders", "2") }])
+      assert.deepStrictEqual(yield* verified, { appended: 0, ...right, equal: false, differing: [[1, 1]] })
+    }).pipe(
+      Effect.provide(
+        world(
+          () => ["1", "2"].map((id) => ({ id, sku: id, at })),
+          {},
+          [],
+          [Feature.make({ name: "shop", handlers: [], tables: [table], projections: [orders] })]
+        )
+      )
+    )
+  })
 
   it.effect("refuses a stream that is there and not its own, an archived id, and functions that are not pure", () => {
     let asked = 0
