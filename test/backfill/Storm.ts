@@ -68,10 +68,10 @@ export const open = async (url: string, project: Project, rows: number): Promise
   client.on("notification", () => heard++)
   await client.query("LISTEN kumiko_events_new")
   const application = await connected(url)
-  let isOver = false
+  const over = new AbortController()
   let writes = 0
   const writing = (async () => {
-    for (; !isOver; writes++) {
+    for (; !over.signal.aborted; writes++) {
       await application.query(
         writes % 10 === 0
           ? "INSERT INTO legacy SELECT max(id) + 1, 'new', 0, '2021-01-01Z' FROM legacy"
@@ -81,7 +81,7 @@ export const open = async (url: string, project: Project, rows: number): Promise
     }
   })()
   const stop = async () => {
-    isOver = true
+    over.abort()
     await writing
     await application.end()
     return writes
