@@ -122,7 +122,15 @@ export const rows = <A, I, K extends string>(
     rowsOf: (event) =>
       Either.flatMap(
         Either.flatMap(read(event), ([give, typed]) => attempt(table, event, () => give(typed))),
-        (given) => Either.all(given.map((row) => encode(row, event, Option.none())))
+        (given) => {
+          const stored: Array<StoredRow> = []
+          for (const row of given) {
+            const encoded = encode(row, event, Option.none())
+            if (Either.isLeft(encoded)) return Either.left(encoded.left)
+            stored.push(encoded.right)
+          }
+          return Either.right(stored)
+        }
       )
   }
 }

@@ -7,7 +7,7 @@ type App = ManagedRuntime.ManagedRuntime<EsOps.Services | SqlClient, unknown>
 export const length: number
 export const upsert: string
 export const feature: Feature.Feature<EsOps.Base | SqlClient>
-export const writing: (isFold: boolean) => Feature.Feature<EsOps.Base | SqlClient>
+export const writing: (way: "fold" | "upsert" | "locked") => Feature.Feature<EsOps.Base | SqlClient>
 export const application: (
   url: string,
   features?: ReadonlyArray<Feature.Feature<EsOps.Base | SqlClient>>,

@@ -108,6 +108,32 @@ const byHand = Projection.make({
     )
 })
 
+/** The statements of a fold by hand: the row is read and locked, and written with what was added. */
+const byHandLocked = Projection.make({
+  name: "by-order",
+  events: ["order.changed"],
+  tables: [orders],
+  apply: (events) =>
+    Effect.flatMap(SqlClient, (sql) =>
+      Effect.forEach(
+        events,
+        ({ aggregateId, payload, version }) =>
+          Effect.flatMap(
+            version === 1
+              ? Effect.succeed([])
+              : sql.unsafe("SELECT id::text, amount, customer FROM read_orders WHERE id = $1 FOR UPDATE", [
+                  aggregateId
+                ]),
+            ([row]) => sql.unsafe(put, [aggregateId, (row?.amount ?? 0) + payload.amount, payload.customer])
+          ),
+        { discard: true }
+      )
+    )
+})
+
+const put =
+  "INSERT INTO read_orders AS t (id, amount, customer) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET amount = EXCLUDED.amount, customer = EXCLUDED.customer"
+
 const change = WriteHandler.make({
   name: "orders:write:change",
   payload: Schema.Struct({ id: Schema.UUID, version: Schema.Int, amount: Schema.Int }),
@@ -134,9 +160,11 @@ export const feature = Feature.make({
   projections: [byOrder, byCustomer, byEvent]
 })
 
+const ways = { fold: byOrder, upsert: byHand, locked: byHandLocked }
+
 /** What is written through, with the one projection. */
-export const writing = (isFold) =>
-  Feature.make({ name: "orders", handlers: [change], tables: [orders], projections: [isFold ? byOrder : byHand] })
+export const writing = (way) =>
+  Feature.make({ name: "orders", handlers: [change], tables: [orders], projections: [ways[way]] })
 
 /** An application that is up. */
 export const application = (url, features = [feature], seeds = {}) => {

@@ -215,7 +215,7 @@ const besideWriters = (world: World) => async () => {
 }
 
 /** A thousand writes on a hundred streams, each with its projection. */
-const written = (world: World, isFold: boolean) => async () => {
+const written = (world: World, way: "fold" | "upsert" | "locked") => async () => {
   const url = await world.database()
   const ids = Array.from({ length: 100 }, () => randomUUID())
   const run = Effect.forEach(
@@ -228,7 +228,7 @@ const written = (world: World, isFold: boolean) => async () => {
       }),
     { discard: true }
   )
-  const app = Orders.application(url, [Orders.writing(isFold)], {
+  const app = Orders.application(url, [Orders.writing(way)], {
     many: Seed.make({ description: "many writes", run })
   })
   const bare = await Worlds.connected(url)
@@ -241,8 +241,8 @@ const written = (world: World, isFold: boolean) => async () => {
   return { side, close: () => Promise.all([app.dispose(), bare.end()]) }
 }
 
-const inline = (world: World) => async () => {
-  const [byHand, folded] = [await written(world, false)(), await written(world, true)()]
+const inline = (world: World, way: "fold" | "locked") => async () => {
+  const [byHand, folded] = [await written(world, "upsert")(), await written(world, way)()]
   return { floor: byHand.side, ours: folded.side, close: () => Promise.all([byHand.close(), folded.close()]) }
 }
 
@@ -331,7 +331,13 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "1,000 single writes, each with an inline fold",
     floor: "the same with a hand-written upsert",
     target: 1.25,
-    open: inline(world)
+    open: inline(world, "fold")
+  },
+  {
+    name: "inline-fold-without-us",
+    work: "1,000 single writes, each with a row that is locked, read and written by hand, as a fold has to",
+    floor: "the same with a hand-written upsert",
+    open: inline(world, "locked")
   },
   {
     name: "projection-status",

@@ -7,7 +7,7 @@ import { EsOps, EventType, Feature, Operation, OperationLock, Projection, Transa
 import type { Client } from "pg"
 import * as Database from "./TestDatabase.js"
 
-const added = EventType.make({ type: "counter.added", payload: Schema.Struct({ by: Schema.Int }) })
+export const added = EventType.make({ type: "counter.added", payload: Schema.Struct({ by: Schema.Int }) })
 
 const closed = EventType.make({ type: "counter.closed", payload: Schema.Struct({}) })
 

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Event } from "../../event/Event.js"
 import type { Fold, FoldError, Folding } from "../../event/FoldDefinition.js"
-import type { Key, StoredRow } from "../../event/Table.js"
+import type { Key } from "../../event/Table.js"
 import type { BatchSize } from "../../operation/BatchSize.js"
 import * as RecordedTime from "../../operation/RecordedTime.js"
 import type { Poison } from "../../projection/KeyFold.js"
@@ -98,7 +98,7 @@ interface Open {
 
 /** What came of a page. */
 interface Folded {
-  readonly rows: ReadonlyArray<StoredRow>
+  readonly rows: ReadonlyArray<ShadowRows.Added>
   readonly poison: ReadonlyArray<Poison>
   /** An aggregate that is in two tenants. */
   readonly shared: string | undefined
@@ -118,7 +118,7 @@ class AggregateFolder {
   ) {}
 
   add(events: ReadonlyArray<Event>, ends: boolean): Folded {
-    const rows: Array<StoredRow> = []
+    const rows: Array<ShadowRows.Added> = []
     const poison: Array<Poison> = []
     const failed = ({ key }: Open, event: Event, error: FoldError) => {
       poison.push({ event, key: Option.some(key), error })
@@ -126,8 +126,7 @@ class AggregateFolder {
     const close = (open: Open) => {
       const row = open.folding?.row()
       if (row !== undefined && Either.isLeft(row)) failed(open, open.last, row.left)
-      else if (row !== undefined && Option.isSome(row.right))
-        rows.push({ ...row.right.value, es_ops_first: open.first })
+      else if (row !== undefined && Option.isSome(row.right)) rows.push({ row: row.right.value, first: open.first })
       this.done += open.events
       this.after = open.last.aggregateId
       this.#open = undefined

@@ -1,6 +1,7 @@
 /**
  * The bulk of what is not folded by aggregate: events by id, the rows of their keys held in memory up to a bound.
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -8,7 +9,6 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Event } from "../../event/Event.js"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
-import type { StoredRow } from "../../event/Table.js"
 import type { BatchSize } from "../../operation/BatchSize.js"
 import { KeyStates } from "../../projection/KeyFold.js"
 import * as KeyFold from "../../projection/KeyFold.js"
@@ -86,13 +86,8 @@ const step = (
           yield* foldPage(shadow, table, states, page, known.isIndexed)
           if (!isFull) return { value: before }
           const rows = yield* KeyFolding.rowsOf(shadow, table, states, page.at(-1))
-          const there = rows.filter(({ row }) => Option.isSome(row))
           if (known.isIndexed) yield* ShadowRows.put(table, rows)
-          else
-            yield* ShadowRows.add(
-              table,
-              there.map((row) => ShadowRows.sent(table, row))
-            )
+          else yield* addAll(table, rows)
           // With everything in memory until its end, no row is looked for before.
           if (!known.isIndexed) yield* send("indexing the shadow", indexes(table))
           const value = { at: known.at, isIndexed: true }
@@ -100,6 +95,17 @@ const step = (
         })
       )
     : Effect.as(foldPage(shadow, table, states, page, false), before)
+
+/** Adds the rows of keys that have one. */
+const addAll = (table: ShadowTable, rows: ReadonlyArray<KeyFold.KeyRow>) =>
+  Effect.forEach(
+    Arr.chunksOf(
+      rows.flatMap(({ at, first, row }) => (Option.isSome(row) ? [{ row: row.value, first, at }] : [])),
+      ReadAhead.together
+    ),
+    (some) => ShadowRows.add(table, some),
+    { discard: true }
+  )
 
 const foldPage = (
   shadow: Shadow,
@@ -150,17 +156,17 @@ export const rows = (
 
 /** What events give by themselves. */
 interface Given {
-  readonly rows: ReadonlyArray<StoredRow>
+  readonly rows: ReadonlyArray<ShadowRows.Added>
   readonly poison: ReadonlyArray<KeyFold.Poison>
 }
 
 const given = (table: ShadowTable, work: Rows, events: ReadonlyArray<Event>): Given => {
-  const rows: Array<StoredRow> = []
+  const rows: Array<ShadowRows.Added> = []
   const poison: Array<KeyFold.Poison> = []
   for (const event of events) {
     const found = work.rowsOf(event)
     if (Either.isLeft(found)) poison.push({ event, key: Option.none(), error: found.left })
-    else for (const row of found.right) rows.push(ShadowRows.sentOf(table, row, event))
+    else for (const row of found.right) rows.push(ShadowRows.addedBy(table, row, event))
   }
   return { rows, poison }
 }

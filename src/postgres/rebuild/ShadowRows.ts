@@ -14,6 +14,7 @@ import type { KeyRow } from "../../projection/KeyFold.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
+import * as RowArrays from "./RowArrays.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import { given, givenKeys, givenValues, list, namesOf, sameKey, shown } from "./ShadowTable.js"
 
@@ -28,20 +29,39 @@ export const sent = (shadow: ShadowTable, { at, first, row }: KeyRow): StoredRow
   ...(at === undefined ? undefined : { es_ops_at: `${at}` })
 })
 
-/** A row that one event gives, as it is sent. */
-export const sentOf = ({ defaulted }: ShadowTable, row: StoredRow, event: Event): StoredRow =>
-  defaulted.size === 0
-    ? { ...row, es_ops_at: `${event.id}` }
-    : { ...row, es_ops_first: dateOf(event), es_ops_at: `${event.id}` }
+/** A row that is new, with what is known of its events. */
+export interface Added {
+  readonly row: StoredRow
+  /** The date of the first event, where there are columns that the events do not give. */
+  readonly first?: string | undefined
+  /** The id of the last event. */
+  readonly at?: bigint | undefined
+}
 
-/** Adds rows of keys that are new, as texts of JSON. */
-export const add = (shadow: ShadowTable, rows: ReadonlyArray<StoredRow>): Effect.Effect<void, DatabaseError, PgSql> =>
-  rows.length === 0
-    ? Effect.void
-    : write(
-        `INSERT INTO ${shadow.rows} (${filled(shadow)}) SELECT ${givenValues(shadow)}, g.es_ops_first, g.es_ops_at FROM ${given(shadow, extra)}`,
-        rows
-      )
+/** A row that one event gives. */
+export const addedBy = ({ defaulted }: ShadowTable, row: StoredRow, event: Event): Added => ({
+  row,
+  at: event.id,
+  first: defaulted.size === 0 ? undefined : dateOf(event)
+})
+
+/** Adds rows of keys that are new. */
+export const add = (shadow: ShadowTable, added: ReadonlyArray<Added>): Effect.Effect<void, DatabaseError, PgSql> => {
+  if (added.length === 0) return Effect.void
+  const columns = [
+    ...shadow.columns.map(({ name, type }) => ({ name, type, of: ({ row }: Added): unknown => row[name] })),
+    { name: "es_ops_at", type: "bigint" as const, of: ({ at }: Added): unknown => at },
+    ...(shadow.defaulted.size === 0
+      ? []
+      : [{ name: "es_ops_first", type: "timestamptz" as const, of: ({ first }: Added): unknown => first }])
+  ]
+  const from = `unnest(${columns.map(({ type }, at) => `$${at + 1}::${type}[]`).join(", ")}) AS g (${list(columns.map(({ name }) => name))})`
+  const first = shadow.defaulted.size === 0 ? "NULL" : "g.es_ops_first"
+  return send(
+    `INSERT INTO ${shadow.rows} (${filled(shadow)}) SELECT ${givenValues(shadow)}, ${first}, g.es_ops_at FROM ${from}`,
+    columns.map(({ of, type }) => RowArrays.text(type, added, of))
+  )
+}
 
 /** Writes rows in place of those of the same keys, and removes those of keys that have none. */
 export const put = (shadow: ShadowTable, all: ReadonlyArray<KeyRow>): Effect.Effect<void, DatabaseError, PgSql> => {
@@ -108,10 +128,11 @@ export const keep = (shadow: ShadowTable, keys: ReadonlyArray<Key>): Effect.Effe
       )
 
 const write = (text: string, rows: ReadonlyArray<unknown>): Effect.Effect<void, DatabaseError, PgSql> =>
+  send(text, [JSON.stringify(rows)])
+
+const send = (text: string, params: ReadonlyArray<string>): Effect.Effect<void, DatabaseError, PgSql> =>
   Effect.flatMap(PgSql, (sql) =>
-    Effect.asVoid(
-      Effect.mapError(sql.unsafe(text, [JSON.stringify(rows)]), databaseError("writing rows of the shadow"))
-    )
+    Effect.asVoid(Effect.mapError(sql.unsafe(text, params), databaseError("writing rows of the shadow")))
   )
 
 /** The date of an event, as it is sent. */

@@ -43,6 +43,30 @@ const feature = Feature.make({
   ]
 })
 
+/** The same table by an older definition, which counts everything twice. */
+const doubled = Feature.make({
+  name: "circumstances",
+  handlers: [],
+  tables: [World.counters],
+  projections: [
+    Projection.fold({
+      name: "sums",
+      table: World.counters,
+      on: [
+        [
+          World.added,
+          (row, { aggregateId, payload }) =>
+            Option.some({
+              id: aggregateId,
+              total: Option.match(row, { onNone: () => 0, onSome: ({ total }) => total }) + payload.by * 2,
+              note: null
+            })
+        ]
+      ]
+    })
+  ]
+})
+
 const of = (name: string, options: ProjectionRebuild.Options = {}) =>
   Effect.map(ProjectionRebuild.run({ projections: [name], ...options }), ([report]) => report)
 
@@ -60,21 +84,37 @@ const isRight = Effect.map(query(World.wrongRows), (wrong) => assert.deepStrictE
 const damage = (n: number) => query("UPDATE read_counters SET total = total + 100 WHERE id = $1", [World.idOf(n)])
 
 /** Does something when a phase is reached for the first time. */
-const at = (phase: string, work: () => Promise<unknown>) => {
-  let isDone = false
+const at = (phase: string, work: () => Promise<unknown>) => during({ [phase]: work })
+
+const during = (works: { readonly [phase: string]: () => Promise<unknown> }) => {
+  const reached = new Set<string>()
   return {
     began: () => Effect.void,
     waiting: () => Effect.void,
     ended: () => Effect.void,
-    progress: (run: { readonly phase: string }) =>
-      isDone || run.phase !== phase
-        ? Effect.void
-        : Effect.promise(async () => {
-            isDone = true
-            await work()
-          })
+    progress: ({ phase }: { readonly phase: string }) => {
+      const work = works[phase]
+      if (work === undefined || reached.has(phase)) return Effect.void
+      reached.add(phase)
+      return Effect.promise(work)
+    }
   }
 }
+
+/** The records of the server's log, from a place on, that are of the live table or its indexes. */
+const logged = (from: string) =>
+  query(
+    `SELECT r.resource_manager, r.record_type FROM pg_get_wal_records_info($1, pg_current_wal_flush_lsn()) r
+    WHERE EXISTS (SELECT FROM pg_class c WHERE (c.oid = 'read_counters'::regclass
+        OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'read_counters'::regclass))
+      AND strpos(r.block_ref, format('/%s/%s ', (SELECT oid FROM pg_database WHERE datname = current_database()), pg_relation_filenode(c.oid))) > 0)`,
+    [from]
+  )
+
+const hasLog = Effect.map(
+  query("SELECT FROM pg_available_extensions WHERE name = 'pg_walinspect'"),
+  (found) => found.length > 0
+)
 
 layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a server", (it) => {
   it.effect("creates and fills a table that is missing, in lanes", () =>
@@ -91,9 +131,17 @@ layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a ser
     Effect.gen(function* () {
       const versions = query("SELECT id, xmin::text, ctid::text FROM read_counters ORDER BY id")
       const before = yield* versions
-      for (const mode of ["merge", "gradual"] as const)
+      if (yield* hasLog) yield* query("CREATE EXTENSION pg_walinspect")
+      const [from] = yield* query("SELECT pg_current_wal_flush_lsn()::text AS lsn")
+      for (const mode of ["auto", "merge", "gradual"] as const)
         assert.deepInclude(yield* rebuild({ mode }), { rows: { inserted: 0, updated: 0, deleted: 0 } })
       assert.deepStrictEqual(yield* versions, before)
+      if (!(yield* hasLog)) return
+      assert.deepStrictEqual(yield* logged(String(from?.["lsn"])), [])
+      yield* damage(2)
+      yield* rebuild()
+      // What is looked for would be found.
+      assert.isAbove((yield* logged(String(from?.["lsn"]))).length, 0)
     })
   )
 
@@ -168,7 +216,9 @@ layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a ser
       yield* rebuild()
       assert.deepStrictEqual(yield* hanging, before)
       assert.deepStrictEqual(yield* query("SELECT total::int FROM totals"), [{ total: 125 }])
-      yield* query("DROP VIEW totals; DROP PUBLICATION shop; DROP POLICY own ON read_counters")
+      yield* query(
+        "DROP VIEW totals; DROP PUBLICATION shop; DROP POLICY own ON read_counters; REVOKE SELECT (id) ON read_counters FROM pg_monitor"
+      )
     })
   )
 
@@ -226,6 +276,99 @@ layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a ser
       const refused = yield* Effect.flip(rebuild().pipe(Effect.provide(own)))
       assert.include(refused.message, "may not create tables in the schema es_ops_shadow")
       yield* query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    })
+  )
+
+  it.effect("is right where a lower id commits late, with a stream that is archived meanwhile", () =>
+    Effect.gen(function* () {
+      for (const mode of ["merge", "gradual", "swap"] as const) {
+        yield* damage(8)
+        const holder = yield* using((client) => Promise.resolve(client))
+        const other = yield* using((client) => Promise.resolve(client))
+        const observer = during({
+          comparing: async () => {
+            await holder.query("BEGIN")
+            await World.append(holder, World.idOf(10), 5)
+            await World.append(other, World.idOf(11), 3)
+            await World.upsert(other, World.idOf(11), 3)
+            await other.query(
+              "INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_by) VALUES ($1, $2, 'counter', 'x')",
+              [World.tenant, World.idOf(12)]
+            )
+            await other.query("DELETE FROM read_counters WHERE id = $1", [World.idOf(12)])
+          },
+          settling: async () => {
+            await World.upsert(holder, World.idOf(10), 5)
+            await holder.query("COMMIT")
+          }
+        })
+        assert.deepInclude(yield* rebuild({ mode, observer }), { mode })
+        yield* isRight
+        yield* query("DELETE FROM kumiko_archived_streams")
+        yield* rebuild()
+        yield* isRight
+      }
+    })
+  )
+
+  it.effect("is right where a writer in REPEATABLE READ had touched nothing yet at the cut-over", () =>
+    Effect.gen(function* () {
+      for (const mode of ["merge", "gradual", "swap"] as const) {
+        yield* damage(13)
+        const writer = yield* using(async (client) => {
+          await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
+          await client.query("SELECT 1")
+          return client
+        })
+        const settling = async () => {
+          await World.append(writer, World.idOf(14), 5)
+          await writer.query("UPDATE read_counters SET total = total + 5 WHERE id = $1", [World.idOf(14)])
+          await writer.query("COMMIT")
+        }
+        // It does not see the rows of a table that was swapped.
+        const mended = mode === "swap" ? 1 : 0
+        assert.deepInclude(yield* rebuild({ mode, observer: at("settling", settling) }), { mode, mended })
+        yield* isRight
+      }
+    })
+  )
+
+  it.effect("names a stream with a gap, or keeps its row where what cannot be folded is left out", () =>
+    Effect.gen(function* () {
+      const gap = World.idOf(15)
+      yield* query("UPDATE kumiko_events SET version = version + 1 WHERE aggregate_id = $1 AND version = 3", [gap])
+      yield* query("UPDATE read_counters SET total = 1234 WHERE id = $1", [gap])
+      yield* damage(16)
+      const refused = yield* Effect.flip(rebuild())
+      assert.include(refused.message, "StreamIncomplete")
+      assert.include(refused.message, gap)
+      for (const mode of ["merge", "swap"] as const) {
+        assert.deepInclude(yield* rebuild({ mode, onPoison: "quarantine" }), { deadLetters: 1 })
+        assert.deepStrictEqual(yield* query("SELECT total FROM read_counters WHERE total > 100"), [{ total: 1234 }])
+      }
+      yield* query("UPDATE kumiko_events SET version = version - 1 WHERE aggregate_id = $1 AND version = 4", [gap])
+      assert.deepInclude(yield* rebuild(), { deadLetters: 0, rows: { inserted: 0, updated: 1, deleted: 0 } })
+      yield* isRight
+    })
+  )
+
+  it.effect("begins anew where it was begun with an older definition", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Database.TestDatabase
+      yield* damage(17)
+      const reader = yield* using(async (client) => {
+        await client.query("BEGIN")
+        await client.query("SELECT count(*) FROM read_counters")
+        return client
+      })
+      const older = EsOps.layer({ seeds: {}, features: [doubled] }).pipe(Layer.provide(Database.clientOf(url)))
+      const paused = yield* Effect.flip(
+        rebuild({ mode: "swap", lockTimeout: "200 millis" }).pipe(Effect.provide(older))
+      )
+      assert.strictEqual(paused._tag, "CutOverTimeout")
+      yield* Effect.promise(() => reader.query("COMMIT"))
+      assert.deepInclude(yield* rebuild({ mode: "swap" }), { rows: { inserted: 0, updated: 1, deleted: 0 } })
+      yield* isRight
     })
   )
 })
