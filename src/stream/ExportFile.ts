@@ -19,8 +19,8 @@ export interface ExportFile {
   readonly path: string
   /** Begins a batch: what stands behind `length` was not deleted, and is cut off. */
   readonly cut: (length: number) => Effect.Effect<void, ExportFailed>
-  /** Writes at the end. `asked` is when the text was asked of the database: in a process that stood still meanwhile, the batch may be lost. */
-  readonly write: (text: string, asked: number) => Effect.Effect<void, ExportFailed>
+  /** Writes at the end. At the time of `asked` the batch was this process's still: one that stood still since then may have lost it. */
+  readonly write: (bytes: Uint8Array, asked: number) => Effect.Effect<void, ExportFailed>
   /** Gives the length, once all of it would survive a crash of the machine. */
   readonly sync: Effect.Effect<number, ExportFailed>
 }
@@ -98,9 +98,8 @@ const make = (path: string, handle: FileHandle): ExportFile => {
         if ((await handle.stat()).size > length) await handle.truncate(length)
         end = length
       }),
-    write: (text, asked) =>
+    write: (bytes, asked) =>
       Effect.gen(function* () {
-        const bytes = Buffer.from(text, "utf8")
         for (let at = 0; at < bytes.length;) {
           yield* trust(asked)
           // By position: a process that is late writes what another has written there, and nowhere else.

@@ -7,8 +7,6 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { createHash } from "node:crypto"
 import { streamKey } from "../event/AppendRules.js"
 import type { StreamId } from "../event/Event.js"
 import type { EventFeed } from "../event/EventFeed.js"
@@ -19,9 +17,10 @@ import type { FollowedRows } from "../event/StreamRows.js"
 import * as StreamRows from "../event/StreamRows.js"
 import { DatabaseError } from "../operation/OperationError.js"
 import type { ExportFile } from "./ExportFile.js"
+import * as PurgeLook from "./PurgeLook.js"
 import type { ConsumerBehind, ExportFailed } from "./PurgeProblem.js"
 import { ProjectionLoss, TypeNotNamed } from "./PurgeProblem.js"
-import type { DueStream, PurgedBy, PurgeSelection, StreamDigest, StreamRowSums } from "./StreamPurges.js"
+import type { DueStream, PurgedBy, PurgeSelection, RowSums, StreamDigest } from "./StreamPurges.js"
 import { StreamPurges } from "./StreamPurges.js"
 
 /** The services that a batch requires. */
@@ -94,14 +93,12 @@ export const purge = (
     const port = yield* StreamPurges
     const due = yield* port.lock(work.selection, streams)
     if (!Arr.isNonEmptyReadonlyArray(due)) return nothing
-    const exported = yield* Effect.transposeMapOption(exporting, (to) => exportAll(to, due))
+    const asked = yield* Clock.currentTimeMillis
     const found = due.flatMap((stream) => known.get(streamKey(stream)) ?? [])
-    const digests = found.length === due.length ? found : yield* port.digests(due)
+    const digests = found.length === due.length ? found : yield* PurgeLook.all(due, Option.isSome(exporting))
     if (!Arr.isNonEmptyReadonlyArray(digests)) return nothing
     yield* refuse(work, digests)
-    if (Option.exists(exported, (written) => digests.some((stream) => !isExported(written.digests, stream)))) {
-      return yield* new Overtaken()
-    }
+    const exported = yield* Effect.transposeMapOption(exporting, (to) => exportAll(to, digests, asked))
     if (!areSame(digests, yield* port.remove(digests, by))) return yield* new Overtaken()
     const { deadLetters, snapshots } = yield* port.along(due)
     const rows = work.keepRows ? StreamRows.none : yield* StreamRows.follow(work.projections, digests)
@@ -145,41 +142,30 @@ export const lossesOf = (
 export const keeping = (projections: ReadonlyArray<Declared>): ReadonlyArray<Declared> =>
   projections.filter(({ archived }) => archived === "keep")
 
+/** So many streams are written at a time. */
+const pieces = 100
+
 /** Writes the lines of all streams and syncs them. */
-const exportAll = ({ file, kept }: Exporting, due: NonEmptyReadonlyArray<DueStream>) =>
+const exportAll = (
+  { file, kept }: Exporting,
+  digests: NonEmptyReadonlyArray<StreamDigest>,
+  asked: number
+): Effect.Effect<{ readonly bytes: number; readonly events: number }, ExportFailed> =>
   Effect.gen(function* () {
-    const port = yield* StreamPurges
     yield* file.cut(kept)
-    const digests = new Map<string, string>()
-    let events = 0
-    let asked = yield* Clock.currentTimeMillis
-    yield* Stream.runForEachChunk(port.lines(due), (some) =>
-      Effect.gen(function* () {
-        for (const stream of some) {
-          digests.set(streamKey(stream), createHash("sha256").update(stream.lines, "utf8").digest("hex"))
-          events += stream.events
-        }
-        yield* file.write(Arr.map(Arr.fromIterable(some), ({ lines }) => lines).join(""), asked)
-        asked = yield* Clock.currentTimeMillis
-      })
-    )
-    return { bytes: yield* file.sync, events, digests }
+    for (const some of Arr.chunksOf(digests, pieces)) {
+      // Whoever purges with an export has asked for the lines: without them nothing may be deleted.
+      const lines = yield* Effect.orDie(Effect.all(some.map((stream) => stream.lines)))
+      yield* file.write(Buffer.concat(lines), asked)
+    }
+    return { bytes: yield* file.sync, events: digests.reduce((sum, { events }) => sum + events, 0) }
   })
 
 /** Whether the rows that were deleted are those that were looked at. */
-const areSame = (digests: ReadonlyArray<StreamDigest>, removed: ReadonlyArray<StreamRowSums>): boolean => {
-  const rows = new Map(removed.map((stream) => [streamKey(stream), stream]))
-  return digests.every((stream) => {
-    const gone = rows.get(streamKey(stream))
-    return gone === undefined
-      ? stream.events === 0
-      : gone.events === stream.events && gone.ids === stream.ids && gone.writes === stream.writes
-  })
-}
-
-/** A stream without events has no line. */
-const isExported = (digests: ReadonlyMap<string, string>, stream: StreamDigest): boolean =>
-  stream.events === 0 ? !digests.has(streamKey(stream)) : digests.get(streamKey(stream)) === stream.sha256
+const areSame = (digests: ReadonlyArray<StreamDigest>, removed: RowSums): boolean =>
+  digests.reduce((sum, { events }) => sum + events, 0) === removed.events &&
+  digests.reduce((sum, { ids }) => sum + ids, 0n) === removed.ids &&
+  digests.reduce((sum, { writes }) => sum + writes, 0n) === removed.writes
 
 /** The stream of a problem. */
 export const idOf = ({ aggregateId, tenantId }: StreamId): StreamId => ({ tenantId, aggregateId })

@@ -21,6 +21,7 @@ import * as EventsLock from "./EventsLock.js"
 import * as ExportFile from "./ExportFile.js"
 import type { Exporting, Purged, PurgeWork } from "./PurgeBatch.js"
 import * as PurgeBatch from "./PurgeBatch.js"
+import * as PurgeLook from "./PurgeLook.js"
 import type { ConsumerBehind, ExportExists, ExportFailed, ExportLost, ProjectionLoss } from "./PurgeProblem.js"
 import type { FailedPurge, PurgeCursor } from "./PurgeReport.js"
 import * as PurgeReports from "./PurgeReport.js"
@@ -63,29 +64,33 @@ export const work = (run: RunHandle, about: PurgeRunWork): Worked<PurgeCursor> =
       let { cursor } = begun
       const selection = { ...about.selection, before: cursor.before }
       const size = yield* BatchSizes.make({ initial: firstSize, max: largestSize })
-      let next = yield* lookAt(selection, cursor.after, yield* size.get)
+      const looking = (after: PurgeCursor["after"]) =>
+        Effect.flatMap(size.get, (limit) => lookAt(selection, after, limit, Option.isSome(begun.file)))
+      let next = yield* looking(cursor.after)
       while (Arr.isNonEmptyReadonlyArray(next.streams)) {
         const { known, streams } = next
-        const last = lastOf(streams)
         // The streams behind are looked at while these are deleted.
-        const looking = yield* Effect.forkScoped(Effect.flatMap(size.get, (limit) => lookAt(selection, last, limit)))
+        const behind = yield* Effect.forkScoped(looking(lastOf(streams)))
         // Who appends at this moment may not have seen a mark: what they append is deleted too.
         yield* port.settled(lockTimeout)
         const context = { run, about: { ...about, selection }, file: begun.file, size, known }
         cursor = yield* purgeSome(context, cursor, streams)
-        next = yield* Fiber.join(looking)
+        next = yield* Fiber.join(behind)
       }
       return yield* settled(run, cursor)
     })
   )
 
-/** The next streams that are due, and what their events are. */
-const lookAt = (selection: PurgeSelection, after: PurgeCursor["after"], limit: number) =>
+/** The next streams that are due, as many as a batch takes, and what their events are. */
+const lookAt = (selection: PurgeSelection, after: PurgeCursor["after"], limit: number, withLines: boolean) =>
   Effect.gen(function* () {
     const port = yield* StreamPurges
-    const streams = yield* port.due(selection, Option.fromNullable(after), limit)
-    const digests = Arr.isNonEmptyReadonlyArray(streams) ? yield* port.digests(streams) : []
-    return { streams, known: new Map(digests.map((digest) => [streamKey(digest), digest])) }
+    const due = yield* port.due(selection, Option.fromNullable(after), limit)
+    const digests = yield* PurgeLook.some(due, withLines)
+    return {
+      streams: due.slice(0, digests.length),
+      known: new Map(digests.map((digest) => [streamKey(digest), digest]))
+    }
   })
 
 /** Streams a batch. */

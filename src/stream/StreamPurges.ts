@@ -6,7 +6,6 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type * as Stream from "effect/Stream"
 import type { StreamId } from "../event/Event.js"
 import type { SettleTimeout } from "../event/EventFeed.js"
 import type { DatabaseError } from "../operation/OperationError.js"
@@ -27,22 +26,17 @@ export interface DueStream extends StreamId {
   readonly aggregateType: string
 }
 
-/** The lines of a stream in an export. */
-export interface StreamLines extends StreamId {
+/** The rows of events: another set of rows, or one that was written since, has other sums. */
+export interface RowSums {
   readonly events: number
-  /** A line for each event in order of version, each with its line feed. */
-  readonly lines: string
-}
-
-/** The rows of a stream's events: another set of rows, or one that was written since, has other sums. */
-export interface StreamRowSums extends StreamId {
-  readonly events: number
-  readonly ids: string
-  readonly writes: string
+  /** Of their ids. */
+  readonly ids: bigint
+  /** Of the transactions that wrote them; a later one has a greater number. */
+  readonly writes: bigint
 }
 
 /** What the events of a stream are. */
-export interface StreamDigest extends DueStream, StreamRowSums {
+export interface StreamDigest extends DueStream, RowSums {
   /** The version of its last event; 0 where it has none. */
   readonly version: number
   /** The greatest id of its events. */
@@ -53,6 +47,8 @@ export interface StreamDigest extends DueStream, StreamRowSums {
   readonly aggregateTypes: ReadonlyArray<string>
   /** Of its lines in an export. */
   readonly sha256: string
+  /** A line in UTF-8 for each event in order of version, each with its line feed; none where they were not asked for. */
+  readonly lines: Option.Option<Uint8Array>
 }
 
 /** By which run, and for whom, tombstones are set. */
@@ -101,20 +97,19 @@ export class StreamPurges extends Context.Tag("effect-es-ops/StreamPurges")<
       selection: PurgeSelection,
       streams: NonEmptyReadonlyArray<DueStream>
     ) => Effect.Effect<ReadonlyArray<DueStream>, DatabaseError>
-    /** What an export says of the streams, in the order given; those without events are left out. */
-    readonly lines: (streams: NonEmptyReadonlyArray<DueStream>) => Stream.Stream<StreamLines, DatabaseError>
-    /** What the events of these streams are now, in the order given. */
+    /** What the events of these streams are now, in the order given, and with the lines of an export where they are asked for. */
     readonly digests: (
-      streams: NonEmptyReadonlyArray<DueStream>
+      streams: NonEmptyReadonlyArray<DueStream>,
+      withLines: boolean
     ) => Effect.Effect<ReadonlyArray<StreamDigest>, DatabaseError>
     /**
-     * Deletes the events, and sets tombstones unless it is only tried. A stream that has a tombstone keeps it. Answers with the rows that were
-     * deleted, of the streams that had any.
+     * Deletes the events, and sets tombstones unless it is only tried. A stream that has a tombstone keeps it. Answers with the rows of all
+     * streams that were deleted.
      */
     readonly remove: (
       streams: NonEmptyReadonlyArray<StreamDigest>,
       by: Option.Option<PurgedBy>
-    ) => Effect.Effect<ReadonlyArray<StreamRowSums>, DatabaseError>
+    ) => Effect.Effect<RowSums, DatabaseError>
     /** Deletes snapshots and dead letters of the streams. */
     readonly along: (streams: NonEmptyReadonlyArray<DueStream>) => Effect.Effect<RemovedAlong, DatabaseError>
     /** The consumers that owe the event of this id, or one before it; none of them changes until the transaction ends. */

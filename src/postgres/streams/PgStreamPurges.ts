@@ -2,17 +2,16 @@
  * `StreamPurges` on PostgreSQL: events, and what knows them, by statements that take many streams.
  */
 import * as Arr from "effect/Array"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { ConsumerBehind, RightMissing } from "../../stream/PurgeProblem.js"
-import type { DueStream, StreamDigest } from "../../stream/StreamPurges.js"
+import type { DueStream, RowSums, StreamDigest } from "../../stream/StreamPurges.js"
 import { StreamPurges } from "../../stream/StreamPurges.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
@@ -30,28 +29,20 @@ const Texts = Schema.parseJson(Schema.Array(Schema.String))
 const Due = Schema.Struct({ tenant_id: Schema.String, aggregate_id: Schema.String, aggregate_type: Schema.String })
 
 const Sums = Schema.Struct({
-  tenant_id: Schema.String,
-  aggregate_id: Schema.String,
   events: Schema.NumberFromString,
-  ids: Schema.String,
-  writes: Schema.String
+  ids: Schema.BigInt,
+  writes: Schema.BigInt
 })
 
 const Digest = Schema.Struct({
+  ...Due.fields,
   ...Sums.fields,
-  aggregate_type: Schema.String,
   version: Schema.NumberFromString,
   newest: Schema.NullOr(Schema.BigInt),
   types: Texts,
   aggregate_types: Texts,
-  sha256: Schema.String
-})
-
-const Lines = Schema.Struct({
-  tenant_id: Schema.String,
-  aggregate_id: Schema.String,
-  events: Schema.NumberFromString,
-  lines: Schema.String
+  /** The sha-256 of the lines, or these themselves where they were asked for. */
+  said: Schema.String
 })
 
 const Along = Schema.Struct({
@@ -186,46 +177,18 @@ export const make: Effect.Effect<StreamPurges["Type"], never, PgSql | PgSchema |
           ])
           return due.map(toDue)
         }),
-      lines: (streams) => {
-        const declared = Effect.mapError(
-          sql.unsafe(PurgeText.lines, [inputOf(streams)]),
-          databaseError("reading events")
-        )
-        const next = asked("reading events", Lines, PurgeText.fetch)
-        const close = Effect.mapError(sql.unsafe(PurgeText.closeLines), databaseError("reading events"))
-        const page = Effect.flatMap(next, (found) =>
-          found.length > 0
-            ? Effect.succeed([Chunk.unsafeFromArray(found.map(toLines)), Option.some(undefined)] as const)
-            : Effect.as(close, [Chunk.empty<ReturnType<typeof toLines>>(), Option.none<undefined>()] as const)
-        )
-        return Stream.unwrap(
-          Effect.as(
-            declared,
-            Stream.paginateChunkEffect(undefined, () => page)
-          )
-        )
-      },
-      digests: (streams) =>
-        Effect.map(asked("looking at events", Digest, PurgeText.digests, [inputOf(streams)]), Arr.map(toDigest)),
+      digests: (streams, withLines) =>
+        Effect.map(
+          asked("looking at events", Digest, PurgeText.digests(withLines), [inputOf(streams)]),
+          Arr.map(withLines ? toExported : toDigest)
+        ),
       remove: (streams, by) =>
         Effect.map(
           asked("deleting events", Sums, PurgeText.remove(table, by), [
-            JSON.stringify(
-              streams.map(({ aggregateId, aggregateType, events, sha256, tenantId, version }) => ({
-                tenant_id: tenantId,
-                aggregate_id: aggregateId,
-                aggregate_type: aggregateType,
-                version,
-                events,
-                sha256
-              }))
-            )
+            byTenant(streams),
+            ...Option.toArray(Option.map(by, () => stonesOf(streams)))
           ]),
-          Arr.map(({ aggregate_id, tenant_id, ...sums }) => ({
-            tenantId: tenant_id,
-            aggregateId: aggregate_id,
-            ...sums
-          }))
+          ([gone = none]) => gone
         ),
       along: (streams) =>
         Effect.flatMap(tables, (there) =>
@@ -289,20 +252,43 @@ const inputOf = (streams: ReadonlyArray<DueStream>): string =>
     }))
   )
 
+/** What their tombstones say. */
+const stonesOf = (streams: ReadonlyArray<StreamDigest>): string =>
+  JSON.stringify(
+    streams.map(({ aggregateId, aggregateType, events, sha256, tenantId, version }) => ({
+      tenant_id: tenantId,
+      aggregate_id: aggregateId,
+      aggregate_type: aggregateType,
+      version,
+      events,
+      sha256
+    }))
+  )
+
+const byTenant = (streams: ReadonlyArray<DueStream>): string =>
+  JSON.stringify(
+    Object.entries(Arr.groupBy(streams, ({ tenantId }) => tenantId)).map(([tenant, of]) => ({
+      tenant_id: tenant,
+      ids: of.map(({ aggregateId }) => aggregateId)
+    }))
+  )
+
+const none: RowSums = { events: 0, ids: 0n, writes: 0n }
+
 const toDue = (row: typeof Due.Type): DueStream => ({
   tenantId: row.tenant_id,
   aggregateId: row.aggregate_id,
   aggregateType: row.aggregate_type
 })
 
-const toLines = ({ aggregate_id, events, lines, tenant_id }: typeof Lines.Type) => ({
-  tenantId: tenant_id,
-  aggregateId: aggregate_id,
-  events,
-  lines
-})
+const toDigest = (row: typeof Digest.Type): StreamDigest => digestOf(row, row.said, Option.none())
 
-const toDigest = (row: typeof Digest.Type): StreamDigest => ({
+const toExported = (row: typeof Digest.Type): StreamDigest => {
+  const lines = Buffer.from(row.said, "utf8")
+  return digestOf(row, createHash("sha256").update(lines).digest("hex"), Option.some(lines))
+}
+
+const digestOf = (row: typeof Digest.Type, sha256: string, lines: StreamDigest["lines"]): StreamDigest => ({
   ...toDue(row),
   events: row.events,
   ids: row.ids,
@@ -311,5 +297,6 @@ const toDigest = (row: typeof Digest.Type): StreamDigest => ({
   newest: Option.fromNullable(row.newest),
   types: Arr.dedupe(row.types),
   aggregateTypes: Arr.dedupe(row.aggregate_types),
-  sha256: row.sha256
+  sha256,
+  lines
 })

@@ -58,54 +58,52 @@ export const lock = (selection: PurgeSelection): string =>
 export const stillDue = (stones: string): string =>
   `SELECT ${stream("i")} FROM ${given} WHERE NOT ${isOver(stones, "i")} ORDER BY i.tenant_id, i.aggregate_id`
 
-/** The line of an event, which is the same whatever the settings of the session. */
-const line = `'{"id":"' || e.id || '","tenantId":"' || e.tenant_id || '","aggregateId":"' || e.aggregate_id || '","aggregateType":'
-    || to_json(e.aggregate_type) || ',"version":' || e.version || ',"type":' || to_json(e.type) || ',"eventVersion":' || e.event_version
-    || ',"payload":' || e.payload::text || ',"metadata":' || e.metadata::text || ',"createdAt":'
-    || CASE WHEN isfinite(e.created_at) THEN rtrim(to_json(e.created_at AT TIME ZONE 'UTC')::text, '"') || 'Z"' ELSE to_json(e.created_at)::text END
-    || ',"createdBy":' || to_json(e.created_by) || E'}\\n'`
+/** The line of an event `e` of the stream `i`, which is the same whatever the settings of the session. */
+const line = `concat('{"id":"', e.id, i.head, to_json(e.aggregate_type), ',"version":', e.version, ',"type":', to_json(e.type), ',"eventVersion":',
+    e.event_version, ',"payload":', e.payload, ',"metadata":', e.metadata, ',"createdAt":',
+    CASE WHEN isfinite(e.created_at) THEN rtrim(to_json(e.created_at AT TIME ZONE interval '0')::text, '"') || 'Z"' ELSE to_json(e.created_at)::text END,
+    ',"createdBy":', to_json(e.created_by), E'}\\n')`
 
-/** So many streams at a time. */
-export const fetch = "FETCH 50 FROM es_ops_purge"
+/** What all lines of a stream have after the id. */
+const head = `'","tenantId":"' || tenant_id || '","aggregateId":"' || aggregate_id || '","aggregateType":'`
 
-export const closeLines = "CLOSE es_ops_purge"
-
-/** Begins to read the lines of streams, in their order. */
-export const lines = `DECLARE es_ops_purge NO SCROLL CURSOR FOR
-  SELECT i.tenant_id::text AS tenant_id, i.aggregate_id::text AS aggregate_id, x.events::text AS events, x.lines
-  FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid)) WITH ORDINALITY AS i (tenant_id, aggregate_id, n)
-    CROSS JOIN LATERAL (SELECT count(*) AS events, string_agg(${line}, '' ORDER BY e.version) AS lines
-      FROM kumiko_events e WHERE ${same("e")}) AS x
-  WHERE x.events > 0 ORDER BY i.n`
-
-/** What the events of streams are. Another set of rows has another sum of ids, and a row that was written since another of its writers. */
-export const digests = `SELECT ${stream("i")}, x.events::text AS events, coalesce(x.version, 0)::text AS version, x.newest::text AS newest,
+/**
+ * What the events of streams are: what is said of them in an export, or the digest of that. Another set of rows has another sum of ids, and a row
+ * that was written since another of its writers.
+ */
+export const digests = (
+  withLines: boolean
+): string => `SELECT ${stream("i")}, x.events::text AS events, coalesce(x.version, 0)::text AS version, x.newest::text AS newest,
     coalesce(x.ids, 0)::text AS ids, coalesce(x.writes, 0)::text AS writes, coalesce(to_json(x.types), '[]')::text AS types,
-    coalesce(to_json(x.aggregate_types), '[]')::text AS aggregate_types, encode(sha256(convert_to(coalesce(x.lines, ''), 'UTF8')), 'hex') AS sha256
-  FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid, aggregate_type text)) WITH ORDINALITY
-      AS i (tenant_id, aggregate_id, aggregate_type, n)
+    coalesce(to_json(x.aggregate_types), '[]')::text AS aggregate_types,
+    ${withLines ? "coalesce(x.lines, '')" : "encode(sha256(convert_to(coalesce(x.lines, ''), 'UTF8')), 'hex')"} AS said
+  FROM (SELECT tenant_id, aggregate_id, aggregate_type, n, ${head} AS head
+      FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (tenant_id uuid, aggregate_id uuid, aggregate_type text)) WITH ORDINALITY
+        AS i (tenant_id, aggregate_id, aggregate_type, n) OFFSET 0) AS i
     CROSS JOIN LATERAL (SELECT count(*) AS events, max(l.version) AS version, max(l.id) AS newest, sum(l.id) AS ids, sum(l.writer) AS writes,
         array_agg(l.type) AS types, array_agg(l.aggregate_type) AS aggregate_types, string_agg(l.line, '') AS lines
       FROM (SELECT e.id, e.version, e.type, e.aggregate_type, e.xmin::text::bigint AS writer, ${line} AS line
         FROM kumiko_events e WHERE ${same("e")} ORDER BY e.version) AS l) AS x
   ORDER BY i.n`
 
-/** Deletes the events, and sets tombstones where `by` says so. */
+/**
+ * Deletes the events, by the streams of each tenant, and sets tombstones where `by` says so. A list of ids is looked up in one walk of the index,
+ * at the price of a bare deletion.
+ */
 export const remove = (stones: string, by: Option.Option<PurgedBy>): string => {
   const insert = Option.match(by, {
     onNone: () => "",
     onSome: ({ purgedBy, runId }) => `, stones AS (
       INSERT INTO ${stones} (tenant_id, aggregate_id, aggregate_type, last_version, events, sha256, purged_at, purged_by, run_id)
       SELECT d.tenant_id, d.aggregate_id, d.aggregate_type, d.version, d.events, d.sha256, clock_timestamp(), ${literal(purgedBy)}, ${literal(runId)}::uuid
-      FROM jsonb_to_recordset($1::jsonb) AS d (tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, events bigint, sha256 text)
+      FROM jsonb_to_recordset($2::jsonb) AS d (tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, events bigint, sha256 text)
       ON CONFLICT DO NOTHING)`
   })
   return `WITH gone AS (
-      DELETE FROM kumiko_events e USING ${given} WHERE ${same("e")}
-      RETURNING e.tenant_id, e.aggregate_id, e.id, e.xmin::text::bigint AS writer
+      DELETE FROM kumiko_events e USING jsonb_to_recordset($1::jsonb) AS t (tenant_id uuid, ids uuid[])
+      WHERE e.tenant_id = t.tenant_id AND e.aggregate_id = ANY (t.ids) RETURNING e.id, e.xmin::text::bigint AS writer
     )${insert}
-    SELECT g.tenant_id::text AS tenant_id, g.aggregate_id::text AS aggregate_id, count(*)::text AS events, sum(g.id)::text AS ids,
-      sum(g.writer)::text AS writes FROM gone g GROUP BY g.tenant_id, g.aggregate_id`
+    SELECT count(*)::text AS events, coalesce(sum(g.id), 0)::text AS ids, coalesce(sum(g.writer), 0)::text AS writes FROM gone g`
 }
 
 const ours: ReadonlyArray<Known> = ["es_ops_snapshots", "es_ops_dead_letters"]

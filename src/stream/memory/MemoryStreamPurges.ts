@@ -8,7 +8,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { streamKey } from "../../event/AppendRules.js"
 import type { Event, StreamId } from "../../event/Event.js"
@@ -54,24 +53,12 @@ export const layer: Layer.Layer<StreamPurges, never, MemoryDatabase.MemoryDataba
           const asked = new Set(streams.map(streamKey))
           return dueIn(state, selection).filter((stream) => asked.has(streamKey(stream)))
         }),
-      lines: (streams) =>
-        Stream.unwrap(
-          Effect.map(store.get, (state) =>
-            Stream.fromIterable(
-              streams.flatMap(({ aggregateId, tenantId }) => {
-                const events = eventsOf(state, { aggregateId, tenantId })
-                return events.length === 0
-                  ? []
-                  : [{ tenantId, aggregateId, events: events.length, lines: linesOf(events) }]
-              })
-            )
-          )
-        ),
-      digests: (streams) => Effect.map(store.get, (state) => streams.map((stream) => digestOf(state, stream))),
+      digests: (streams, withLines) =>
+        Effect.map(store.get, (state) => streams.map((stream) => digestOf(state, stream, withLines))),
       remove: (streams, by) =>
         Effect.gen(function* () {
           const state = yield* store.get
-          const removed = streams.map((stream) => digestOf(state, stream)).filter(({ events }) => events > 0)
+          const removed = streams.flatMap((stream) => eventsOf(state, stream))
           const gone = new Set(streams.map(streamKey))
           const stones = Option.match(by, {
             onNone: () => [],
@@ -82,7 +69,7 @@ export const layer: Layer.Layer<StreamPurges, never, MemoryDatabase.MemoryDataba
             events: current.events.filter((event) => !gone.has(streamKey(event))),
             purged: new Map([...stones, ...current.purged])
           }))
-          return removed
+          return { events: removed.length, ids: idsOf(removed), writes: 0n }
         }),
       along: (streams) =>
         Effect.gen(function* () {
@@ -138,22 +125,30 @@ const idOf = (key: string): StreamId => {
   return { tenantId, aggregateId }
 }
 
-const digestOf = (state: State, { aggregateId, aggregateType, tenantId }: DueStream): StreamDigest => {
+const digestOf = (
+  state: State,
+  { aggregateId, aggregateType, tenantId }: DueStream,
+  withLines: boolean
+): StreamDigest => {
   const events = eventsOf(state, { aggregateId, tenantId })
+  const lines = Buffer.from(linesOf(events), "utf8")
   return {
     tenantId,
     aggregateId,
     aggregateType,
     events: events.length,
-    ids: String(events.reduce((sum, { id }) => sum + id, 0n)),
-    writes: "",
+    ids: idsOf(events),
+    writes: 0n,
     version: events.at(-1)?.version ?? 0,
     newest: Option.map(Arr.last(events), () => events.reduce((max, { id }) => (id > max ? id : max), 0n)),
     types: Arr.dedupe(events.map(typeOf)),
     aggregateTypes: Arr.dedupe(events.map(({ aggregateType }) => aggregateType)),
-    sha256: createHash("sha256").update(linesOf(events), "utf8").digest("hex")
+    sha256: createHash("sha256").update(lines).digest("hex"),
+    lines: withLines ? Option.some(lines) : Option.none()
   }
 }
+
+const idsOf = (events: ReadonlyArray<Event>): bigint => events.reduce((sum, { id }) => sum + id, 0n)
 
 const stoneOf = ({ aggregateType, events, sha256, version }: StreamDigest, runId: string) => ({
   runId,
