@@ -2,6 +2,9 @@
  * What purging archived streams costs: everything that is kept of them, beside the deletion alone.
  */
 import { StreamPurge } from "effect-es-ops"
+import { mkdtemp, open, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import type { Work } from "./Rounds.js"
 import { createTables } from "./SeedWorks.js"
 import type { World } from "./World.js"
@@ -19,12 +22,23 @@ const events = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_
 const marks = `INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_at, archived_by)
   SELECT DISTINCT tenant_id, aggregate_id, aggregate_type, now() - interval '1 year', 'u' FROM kumiko_events`
 
-const purge = (world: World) => async () => {
+const remove = "DELETE FROM kumiko_events WHERE aggregate_id = ANY($1::uuid[])"
+
+/** What the server takes to say events as lines, no matter who asks. */
+const lines = `SELECT string_agg(row_to_json(e)::text, E'\\n' ORDER BY e.aggregate_id, e.version) AS lines
+  FROM kumiko_events e WHERE aggregate_id = ANY($1::uuid[])`
+
+/** Beside the bare deletion: a purge without or with its export, or the bare driver that writes the lines and then deletes. */
+const purge = (world: World, how: "plain" | "export" | "bare") => async () => {
   const url = await world.database()
   const bare = await Worlds.connected(url)
   await createTables(url)
   const app = Worlds.application(url, {})
-  const run = () => app.runPromise(StreamPurge.run({ archivedBefore: "1 day", types: ["order"], tenantId: tenant }))
+  const folder = await mkdtemp(join(tmpdir(), "es-ops-bench-purge-"))
+  let files = 0
+  const nextFile = () => join(folder, `${files++}.jsonl`)
+  const run = (file?: string) =>
+    app.runPromise(StreamPurge.run({ archivedBefore: "1 day", types: ["order"], tenantId: tenant, export: file }))
   await run()
   let ids: ReadonlyArray<string> = []
   const prepare = async () => {
@@ -38,24 +52,30 @@ const purge = (world: World) => async () => {
     )
     ids = rows.map(({ id }) => id)
   }
+  const inThousands = async (work: (some: ReadonlyArray<string>) => Promise<unknown>) => {
+    for (let at = 0; at < ids.length; at += 1000) await work(ids.slice(at, at + 1000))
+  }
+  const byHand = async () => {
+    const file = await open(nextFile(), "wx")
+    await inThousands(async (some) => {
+      const { rows } = await bare.query<{ lines: string }>(lines, [some])
+      await file.write(`${rows[0]?.lines ?? ""}\n`)
+      await file.sync()
+      await bare.query(remove, [some])
+    })
+    await file.close()
+  }
+  const byUs = async () => {
+    const { events: gone } = await run(how === "export" ? nextFile() : undefined)
+    if (gone !== streams * each) throw new Error(`${gone} events were deleted`)
+  }
   return {
-    floor: {
-      prepare,
-      run: async () => {
-        for (let at = 0; at < ids.length; at += 1000)
-          await bare.query("DELETE FROM kumiko_events WHERE aggregate_id = ANY($1::uuid[])", [ids.slice(at, at + 1000)])
-      }
-    },
-    ours: {
-      prepare,
-      run: async () => {
-        const { events: gone } = await run()
-        if (gone !== streams * each) throw new Error(`${gone} events were deleted`)
-      }
-    },
+    floor: { prepare, run: () => inThousands((some) => bare.query(remove, [some])) },
+    ours: { prepare, run: how === "bare" ? byHand : byUs },
     close: async () => {
       await app.dispose()
       await bare.end()
+      await rm(folder, { recursive: true })
     }
   }
 }
@@ -66,6 +86,19 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "stream:purge of 100,000 events in 5,000 archived streams, with digests and tombstones",
     floor: "DELETE … = ANY(1,000 streams)",
     target: 2,
-    open: purge(world)
+    open: purge(world, "plain")
+  },
+  {
+    name: "purge-export",
+    work: "the same with an export",
+    floor: "DELETE … = ANY(1,000 streams)",
+    target: 2,
+    open: purge(world, "export")
+  },
+  {
+    name: "purge-by-hand",
+    work: "the events as lines, written and synced by the bare driver, then the deletion, without digests and tombstones",
+    floor: "DELETE … = ANY(1,000 streams)",
+    open: purge(world, "bare")
   }
 ]

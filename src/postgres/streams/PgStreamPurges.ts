@@ -185,7 +185,8 @@ export const make: Effect.Effect<StreamPurges["Type"], never, PgSql | PgSchema |
       remove: (streams, by) =>
         Effect.map(
           asked("deleting events", Sums, PurgeText.remove(table, by), [
-            byTenant(streams),
+            inputOf(streams),
+            listOf(streams),
             ...Option.toArray(Option.map(by, () => stonesOf(streams)))
           ]),
           ([gone = none]) => gone
@@ -265,13 +266,9 @@ const stonesOf = (streams: ReadonlyArray<StreamDigest>): string =>
     }))
   )
 
-const byTenant = (streams: ReadonlyArray<DueStream>): string =>
-  JSON.stringify(
-    Object.entries(Arr.groupBy(streams, ({ tenantId }) => tenantId)).map(([tenant, of]) => ({
-      tenant_id: tenant,
-      ids: of.map(({ aggregateId }) => aggregateId)
-    }))
-  )
+/** The ids of the aggregates, as an array of the server's. */
+const listOf = (streams: ReadonlyArray<DueStream>): string =>
+  `{${streams.map(({ aggregateId }) => aggregateId).join(",")}}`
 
 const none: RowSums = { events: 0, ids: 0n, writes: 0n }
 

@@ -87,8 +87,8 @@ export const digests = (
   ORDER BY i.n`
 
 /**
- * Deletes the events, by the streams of each tenant, and sets tombstones where `by` says so. A list of ids is looked up in one walk of the index,
- * at the price of a bare deletion.
+ * Deletes the events, and sets tombstones where `by` says so. The ids are given as a list too: they are looked up in one walk of the index then,
+ * as by a bare deletion.
  */
 export const remove = (stones: string, by: Option.Option<PurgedBy>): string => {
   const insert = Option.match(by, {
@@ -96,12 +96,13 @@ export const remove = (stones: string, by: Option.Option<PurgedBy>): string => {
     onSome: ({ purgedBy, runId }) => `, stones AS (
       INSERT INTO ${stones} (tenant_id, aggregate_id, aggregate_type, last_version, events, sha256, purged_at, purged_by, run_id)
       SELECT d.tenant_id, d.aggregate_id, d.aggregate_type, d.version, d.events, d.sha256, clock_timestamp(), ${literal(purgedBy)}, ${literal(runId)}::uuid
-      FROM jsonb_to_recordset($2::jsonb) AS d (tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, events bigint, sha256 text)
+      FROM jsonb_to_recordset($3::jsonb) AS d (tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, events bigint, sha256 text)
       ON CONFLICT DO NOTHING)`
   })
   return `WITH gone AS (
-      DELETE FROM kumiko_events e USING jsonb_to_recordset($1::jsonb) AS t (tenant_id uuid, ids uuid[])
-      WHERE e.tenant_id = t.tenant_id AND e.aggregate_id = ANY (t.ids) RETURNING e.id, e.xmin::text::bigint AS writer
+      DELETE FROM kumiko_events e WHERE e.aggregate_id = ANY ($2::uuid[])
+        AND (e.tenant_id, e.aggregate_id) IN (SELECT i.tenant_id, i.aggregate_id FROM ${given})
+      RETURNING e.id, e.xmin::text::bigint AS writer
     )${insert}
     SELECT count(*)::text AS events, coalesce(sum(g.id), 0)::text AS ids, coalesce(sum(g.writer), 0)::text AS writes FROM gone g`
 }
