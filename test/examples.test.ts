@@ -4,7 +4,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
@@ -279,6 +279,19 @@ describe.concurrent("the example of a cluster", () => {
       const said = await succeeded(node("cluster", "dist/src/rebuild.js", env))
       assert.match(said, /rebuilt: \d+ events/)
       await Promise.any(runners.map((runner) => runner.says("is worked on here")))
+      // The command joins the cluster that its file names, or the one whose runners are in the database.
+      const nameless = `import { EsOps } from "effect-es-ops"\nimport { payments } from "./src/payments.js"\nexport default EsOps.config({ features: [payments] })\n`
+      await writeFile(join(top, "cluster", "dist", "nameless.config.js"), nameless)
+      for (const [config, more] of [
+        ["es-ops.config.js", ["--cluster"]],
+        ["nameless.config.js", []]
+      ] as const) {
+        const line = ["projection:rebuild", "balances", "--lanes", "6", "--json", "--config", `dist/${config}`, ...more]
+        const asked = more.length === 0 ? { ...env, ES_OPS_CLUSTER: "1" } : env
+        await succeeded(start("cluster", execPath, [join(repository, "dist", "bin.js"), ...line], asked))
+        const [run] = await query("SELECT id FROM es_ops_runs ORDER BY started_at DESC LIMIT 1")
+        await Promise.any(runners.map((runner) => runner.says(`${run?.["id"]} is worked on here`)))
+      }
     } finally {
       await Promise.all([load, ...runners].map(ended))
     }
