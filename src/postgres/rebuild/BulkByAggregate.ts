@@ -35,7 +35,14 @@ export const lane = (shadow: Shadow, table: ShadowTable, fold: Fold, upTo: bigin
     let place: Place | undefined = after === null ? undefined : { aggregateId: after, version: lastVersion }
     const folder = new AggregateFolder(fold, after)
     const work = {
-      read: (after: Place | undefined) => ShadowEvents.pageByAggregate(shadow, lane, upTo, after, ReadAhead.together),
+      read: (after: Place | undefined, folded: Option.Option<Folded>) => {
+        const { poison, rows } = Option.getOrElse(folded, () => nothing)
+        const adding = ShadowRows.adding(table, rows)
+        return Effect.zipRight(
+          DeadLetters.note(shadow, table, poison),
+          ShadowEvents.rowsByAggregate(shadow, lane, upTo, after, ReadAhead.together, adding)
+        )
+      },
       placeOf,
       fold: (events: ReadonlyArray<Event>, ends: boolean) => {
         const folded = folder.add(events, ends)
@@ -103,6 +110,8 @@ interface Folded {
   /** An aggregate that is in two tenants. */
   readonly shared: string | undefined
 }
+
+const nothing: Folded = { rows: [], poison: [], shared: undefined }
 
 /** Folds a stream of events that are sorted by aggregate; the last aggregate stays open until the next page shows its end. */
 class AggregateFolder {

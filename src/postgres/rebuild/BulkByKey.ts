@@ -45,18 +45,20 @@ export const fold = (
 ) =>
   Effect.gen(function* () {
     const states = new KeyStates(work, yield* DeadLetters.keptKeys(table))
-    const ahead = (after: bigint) => Effect.forkScoped(ShadowEvents.page(shadow, { after, upTo }, ReadAhead.together))
+    const ahead = (after: bigint) => ReadAhead.begin(ShadowEvents.rowsOf(shadow, { after, upTo }, ReadAhead.together))
     let standing = from
     let read = from.at
     let events = 0
     let writtenAt = yield* Clock.currentTimeMillis
     let next = yield* ahead(read)
     for (let isDone = false; !isDone;) {
-      const page = yield* Fiber.join(next)
-      isDone = page.length < ReadAhead.together
-      read = page.at(-1)?.id ?? read
-      events += page.length
+      const rows = yield* Fiber.join(next)
+      isDone = rows.length < ReadAhead.together
+      const [last] = yield* ShadowEvents.eventsOf(rows.slice(-1))
+      read = last?.id ?? read
+      events += rows.length
       if (!isDone) next = yield* ahead(read)
+      const page = yield* ShadowEvents.eventsOf(rows)
       const now = yield* Clock.currentTimeMillis
       const isFull = isDone || states.size > bound.rows || now - writtenAt > bound.milliseconds
       const known = { isIndexed: standing.isIndexed, at: read, events, isDone }
@@ -132,7 +134,14 @@ export const rows = (
   Effect.gen(function* () {
     let at = from.at
     const each = {
-      read: (after: bigint) => ShadowEvents.page(shadow, { after, upTo }, ReadAhead.together),
+      read: (after: bigint, folded: Option.Option<Given>) => {
+        const { poison, rows } = Option.getOrElse(folded, () => nothing)
+        const adding = ShadowRows.adding(table, rows)
+        return Effect.zipRight(
+          DeadLetters.note(shadow, table, poison),
+          ShadowEvents.rowsOf(shadow, { after, upTo }, ReadAhead.together, adding)
+        )
+      },
       placeOf: ({ id }: Event) => id,
       fold: (events: ReadonlyArray<Event>) => Effect.succeed(given(table, work, events)),
       write: ({ poison, rows }: Given) =>
@@ -159,6 +168,8 @@ interface Given {
   readonly rows: ReadonlyArray<ShadowRows.Added>
   readonly poison: ReadonlyArray<KeyFold.Poison>
 }
+
+const nothing: Given = { rows: [], poison: [] }
 
 const given = (table: ShadowTable, work: Rows, events: ReadonlyArray<Event>): Given => {
   const rows: Array<ShadowRows.Added> = []

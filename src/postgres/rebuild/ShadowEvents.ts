@@ -14,15 +14,37 @@ import { literal } from "../client/SqlText.js"
 import { columns, toEvent } from "../feed/FeedRow.js"
 import type { Shadow } from "./Shadow.js"
 
-/** Events by id, behind one and up to another. */
+/** Ids of events: behind one and up to another. */
+interface Range {
+  readonly after: bigint
+  readonly upTo: bigint
+}
+
+/** Events by id. */
 export const page = (
   shadow: Shadow,
-  range: { readonly after: bigint; readonly upTo: bigint },
+  range: Range,
   limit: number
-): Effect.Effect<ReadonlyArray<Event>, DatabaseError, PgSql> =>
-  select(
-    `e.id > ${range.after} AND e.id <= ${range.upTo} AND ${ofTypes(shadow)} AND ${notIn(shadow.archived)} ORDER BY e.id LIMIT ${limit}`
+): Effect.Effect<ReadonlyArray<Event>, DatabaseError, PgSql> => Effect.flatMap(rowsOf(shadow, range, limit), eventsOf)
+
+/** The rows of them; `beside` is done in the same message. */
+export const rowsOf = (
+  shadow: Shadow,
+  { after, upTo }: Range,
+  limit: number,
+  beside?: Statement
+): Effect.Effect<ReadonlyArray<unknown>, DatabaseError, PgSql> =>
+  read(
+    `e.id > ${after} AND e.id <= ${upTo} AND ${ofTypes(shadow)} AND ${notIn(shadow.archived)} ORDER BY e.id LIMIT ${limit}`,
+    [],
+    beside
   )
+
+/** A statement that answers with nothing. */
+export interface Statement {
+  readonly text: string
+  readonly params: ReadonlyArray<string>
+}
 
 /** Part of the aggregates, by their ids: those at or above `from`, and below `to`. */
 export interface Lane {
@@ -37,14 +59,15 @@ export interface Place {
   readonly version: number
 }
 
-/** Events up to an id, by aggregate and version, behind a place. */
-export const pageByAggregate = (
+/** The rows of events up to an id, by aggregate and version, behind a place; `beside` is done in the same message. */
+export const rowsByAggregate = (
   shadow: Shadow,
   lane: Lane,
   upTo: bigint,
   after: Place | undefined,
-  limit: number
-): Effect.Effect<ReadonlyArray<Event>, DatabaseError, PgSql> => {
+  limit: number,
+  beside?: Statement
+): Effect.Effect<ReadonlyArray<unknown>, DatabaseError, PgSql> => {
   const conditions = [
     ...(after === undefined
       ? lane.from === undefined
@@ -53,9 +76,11 @@ export const pageByAggregate = (
       : [`(e.aggregate_id, e.version) > (${literal(after.aggregateId)}::uuid, ${after.version})`]),
     ...(lane.to === undefined ? [] : [`e.aggregate_id < ${literal(lane.to)}::uuid`])
   ]
-  return select(
+  return read(
     `${[...conditions, `e.id <= ${upTo}`, ofTypes(shadow), notIn(shadow.archived)].join(" AND ")}
-      ORDER BY e.aggregate_id, e.version LIMIT ${limit}`
+      ORDER BY e.aggregate_id, e.version LIMIT ${limit}`,
+    [],
+    beside
   )
 }
 
@@ -138,18 +163,29 @@ const StreamRow = Schema.Struct({ tenant_id: Schema.String, aggregate_id: Schema
 const select = (
   where: string,
   params: ReadonlyArray<unknown> = []
-): Effect.Effect<ReadonlyArray<Event>, DatabaseError, PgSql> =>
-  Effect.flatMap(PgSql, (sql) =>
-    sql.unsafe(`SELECT ${columns} FROM kumiko_events e WHERE ${where}`, params).pipe(
-      Effect.mapError(databaseError(reading)),
-      Effect.flatMap((found) =>
-        Effect.try({
-          try: () => found.map(toEvent),
-          catch: (cause) => DatabaseError.because(reading, describe(cause).message, { cause })
-        })
-      )
-    )
-  )
+): Effect.Effect<ReadonlyArray<Event>, DatabaseError, PgSql> => Effect.flatMap(read(where, params), eventsOf)
+
+const read = (
+  where: string,
+  params: ReadonlyArray<unknown>,
+  beside?: Statement
+): Effect.Effect<ReadonlyArray<unknown>, DatabaseError, PgSql> =>
+  Effect.flatMap(PgSql, (sql) => {
+    const text = `SELECT ${columns} FROM kumiko_events e WHERE ${where}`
+    return beside === undefined
+      ? Effect.mapError(sql.unsafe(text, params), databaseError(reading))
+      : Effect.mapError(
+          sql.unsafe(`WITH es_ops_written AS (${beside.text}) ${text}`, beside.params),
+          databaseError(`${reading}, and writing rows of the shadow`)
+        )
+  })
+
+/** The events of rows. */
+export const eventsOf = (found: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
+  Effect.try({
+    try: () => found.map(toEvent),
+    catch: (cause) => DatabaseError.because(reading, describe(cause).message, { cause })
+  })
 
 const reading = "reading events"
 

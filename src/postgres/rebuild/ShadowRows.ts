@@ -15,6 +15,7 @@ import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
 import * as RowArrays from "./RowArrays.js"
+import type { Statement } from "./ShadowEvents.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import { given, givenKeys, givenValues, list, namesOf, sameKey, shown } from "./ShadowTable.js"
 
@@ -47,7 +48,13 @@ export const addedBy = ({ defaulted }: ShadowTable, row: StoredRow, event: Event
 
 /** Adds rows of keys that are new. */
 export const add = (shadow: ShadowTable, added: ReadonlyArray<Added>): Effect.Effect<void, DatabaseError, PgSql> => {
-  if (added.length === 0) return Effect.void
+  const statement = adding(shadow, added)
+  return statement === undefined ? Effect.void : send(statement.text, statement.params)
+}
+
+/** The statement that adds them; none where there are none. */
+export const adding = (shadow: ShadowTable, added: ReadonlyArray<Added>): Statement | undefined => {
+  if (added.length === 0) return undefined
   const columns = [
     ...shadow.columns.map(({ name, type }) => ({ name, type, of: ({ row }: Added): unknown => row[name] })),
     { name: "es_ops_at", type: "bigint" as const, of: ({ at }: Added): unknown => at },
@@ -57,10 +64,10 @@ export const add = (shadow: ShadowTable, added: ReadonlyArray<Added>): Effect.Ef
   ]
   const from = `unnest(${columns.map(({ type }, at) => `$${at + 1}::${type}[]`).join(", ")}) AS g (${list(columns.map(({ name }) => name))})`
   const first = shadow.defaulted.size === 0 ? "NULL" : "g.es_ops_first"
-  return send(
-    `INSERT INTO ${shadow.rows} (${filled(shadow)}) SELECT ${givenValues(shadow)}, ${first}, g.es_ops_at FROM ${from}`,
-    columns.map(({ of, type }) => RowArrays.text(type, added, of))
-  )
+  return {
+    text: `INSERT INTO ${shadow.rows} (${filled(shadow)}) SELECT ${givenValues(shadow)}, ${first}, g.es_ops_at FROM ${from}`,
+    params: columns.map(({ of, type }) => RowArrays.text(type, added, of))
+  }
 }
 
 /** Writes rows in place of those of the same keys, and removes those of keys that have none. */
