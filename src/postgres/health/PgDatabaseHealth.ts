@@ -128,15 +128,14 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
     const beyond = (there: ReadonlyArray<PgTable>) => {
       const rare = [
         { name: schema.attempts, right: "UPDATE" },
-        { name: schema.markers, right: "DELETE" }
+        { name: schema.markers, right: "DELETE" },
+        ...there.flatMap(({ changes = [], name }) => changes.map((right) => ({ name, right })))
       ].filter((right) => there.some(({ name }) => name === right.name))
       return sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(rare)}::jsonb)
         AS w (name text, "right" text) WHERE NOT has_table_privilege(to_regclass(w.name), w.right)`.pipe(
         rows("looking at the privileges", Right),
         Effect.map((lacking) =>
-          lacking
-            .map((right) => `; not ${rareNeeds[right.right] ?? ""}: it lacks ${right.right} on ${right.name}`)
-            .join("")
+          lacking.map((right) => `; not ${rareNeed(schema, right)}: it lacks ${right.right} on ${right.name}`).join("")
         )
       )
     }
@@ -301,9 +300,12 @@ const remediesOf = (mismatches: ReadonlyArray<TableMismatch>): string =>
 const changeTable =
   "Change the table, or name another one in the settings; es-ops schema prints what is expected, and with --diff how to change it"
 
-const rareNeeds: { readonly [right: string]: string } = {
-  UPDATE: 'what seeds outside any transaction (transaction: "none") need',
-  DELETE: "what seed:unmark needs"
+const rareNeed = (
+  { attempts, markers }: Pick<PgSchema["Type"], "attempts" | "markers">,
+  { name }: typeof Right.Type
+): string => {
+  if (name === attempts) return 'what seeds outside any transaction (transaction: "none") need'
+  return name === markers ? "what seed:unmark needs" : "what moving, restoring or purging streams needs"
 }
 
 const saying = (list: ReadonlyArray<Uncreatable>): string =>

@@ -196,7 +196,8 @@ export const ddl = (config: OperationConfig["Type"], options: TableOptions): Rea
 /** The statements that give a role what applying and long operations need. */
 export const grants = (config: OperationConfig["Type"], options: TableOptions, role: string): ReadonlyArray<string> => [
   ...Grants.grants([...tablesOf(config, options), ...kindsOf(config)], role),
-  ShadowSchema.grant(role)
+  ShadowSchema.grant(role),
+  Grants.elsewhere(role)
 ]
 
 /** The statements that the database lacks; none where it is complete. A run creates what it needs: without one, its tables are not lacking. */

@@ -50,6 +50,8 @@ export interface PgTable {
   readonly isOwned: boolean
   /** What we do with it besides reading. */
   readonly writes: ReadonlyArray<"INSERT" | "UPDATE" | "DELETE">
+  /** What operations on whole streams do with it besides that. */
+  readonly changes?: ReadonlyArray<"INSERT" | "UPDATE" | "DELETE">
 }
 
 interface Needs {
@@ -222,7 +224,8 @@ export const eventStore: ReadonlyArray<PgTable> = [
     optional: false,
     closed: true,
     isOwned: false,
-    writes: ["INSERT"]
+    writes: ["INSERT"],
+    changes: ["UPDATE", "DELETE"]
   },
   {
     name: quote("kumiko_archived_streams"),
@@ -233,7 +236,8 @@ export const eventStore: ReadonlyArray<PgTable> = [
     optional: false,
     closed: false,
     isOwned: false,
-    writes: []
+    writes: [],
+    changes: ["UPDATE", "DELETE"]
   }
 ]
 
