@@ -22,7 +22,9 @@ export const read = (text: string): Either.Either<ServerUrl, string> => {
       "it is not a URL that can be read: is the port a number up to 65535, and are / # ? @ in the password percent-encoded?"
     )
   }
-  const schema = [...url.searchParams.keys()].find((name) => schemaParameters.has(name.toLowerCase()))
+  const schema = [...url.searchParams.keys()].find((name) =>
+    schemaParameters.has(name.toLowerCase().replaceAll(/[^a-z]/g, ""))
+  )
   if (schema !== undefined) {
     const named = url.searchParams.get(schema) ?? ""
     const works = `options=-c%20search_path%3D${named === "" ? "<schema>" : encodeURIComponent(named)}`
@@ -31,8 +33,8 @@ export const read = (text: string): Either.Either<ServerUrl, string> => {
   return Either.right({ url: withCheckedCertificate(text), shown: hidden(url) })
 }
 
-/** Other tools' parameters for a schema. */
-const schemaParameters = new Set(["schema", "currentschema", "search_path"])
+/** Other tools' parameters for a schema, without what is between their words. */
+const schemaParameters = new Set(["schema", "schemas", "schemaname", "defaultschema", "currentschema", "searchpath"])
 
 /** A host that stands for none: URLs of sockets have theirs in `?host=`, or none at all, which a URL with a user must not. */
 const noHost = "no-host.invalid"

@@ -11,7 +11,7 @@ const urlOf = (text: string) => Either.getOrThrow(ServerUrl.read(text)).url
 
 describe("ServerUrl", () => {
   it("a parameter that other tools read as a schema is refused with the one that works", () => {
-    for (const name of ["schema", "currentSchema", "search_path", "SCHEMA"]) {
+    for (const name of ["schema", "currentSchema", "search_path", "SCHEMA", "searchPath", "search-path"]) {
       const refused = Either.flip(ServerUrl.read(`postgres://u:secret@h/db?sslmode=disable&${name}=tenant1`))
       const reason = Either.getOrThrow(refused)
       assert.include(reason, name)

@@ -9,9 +9,10 @@ import type { NewMarker } from "../../operation/Operation.js"
 import type { RecordedTime } from "../../operation/RecordedTime.js"
 import type { StepRecord } from "../../operation/Transactor.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
+import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { Constants } from "../client/SqlText.js"
 import { constants, literal } from "../client/SqlText.js"
+import * as UniqueViolation from "../client/UniqueViolation.js"
 
 /**
  * The marker, of which the server says when, and the end of its attempt, or neither: fails where one of them is not stored as it is sent. What is
@@ -60,6 +61,11 @@ export const notStoredBy = (
   error: SqlError,
   action = "writing the marker"
 ): DatabaseError | undefined => {
+  const violation = Option.filter(
+    UniqueViolation.of(error),
+    ({ isNested, key, table }) => !isNested && (key.has("id") || key.has("")) && attempts.endsWith(`"${table}"`)
+  )
+  if (Option.isSome(violation)) return databaseError(action)(error).adding(sequenceBehind(attempts))
   const states: Readonly<Record<string, string>> = {
     [markerNotStored]: markers,
     [attemptNotStored]: attempts,
@@ -68,6 +74,9 @@ export const notStoredBy = (
   const table = Option.flatMapNullable(sqlState(error), (state) => states[state])
   return Option.getOrUndefined(Option.map(table, (found) => notStored(action, found, error)))
 }
+
+const sequenceBehind = (attempts: string): string =>
+  `the sequence that numbers the attempts is behind the table, as after a restore; set it: SELECT setval(pg_get_serial_sequence(${literal(attempts)}, 'id'), (SELECT max(id) FROM ${attempts}))`
 
 const attemptFailing = (kept: string): string => `ln(${kept}::numeric)`
 

@@ -306,9 +306,10 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
           (failed): Effect.Effect<never, LockControl | AlreadyApplied | DatabaseError> =>
             failed._tag === "LockControl"
               ? failed
-              : Option.contains(sqlState(failed), "23505")
-                ? taken(attempt.operationId, failed)
-                : (notStoredBy(schema, failed) ?? databaseError("writing the marker")(failed))
+              : (notStoredBy(schema, failed) ??
+                (Option.contains(sqlState(failed), "23505")
+                  ? taken(attempt.operationId, failed)
+                  : databaseError("writing the marker")(failed)))
         )
       }).pipe(recording("finish", attempt)),
     record: (attempt) => record(attempt).pipe(recording("record", attempt)),

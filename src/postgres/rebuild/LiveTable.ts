@@ -97,7 +97,10 @@ const text = ({ name }: Table): string => `SELECT json_build_object(
 )::text AS found
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(${literal(quote(name))})`
 
-/** Views, functions and the like depend on the table, its columns or its row type; the rest stands in catalogs of its own. */
+/**
+ * Views, functions and the like depend on the table, its columns or its row type; the rest stands in catalogs of its own. In PostgreSQL 14 a
+ * generated column makes the table depend on itself.
+ */
 const hanging = `SELECT DISTINCT what FROM (
     SELECT CASE WHEN d.classid = 'pg_rewrite'::regclass
         THEN (SELECT 'view ' || r.ev_class::regclass::text FROM pg_rewrite r WHERE r.oid = d.objid AND r.ev_class <> c.oid)
@@ -105,7 +108,7 @@ const hanging = `SELECT DISTINCT what FROM (
     FROM pg_depend d WHERE d.deptype <> 'i' AND (d.refclassid, d.refobjid) IN (('pg_class'::regclass, c.oid),
         ('pg_type'::regclass, c.reltype), ('pg_type'::regclass, (SELECT typarray FROM pg_type WHERE oid = c.reltype)))
       AND d.classid NOT IN ('pg_attrdef'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_statistic_ext'::regclass)
-      AND NOT (d.classid = 'pg_constraint'::regclass)
+      AND NOT (d.classid = 'pg_constraint'::regclass) AND NOT (d.classid = 'pg_class'::regclass AND d.objid = c.oid)
       AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class o WHERE o.oid = d.objid AND o.relkind IN ('i', 'S', 't', 'I')))
       AND NOT (d.classid = 'pg_rewrite'::regclass AND EXISTS (SELECT FROM pg_rewrite r WHERE r.oid = d.objid AND r.ev_class = c.oid))
       AND NOT (d.classid = 'pg_type'::regclass AND d.objid IN (c.reltype, (SELECT typarray FROM pg_type WHERE oid = c.reltype)))

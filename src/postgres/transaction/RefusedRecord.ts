@@ -30,8 +30,9 @@ export const reason = (
 ): Effect.Effect<AlreadyApplied | CommitRefused | DatabaseError> => {
   const { schema, step } = refusing
   if (Option.contains(sqlState(error), TableLock.notAvailable)) return waitedInVain(refusing, marker.id)
-  const refused = LogStatement.notStoredBy(schema, error) ?? databaseError("writing the marker")(error)
-  if (!isBodysOwn(error)) return Effect.succeed(refused)
+  const refused = LogStatement.notStoredBy(schema, error)
+  if (refused !== undefined) return Effect.succeed(refused)
+  if (!isBodysOwn(error)) return Effect.succeed(databaseError("writing the marker")(error))
   const markerOf = `SELECT id FROM ${schema.markers} WHERE id = ${literal(marker.id)}`
   const look = Effect.flatMap(step.send(StepStatements.exists(schema.markers)), (results) =>
     (results.at(-1)?.rows.length ?? 0) > 0 ? step.send(markerOf) : Effect.succeed([])

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either } from "effect"
-import { EventStore } from "effect-es-ops"
+import { EventStore, Seed } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { apply, event, fresh, layerOf, seed, tenant } from "../../support/Applying.js"
 import * as Reference from "../../support/Reference.js"
@@ -115,6 +115,34 @@ describe("an event that a unique index refuses", () => {
       const { outcomes } = yield* Effect.provide(apply(), layer)
       assert.lengthOf(outcomes, 2)
     }).pipe(fresh)
+  )
+
+  it.effect(
+    "is a DatabaseError that names the sequence of the attempts where that is behind, and no fault of the seed's",
+    () =>
+      Effect.gen(function* () {
+        const { query, url } = yield* TestDatabase
+        const outside = Seed.make({ description: "", transaction: "none", idempotent: true, run: Effect.void })
+        const applying = (third?: Seed.Seed<unknown>) =>
+          Effect.provide(
+            apply(),
+            layerOf(Database.clientOf(url), {
+              "1": seed(Effect.void),
+              "2": seed(Effect.void),
+              ...(third === undefined ? {} : { "3": third })
+            })
+          )
+        yield* applying()
+        let fix = ""
+        for (const third of [seed(Effect.void), outside]) {
+          yield* Effect.promise(() => query("SELECT setval('es_ops_attempts_id_seq', 1, false)"))
+          const error = yield* Effect.flip(applying(third))
+          assert.strictEqual(error._tag, "DatabaseError", error.message)
+          fix = /es_ops_attempts_pkey.*set it: (SELECT setval.*\)\))\)/.exec(error.message)?.[1] ?? error.message
+        }
+        yield* Effect.promise(() => query(fix))
+        assert.lengthOf((yield* applying(outside)).outcomes, 1)
+      }).pipe(fresh)
   )
 
   it.effect(
