@@ -28,6 +28,12 @@ export default Seed.make({
 })
 `
 
+const plain = `import { Effect } from "effect"
+import { Seed } from "effect-es-ops"
+import { Key } from "../lib/key.js"
+export default Seed.make({ description: new Key("plain").text, run: Effect.void })
+`
+
 const application = `import { Effect, Logger, LogLevel } from "effect"
 import { EsOps, Seed, SeedRunner } from "effect-es-ops"
 const { outcomes } = await SeedRunner.apply({ appliedBy: "boot" }).pipe(
@@ -43,6 +49,7 @@ const files = (type: string) => ({
   "package.json": JSON.stringify({ name: "project", ...(type === "none" ? {} : { type }) }),
   "tsconfig.json": JSON.stringify({ compilerOptions: { paths: { "@lib/*": ["./lib/*"] } } }),
   "lib/key.ts": library,
+  "seeds/0-plain.mjs": plain,
   "seeds/1-js.ts": seed("js", "../lib/key.js"),
   "seeds/2-bare.ts": seed("bare", "../lib/key"),
   "seeds/3-paths.ts": seed("paths", "@lib/key"),
@@ -76,8 +83,8 @@ describe.each(kinds)("TypeScript seeds on Node $major", ({ major, types }) => {
       const node = (...words: ReadonlyArray<string>) =>
         Projects.watch(spawn(binary, words, { cwd: made.folder, env: { PATH: process.env["PATH"] ?? "" } })).result
       const [booted, checked] = [await node("app.mjs"), await node(made.command, "seed:check")]
-      assert.strictEqual(booted.stdout, "1-js 2-bare 3-paths 4-module 2 true true\n", booted.stderr)
-      assert.strictEqual(checked.stdout, "4 seeds checked, no problems.\n", checked.stderr)
+      assert.strictEqual(booted.stdout, "0-plain 1-js 2-bare 3-paths 4-module 2 true true\n", booted.stderr)
+      assert.strictEqual(checked.stdout, "5 seeds checked, no problems.\n", checked.stderr)
       assert.notInclude(booted.stderr + checked.stderr, "Warning")
     },
     60_000

@@ -22,13 +22,29 @@ export const load = async (path: string, version: string): Promise<unknown> => {
   loading.add(path)
   try {
     if (/\.m?ts$/.test(path) && !readsTypeScript) await useTsx(dirname(path))
-    const url = pathToFileURL(path)
-    url.searchParams.set("es-ops", version)
-    return await import(/* @vite-ignore */ url.href)
+    return await imported(path, version)
+  } catch (error) {
+    if (readsTypeScript || tsx !== undefined || !mayBeTypeScript(error)) throw error
+    await useTsx(dirname(path))
+    return await imported(path, `${version}-tsx`)
   } finally {
     loading.delete(path)
   }
 }
+
+const imported = (path: string, version: string): Promise<unknown> => {
+  const url = pathToFileURL(path)
+  url.searchParams.set("es-ops", version)
+  return import(/* @vite-ignore */ url.href)
+}
+
+/** Whether JavaScript could not be imported because what it imports may be TypeScript, also under the name that it is compiled to. */
+const mayBeTypeScript = (error: unknown): boolean =>
+  error instanceof Error &&
+  "code" in error &&
+  ["ERR_UNKNOWN_FILE_EXTENSION", "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX", "ERR_MODULE_NOT_FOUND"].includes(
+    String(error.code)
+  )
 
 const pathOf = Option.liftThrowable((url: string) => fileURLToPath(url))
 
