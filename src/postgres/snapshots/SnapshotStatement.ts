@@ -71,8 +71,10 @@ const found = (table: string) => `found AS MATERIALIZED (
         SELECT FROM ${table} o WHERE o.tenant_id = i.tenant_id AND o.aggregate_type = $2::text AND o.aggregate_id = i.aggregate_id
           AND o.snapshot_version = $3::integer AND o.version < i.version
       ) THEN 'behind' ELSE 'missing' END AS kind
-    FROM input i LEFT JOIN ${table} s ON s.tenant_id = i.tenant_id AND s.aggregate_type = $2::text
-      AND s.aggregate_id = i.aggregate_id AND s.snapshot_version = $3::integer AND s.version = i.version
+    FROM input i LEFT JOIN LATERAL (
+        SELECT s.version, s.state, s.event_id FROM ${table} s WHERE s.tenant_id = i.tenant_id AND s.aggregate_type = $2::text
+          AND s.aggregate_id = i.aggregate_id AND s.snapshot_version = $3::integer AND s.version = i.version LIMIT 1
+      ) AS s ON true
     WHERE s.state::text <> i.state::text OR s.event_id <> i.event_id OR (s.version IS NULL AND i."isHead")
   )`
 
@@ -91,22 +93,27 @@ export const mend = (table: string): string => `WITH ${input}, ${found(table)}, 
   )
   SELECT n::text, kind FROM found ORDER BY n`
 
-/** The versions of the snapshots of streams: aggregate type, snapshot version, streams as JSON. */
-export const versions = (table: string): string => `SELECT s.tenant_id::text, s.aggregate_id::text, s.version::text
-  FROM jsonb_to_recordset($3::jsonb) AS i (tenant_id uuid, aggregate_id uuid) JOIN ${table} s ON s.tenant_id = i.tenant_id
-    AND s.aggregate_type = $1::text AND s.aggregate_id = i.aggregate_id AND s.snapshot_version = $2::integer
-  ORDER BY s.version`
+/**
+ * The versions of the snapshots of streams: aggregate type, snapshot version, streams as JSON. Each stream is looked up by itself: a table that was
+ * filled just now has no statistics, and a join would be one of all with all.
+ */
+export const versions = (table: string): string => `SELECT i.tenant_id::text, i.aggregate_id::text, s.version::text
+  FROM jsonb_to_recordset($3::jsonb) AS i (tenant_id uuid, aggregate_id uuid) CROSS JOIN LATERAL (
+    SELECT s.version FROM ${table} s WHERE s.tenant_id = i.tenant_id AND s.aggregate_type = $1::text AND s.aggregate_id = i.aggregate_id
+      AND s.snapshot_version = $2::integer ORDER BY s.version
+  ) AS s`
 
 /** Snapshots of no stream, of what is beyond the end of theirs, and of older versions: aggregate type, snapshot version. */
 const strays = (
   table: string
 ) => `SELECT s.ctid AS place, s.tenant_id, s.aggregate_id, s.snapshot_version, s.version, CASE
-      WHEN NOT EXISTS (SELECT FROM kumiko_events e WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id
-        AND e.aggregate_type = s.aggregate_type) THEN 'orphaned'
-      WHEN NOT EXISTS (SELECT FROM kumiko_events e WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id
-        AND e.version >= s.version) THEN 'beyond'
+      WHEN last.aggregate_type IS DISTINCT FROM s.aggregate_type THEN 'orphaned'
+      WHEN last.version < s.version THEN 'beyond'
       WHEN s.snapshot_version < $2::integer THEN 'outdated' END AS kind
-    FROM ${table} s WHERE s.aggregate_type = $1::text`
+    FROM ${table} s LEFT JOIN LATERAL (
+      SELECT e.aggregate_type, e.version FROM kumiko_events e WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id
+      ORDER BY e.version DESC LIMIT 1
+    ) AS last ON true WHERE s.aggregate_type = $1::text`
 
 const stray = `x.tenant_id::text, x.aggregate_id::text, x.snapshot_version::text, x.version::text, x.kind`
 
