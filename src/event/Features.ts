@@ -43,9 +43,15 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
     for (const reason of problems({ projections, subscribers, aggregates, backfills })) {
       return yield* new SettingError({ key: "features", reason })
     }
-    // The services of the fiber win: a run gives its own transaction and its own store.
+    // The services of the fiber win: a run gives its own transaction and its own store. Those of a replay are the same for many events.
+    const known = new WeakMap<Context.Context<never>, Context.Context<R>>()
+    const besides = (own: Context.Context<never>): Context.Context<R> => {
+      const merged = known.get(own) ?? Context.merge(context, own)
+      known.set(own, merged)
+      return merged
+    }
     const provide = <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
-      Effect.flatMap(Effect.context<never>(), (own) => effect.pipe(Effect.provide(own), Effect.provide(context)))
+      Effect.mapInputContext(effect, besides)
     return Features.of({
       projections: projections.map((projection) => ({
         ...projection,

@@ -23,6 +23,11 @@ export const outcomeOf = ({ error }: Delivery): "delivered" | "failed" | "skippe
     onSome: ({ _tag }) => (_tag === "StreamStopped" ? "skipped" : "failed")
   })
 
+/** Runs a handler where nothing can be written. */
+export type ReadOnly = <A, E, R>(
+  handler: Effect.Effect<A, E, R>
+) => Effect.Effect<A, E | ReplayWrites | DatabaseError, R>
+
 /** The port of deliveries. */
 export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
   Deliveries,
@@ -43,8 +48,8 @@ export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
      * Runs a handler with one transaction for its statements, which only reads, begins with the first of them and leaves nothing. A statement that
      * would write makes it fail, whether the handler catches that or not.
      */
-    readonly readOnly: <A, E, R>(
-      handler: Effect.Effect<A, E, R>
-    ) => Effect.Effect<A, E | ReplayWrites | DatabaseError, R>
+    readonly readOnly: ReadOnly
+    /** Gives `work` a `readOnly` for handlers that it runs one after another: what is around each of them is made once. */
+    readonly inTurn: <A, E, R>(work: (readOnly: ReadOnly) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >() {}

@@ -7,9 +7,6 @@ import * as Effect from "effect/Effect"
 /** Waits until the next one may begin. */
 export type Pace = Effect.Effect<void>
 
-/** As fast as it goes. */
-export const unbounded: Pace = Effect.void
-
 /** So many a second. */
 export const perSecond = (rate: number): Pace => {
   let next = 0

@@ -5,7 +5,6 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -24,7 +23,7 @@ import type { DeliveryRecorder } from "./DeliveryRecorder.js"
 import * as DeliveryRecorders from "./DeliveryRecorder.js"
 import type { Pace } from "./Pace.js"
 import * as Paces from "./Pace.js"
-import type { ReadOnlyPorts } from "./ReadOnlyPorts.js"
+import type { Handled, ReadOnlyPorts } from "./ReadOnlyPorts.js"
 import type { ReplayCut } from "./ReplayCut.js"
 import { DeliveryFailed, StreamStopped } from "./ReplayError.js"
 
@@ -49,7 +48,7 @@ export const deliver = (
     const deliveries = yield* Deliveries
     const blocked = new Set((yield* deliveries.failed(handle.id)).map((failure) => streamKey(failure)))
     const recorder = yield* DeliveryRecorders.make(handle, lane)
-    const pace = cut.rate === undefined ? Paces.unbounded : Paces.perSecond(cut.rate / (cut.boundaries.length + 1))
+    const pace = cut.rate === undefined ? undefined : Paces.perSecond(cut.rate / (cut.boundaries.length + 1))
     const delivering: Delivering = { subscriber, cut, ports, handle, recorder, pace, blocked }
     const selection = {
       ...cut.selection,
@@ -93,42 +92,51 @@ interface Delivering {
   readonly ports: ReadOnlyPorts
   readonly handle: RunHandle
   readonly recorder: DeliveryRecorder
-  readonly pace: Pace
+  /** None where it goes as fast as the subscriber takes them. */
+  readonly pace: Pace | undefined
   /** The streams of which the rest is not delivered. */
   readonly blocked: Set<string>
 }
 
-/** Streams side by side, each in the order of its events. */
+/** Streams side by side, each in the order of its events. What is around handlers is made once for all that come one after another. */
 const deliverPage = (
   delivering: Delivering,
   events: ReadonlyArray<Event>
 ): Effect.Effect<void, DeliveryFailed, Deliveries> => {
   const streams = Object.values(Arr.groupBy(events, streamKey))
   const open = new Set(events.map(({ id }) => id))
-  return Effect.forEach(streams, (stream) => deliverStream(delivering, stream, open), {
-    concurrency: delivering.cut.concurrency,
-    discard: true
-  })
+  let next = 0
+  const worker = delivering.ports((handled) =>
+    Effect.gen(function* () {
+      for (let stream = streams[next++]; stream !== undefined; stream = streams[next++])
+        yield* deliverStream(delivering, handled, stream, open)
+    })
+  )
+  const { concurrency } = delivering.cut
+  return Effect.all(
+    Array.from({ length: Math.min(concurrency, streams.length) }, () => worker),
+    { concurrency, discard: true }
+  )
 }
 
 const deliverStream = (
   delivering: Delivering,
+  handled: Handled,
   events: ReadonlyArray<Event>,
   open: Set<bigint>
-): Effect.Effect<void, DeliveryFailed, Deliveries> =>
+): Effect.Effect<void, DeliveryFailed> =>
   Effect.gen(function* () {
     const { blocked, cut, recorder, subscriber } = delivering
     for (const event of events) {
       const isStopped = blocked.has(streamKey(event))
-      const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, event)
+      const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
       if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
         yield* recorder.flush
         return yield* failureOf(subscriber.name, event, error.value, open)
       }
-      const delivery = { ...streamOf(event), eventId: event.id, error: Option.map(error, describe) }
       if (Option.isSome(error) && !isStopped) blocked.add(streamKey(event))
       open.delete(event.id)
-      yield* recorder.add(delivery)
+      recorder.add({ ...streamOf(event), eventId: event.id, error: Option.map(error, describe) })
     }
   })
 
@@ -136,22 +144,29 @@ const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId,
 
 /** Gives one event to the subscriber; answers with what it failed with. An interruption is no failure of it. */
 const deliverOne = (
-  { handle, pace, ports, subscriber }: Delivering,
+  { handle, pace, subscriber }: Delivering,
+  handled: Handled,
   event: Event
-): Effect.Effect<Option.Option<unknown>, never, Deliveries> =>
-  Effect.gen(function* () {
-    const deliveries = yield* Deliveries
-    yield* pace
-    const replay = { runId: handle.id, deliveryId: deliveryId(handle.id, subscriber.name, event.id), isReplay: true }
-    const handled = Either.match(subscriber.deliver(event, replay), {
-      onLeft: (unreadable) => Effect.fail<unknown>(unreadable),
-      onRight: (handler) => deliveries.readOnly(ports(handler))
+): Effect.Effect<Option.Option<unknown>> => {
+  const given = Effect.suspend(() => {
+    const { id: runId } = handle
+    const read = subscriber.deliver(event, {
+      runId,
+      // A digest costs as much as all the rest: it is made for those who ask.
+      get deliveryId() {
+        return deliveryId(runId, subscriber.name, event.id)
+      },
+      isReplay: true
     })
-    const exit = yield* Effect.exit(handled)
-    if (Exit.isSuccess(exit)) return Option.none()
-    if (Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
-    return Option.some(Cause.squash(exit.cause))
+    return Either.isLeft(read) ? Effect.fail(read.left) : handled(read.right)
   })
+  const outcome = Effect.matchCauseEffect(given, {
+    onFailure: (cause) =>
+      Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.succeed(Option.some(Cause.squash(cause))),
+    onSuccess: () => Effect.succeedNone
+  })
+  return pace === undefined ? outcome : Effect.zipRight(pace, outcome)
+}
 
 /** A UUID that follows from run, subscriber and event. */
 const deliveryId = (runId: string, subscriber: string, eventId: bigint): string => {

@@ -69,7 +69,8 @@ export const make: Effect.Effect<Deliveries["Type"], never, PgSql | PgSchema> = 
             error: Option.some(row.error)
           }))
       ),
-    readOnly: (handler) => ReadOnlyTransaction.run(sql, handler)
+    readOnly: (handler) => ReadOnlyTransaction.inTurn(sql, (readOnly) => readOnly(handler)),
+    inTurn: (work) => ReadOnlyTransaction.inTurn(sql, work)
   })
 })
 

@@ -3,12 +3,13 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { DatabaseError } from "../../operation/OperationError.js"
 import { TransactionControl } from "../../operation/OperationError.js"
+import type { ReadOnly } from "../../replay/Deliveries.js"
 import { ReplayWrites } from "../../replay/ReplayError.js"
 import { decorate } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -23,15 +24,18 @@ const writes = new Set(["25006", "25001"])
 /** The mode cannot be changed any more once something was read. */
 const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT 1"
 
-/** Runs `handler`; each of its statements, through whichever client, goes into one such transaction. */
-export const run = <A, E, R>(
+/**
+ * Runs handlers one after another; each of the statements of one, through whichever client, goes into one such transaction. What is around them is
+ * made once, as by the million it costs more than a handler.
+ */
+export const inTurn = <A, E, R>(
   sql: PgSql["Type"],
-  handler: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | ReplayWrites | DatabaseError, R> =>
+  work: (readOnly: ReadOnly) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     let loan: Loan | undefined
     let opened: Connection | undefined
-    let refused = Option.none<ReplayWrites>()
+    let refused: ReplayWrites | undefined
     const turn = Effect.unsafeMakeSemaphore(1)
     const open = Effect.gen(function* () {
       if (opened !== undefined) return opened
@@ -43,10 +47,8 @@ export const run = <A, E, R>(
     })
     const connected = Effect.uninterruptible(turn.withPermits(1)(open))
     const noted = (error: SqlError) => {
-      if (Option.exists(sqlState(error), (state) => writes.has(state))) {
-        const what = `the subscriber tried to write: ${reasonOf(error)}`
-        refused = Option.orElseSome(refused, () => new ReplayWrites({ what }))
-      }
+      if (Option.exists(sqlState(error), (state) => writes.has(state)))
+        refused ??= new ReplayWrites({ what: `the subscriber tried to write: ${reasonOf(error)}` })
     }
     const connection = decorate(lazily(connected), (statement, text, params) =>
       Option.match(forbidden(text, params), {
@@ -55,21 +57,37 @@ export const run = <A, E, R>(
       })
     )
     const end = Effect.suspend(() => {
-      if (loan === undefined) return Effect.void
-      const undo =
-        opened === undefined
-          ? Effect.void
-          : Effect.catchAll(Effect.asVoid(opened.executeRaw("ROLLBACK", [])), () =>
-              opened === undefined ? Effect.void : DriverAccess.disconnect(opened)
-            )
-      return Effect.ensuring(undo, loan.giveBack)
+      const [had, own] = [loan, opened]
+      loan = undefined
+      opened = undefined
+      if (had === undefined) return Effect.void
+      if (own === undefined) return had.giveBack
+      const undo = Effect.catchAll(Effect.asVoid(own.executeRaw("ROLLBACK", [])), () => DriverAccess.disconnect(own))
+      return Effect.ensuring(undo, had.giveBack)
     })
-    const refusal = Effect.suspend(() => Option.match(refused, { onNone: () => Effect.void, onSome: Effect.fail }))
-    return over(connection)(handler).pipe(
-      Effect.catchAll((error) => Effect.zipRight(refusal, Effect.fail(error))),
-      Effect.zipLeft(refusal),
-      Effect.ensuring(end)
-    )
+    const readOnly: ReadOnly = <A, E, R>(handler: Effect.Effect<A, E, R>) =>
+      Effect.uninterruptibleMask((restore) => {
+        refused = undefined
+        return Effect.matchCauseEffect(restore(handler), {
+          onFailure: (cause) =>
+            Effect.zipRight(
+              end,
+              Effect.suspend((): Effect.Effect<never, E | ReplayWrites> =>
+                refused !== undefined && Cause.isFailure(cause) ? Effect.fail(refused) : Effect.failCause(cause)
+              )
+            ),
+          onSuccess: (value) =>
+            loan === undefined
+              ? Effect.succeed(value)
+              : Effect.zipRight(
+                  end,
+                  Effect.suspend((): Effect.Effect<A, ReplayWrites> =>
+                    refused === undefined ? Effect.succeed(value) : Effect.fail(refused)
+                  )
+                )
+        })
+      })
+    return Effect.ensuring(over(connection)(work(readOnly)), end)
   })
 
 /**
