@@ -103,42 +103,34 @@ const deliverPage = (
   delivering: Delivering,
   events: ReadonlyArray<Event>
 ): Effect.Effect<void, DeliveryFailed, Deliveries> => {
+  const { blocked, cut, recorder, subscriber } = delivering
   const streams = Object.values(Arr.groupBy(events, streamKey))
   const open = new Set(events.map(({ id }) => id))
   let next = 0
   const worker = delivering.ports((handled) =>
     Effect.gen(function* () {
-      for (let stream = streams[next++]; stream !== undefined; stream = streams[next++])
-        yield* deliverStream(delivering, handled, stream, open)
+      for (let stream = streams[next++]; stream !== undefined; stream = streams[next++]) {
+        const key = streamKey(stream[0])
+        for (const event of stream) {
+          const isStopped = blocked.has(key)
+          const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
+          if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
+            yield* recorder.flush
+            return yield* failureOf(subscriber.name, event, error.value, open)
+          }
+          if (Option.isSome(error)) blocked.add(key)
+          open.delete(event.id)
+          const { aggregateId, id: eventId, tenantId } = event
+          recorder.add({ tenantId, aggregateId, eventId, error: Option.map(error, describe) })
+        }
+      }
     })
   )
-  const { concurrency } = delivering.cut
   return Effect.all(
-    Array.from({ length: Math.min(concurrency, streams.length) }, () => worker),
-    { concurrency, discard: true }
+    Array.from({ length: Math.min(cut.concurrency, streams.length) }, () => worker),
+    { concurrency: cut.concurrency, discard: true }
   )
 }
-
-const deliverStream = (
-  delivering: Delivering,
-  handled: Handled,
-  events: ReadonlyArray<Event>,
-  open: Set<bigint>
-): Effect.Effect<void, DeliveryFailed> =>
-  Effect.gen(function* () {
-    const { blocked, cut, recorder, subscriber } = delivering
-    for (const event of events) {
-      const isStopped = blocked.has(streamKey(event))
-      const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
-      if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
-        yield* recorder.flush
-        return yield* failureOf(subscriber.name, event, error.value, open)
-      }
-      if (Option.isSome(error) && !isStopped) blocked.add(streamKey(event))
-      open.delete(event.id)
-      recorder.add({ ...streamOf(event), eventId: event.id, error: Option.map(error, describe) })
-    }
-  })
 
 const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId, tenantId })
 

@@ -31,12 +31,15 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const events = yield* EventStore.EventStore
         const [id, other, archived] = [randomUUID(), randomUUID(), randomUUID()]
         const tenantId = "00000000-0000-4000-8000-00000000000a"
-        const added = yield* store.append([dated(id, 1, `{"n":1,"text":"ä \\u0022"}`), dated(id, 2, `{"n":2}`)])
+        const added = yield* store.append([
+          dated(id, 1, `{"n":1,"text":"ä \\u0022"}`),
+          dated(id, 2, `{"n":2,"text":"{\\\\,\\"}"}`)
+        ])
         assert.deepStrictEqual(
           added.map(({ payload, version }) => [version, payload]),
           [
             [1, { n: 1, text: 'ä "' }],
-            [2, { n: 2 }]
+            [2, { n: 2, text: '{\\,"}' }]
           ]
         )
         const [first] = yield* events.load({ tenantId, aggregateId: id })

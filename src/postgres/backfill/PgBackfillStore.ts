@@ -71,7 +71,7 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
       ),
     append: (events) =>
       Effect.flatMap(
-        sql.unsafe(insert, [jsonOf(events)]).pipe(rows(appending, Stored)),
+        sql.unsafe(insert, columnsOf(events)).pipe(rows(appending, Stored)),
         (found): Effect.Effect<NonEmptyReadonlyArray<Event>, DatabaseError> => {
           const ids = new Map(found.map((row) => [`${row.tenant_id}/${row.aggregate_id}/${row.version}`, row.id]))
           const stored = (event: DatedEvent) => {
@@ -153,30 +153,30 @@ const Known = Schema.Struct({
 })
 
 const insert = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by)
-  SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by
-  FROM jsonb_to_recordset($1::jsonb) AS i (n integer, tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer,
-    type text, event_version integer, payload jsonb, metadata jsonb, created_at timestamptz, created_by text) ORDER BY n
-  RETURNING id::text, tenant_id::text, aggregate_id::text, version::text`
+  SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload::jsonb, metadata::jsonb, created_at, created_by
+  FROM unnest($1::text::uuid[], $2::text::text[], $3::text::uuid[], $4::text::integer[], $5::text::text[], $6::text::integer[], $7::text::text[], $8::text::text[], $9::text::timestamptz[], $10::text::text[])
+    WITH ORDINALITY AS i (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by, n)
+  ORDER BY n RETURNING id::text, tenant_id::text, aggregate_id::text, version::text`
 
-/** The payloads are text already: digits that JavaScript cannot hold stay. */
-const jsonOf = (events: ReadonlyArray<DatedEvent>): string => {
-  const texts = events.map((event, n) => {
-    const rest = JSON.stringify({
-      n,
-      tenant_id: event.tenantId,
-      aggregate_id: event.aggregateId,
-      aggregate_type: event.aggregateType,
-      version: event.version,
-      type: event.type,
-      event_version: event.eventVersion,
-      metadata: event.metadata,
-      created_at: event.createdAt.toISOString(),
-      created_by: event.createdBy
-    })
-    return `${rest.slice(0, -1)},"payload":${event.payload}}`
-  })
-  return `[${texts.join(",")}]`
-}
+/**
+ * An array for each column, as the text of an array: drivers differ in what they make of them. The payloads are text already, so that digits that
+ * JavaScript cannot hold stay.
+ */
+const columnsOf = (events: ReadonlyArray<DatedEvent>): ReadonlyArray<string> => [
+  arrayOf(events.map(({ aggregateId }) => aggregateId)),
+  arrayOf(events.map(({ aggregateType }) => aggregateType)),
+  arrayOf(events.map(({ tenantId }) => tenantId)),
+  arrayOf(events.map(({ version }) => `${version}`)),
+  arrayOf(events.map(({ type }) => type)),
+  arrayOf(events.map(({ eventVersion }) => `${eventVersion}`)),
+  arrayOf(events.map(({ payload }) => payload)),
+  arrayOf(events.map(({ metadata }) => JSON.stringify(metadata))),
+  arrayOf(events.map(({ createdAt }) => createdAt.toISOString())),
+  arrayOf(events.map(({ createdBy }) => createdBy))
+]
+
+const arrayOf = (texts: ReadonlyArray<string>): string =>
+  `{${texts.map((text) => `"${text.replaceAll(/[\\"]/g, "\\$&")}"`).join(",")}}`
 
 const Stored = Schema.Struct({
   id: Schema.BigInt,
