@@ -121,7 +121,8 @@ describe("snapshots on a server", () => {
       )
       const mended = Option.getOrThrow((yield* rebuild).value)
       assert.isAtLeast(mended.different, 1)
-      assert.deepInclude(mended, { beyond: 4, orphaned: 1 })
+      assert.isAtLeast(mended.beyond, 4)
+      assert.isAtLeast(mended.orphaned, 1)
       // Until a writer has stored a snapshot of its own, or has failed.
       const newest = Effect.promise(() => query("SELECT max(version) AS newest FROM es_ops_snapshots"))
       const written = Effect.repeat(newest, { until: ([found]) => Number(found?.["newest"]) > 5 })

@@ -215,6 +215,32 @@ describe("a rebuild of snapshots", () => {
     { fastCheck: { numRuns: 15 } }
   )
 
+  it.effect("looks again at a stream whose snapshot was wrong: a writer that had loaded it may store another one", () =>
+    Effect.gen(function* () {
+      const stream = streamAt(0)
+      const [first] = yield* append(stream, [5])
+      yield* save(stream, 1, first?.id ?? 0n)
+      const services = yield* Effect.context<EsOps.Services>()
+      let hasStored = false
+      const storing = Effect.gen(function* () {
+        hasStored = true
+        const [second] = yield* append(stream, [6], 2)
+        yield* save(stream, 2, second?.id ?? 0n)
+      }).pipe(Effect.orDie, Effect.provide(services))
+      const { value } = yield* SnapshotRebuild.run({
+        aggregate: "account",
+        appliedBy: "cli",
+        observer: {
+          ...RunObserver.silent,
+          progress: ({ done }) => Effect.when(storing, () => done > 0 && !hasStored)
+        }
+      })
+      assert.deepInclude(Option.getOrThrow(value), { different: 2, missing: 0 })
+      assert.isTrue(SnapshotReport.isClean(yield* verify))
+      assert.strictEqual((yield* Aggregate.load(account, stream)).state.sum, whole([5, 6]))
+    }).pipe(Effect.provide(world(account)))
+  )
+
   it.effect("tells of a snapshot that another text of its functions made", () =>
     Effect.gen(function* () {
       const [event] = yield* append(streamAt(0), [5])
