@@ -49,7 +49,11 @@ export const open = async (url: string, from: Client, count: number) => {
     }
   }
   return {
-    visible,
+    /** It goes on from the checkpoint of the rebuild before, with the table emptied: the second would find nothing. */
+    prepare: async () => {
+      await bare.query("TRUNCATE emt_processors")
+      await visible()
+    },
     rebuild: async () => {
       const consumer = rebuildPostgreSQLProjections<Changed>({ projections: [projection], connectionString: url })
       await consumer.start()

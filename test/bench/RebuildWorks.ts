@@ -163,7 +163,7 @@ const besideEmmett = (world: World) => async () => {
   const emmett = await EmmettWorks.open(await world.database(), bare, count)
   const { close, side } = rebuilding(url, bare, "by-order", "read_orders")
   return {
-    floor: { prepare: emmett.visible, run: aThousand(count, emmett.rebuild) },
+    floor: { prepare: emmett.prepare, run: aThousand(count, emmett.rebuild) },
     ours: { ...side, run: aThousand(events, side.run) },
     close: () => Promise.all([close(), emmett.close(), bare.end()])
   }
