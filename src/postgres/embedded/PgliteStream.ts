@@ -35,7 +35,7 @@ export class PgliteStream extends Duplex {
 
   override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error) => void): void {
     this.database
-      .runExclusive(() => this.database.execProtocolRaw(new Uint8Array(chunk)))
+      .runExclusive(() => this.database.execProtocolRaw(withCopyEnded(chunk)))
       .then(
         (answer) => {
           if (answer.length > 0) this.push(Buffer.from(answer))
@@ -64,9 +64,21 @@ export class PgliteStream extends Duplex {
   }
 }
 
+/**
+ * The message, and behind one that copies from the client the end of what there is to copy, which is nothing: the database would wait for it in
+ * the thread that is to send it. Elsewhere the server passes it over (PostgreSQL manual, 54.2.6).
+ */
+const withCopyEnded = (chunk: Uint8Array): Uint8Array => {
+  const copies =
+    chunk[0] === "Q".charCodeAt(0) && /\bcopy\b[^;]*\bfrom\s+stdin\b/i.test(Buffer.from(chunk).toString("latin1"))
+  return new Uint8Array(copies ? Buffer.concat([chunk, message("f", "No source stream defined")]) : chunk)
+}
+
 /** The message that asks for this statement (PostgreSQL manual, 54.7, Query). */
-const query = (text: string): Uint8Array => {
-  const message = Buffer.from(`Q    ${text}\0`)
-  message.writeInt32BE(message.length - 1, 1)
-  return new Uint8Array(message)
+const query = (text: string): Uint8Array => new Uint8Array(message("Q", text))
+
+const message = (type: string, text: string): Buffer => {
+  const bytes = Buffer.from(`${type}    ${text}\0`)
+  bytes.writeInt32BE(bytes.length - 1, 1)
+  return bytes
 }

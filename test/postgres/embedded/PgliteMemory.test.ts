@@ -183,3 +183,35 @@ describe("a rebuild in an embedded database", () => {
     120_000
   )
 })
+
+describe("a seed that copies from the client into an embedded database", () => {
+  it.live(
+    "fails at once, as on a server, and the session goes on",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const failed = yield* Effect.flip(SeedRunner.apply({ appliedBy: "boot" }))
+        assert.include(failed.message, "COPY from stdin failed")
+        assert.deepStrictEqual(yield* sql`SELECT operation_id, outcome FROM es_ops_attempts`, [
+          { operation_id: "copies", outcome: "failed" }
+        ])
+      }).pipe(
+        Effect.provide(
+          Layer.provideMerge(
+            EsOps.layer({
+              seeds: {
+                copies: Seed.make({
+                  description: "",
+                  run: Effect.flatMap(SqlClient.SqlClient, (sql) =>
+                    sql.unsafe("CREATE TABLE copied (n int); COPY copied FROM STDIN")
+                  )
+                })
+              }
+            }),
+            EsOps.layerEmbedded()
+          )
+        )
+      ),
+    120_000
+  )
+})
