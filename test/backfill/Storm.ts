@@ -44,6 +44,8 @@ export default EsOps.config({ seeds: {}, features: [
 export interface Storm {
   readonly url: string
   readonly project: Project
+  /** Runs a line of the command to its end. */
+  readonly run: Project["run"]
   readonly client: Client
   readonly heard: () => number
   /** Ends the old application; answers with how often it wrote. */
@@ -58,7 +60,7 @@ const connected = async (url: string): Promise<Client> => {
 }
 
 /** Fills the table with so many rows, and lets the old application begin. */
-export const open = async (url: string, project: Project, rows: number): Promise<Storm> => {
+export const open = async (url: string, project: Project, rows: number, run = project.run): Promise<Storm> => {
   const client = await connected(url)
   await client.query((await project.run(["schema"], { DATABASE_URL: url })).stdout)
   await client.query(`CREATE TABLE legacy (id bigint PRIMARY KEY, sku text NOT NULL, n integer NOT NULL, at timestamptz NOT NULL);
@@ -86,7 +88,7 @@ export const open = async (url: string, project: Project, rows: number): Promise
     await application.end()
     return writes
   }
-  return { url, project, client, heard: () => heard, stop }
+  return { url, project, run, client, heard: () => heard, stop }
 }
 
 const words = ["event:backfill", "legacy"]
@@ -167,9 +169,9 @@ const documentOf = ({ code, stderr, stdout }: Result): BackfillDocument.Backfill
 
 /** Goes on to the end, and looks at what came of it. */
 export const end = async (storm: Storm): Promise<{ readonly rows: number; readonly changed: number }> => {
-  const { client, heard, project, stop, url } = storm
+  const { client, heard, stop, url } = storm
   const run = async (...more: ReadonlyArray<string>) =>
-    documentOf(await project.run([...words, "--json", ...more], { DATABASE_URL: url }))
+    documentOf(await storm.run([...words, "--json", ...more], { DATABASE_URL: url }))
   await run()
   assert.ok((await stop()) > 0)
   const behind = await run("--verify")

@@ -25,23 +25,26 @@ const bundle = await Bundle.make()
 const server = await TestServer.start({ fsync: "on" })
 const { host, password, port, user } = server.address
 const urlOf = (database: string) => `postgres://${user}:${password}@${host}:${port}/${database}`
-const admin = new Client({ connectionString: urlOf("postgres") })
-await admin.connect()
-await admin.query("CREATE DATABASE legacy")
-await admin.end()
-
 const project = await Projects.make({ "es-ops.config.mjs": Storms.config }, "project", bundle.folder)
-const storm = await Storms.open(urlOf("legacy"), project, rows)
-let killed = 0
-while (killed < kills) {
-  const point = Storms.pointNames[Math.floor(next() * 8)]
-  if (point !== undefined) await Storms.killAt(storm, point)
-  else if (!(await Storms.killAfter(storm, 500 + next() * 1000))) break
-  killed++
+try {
+  const admin = new Client({ connectionString: urlOf("postgres") })
+  await admin.connect()
+  await admin.query("CREATE DATABASE legacy")
+  await admin.end()
+  // A line may take minutes: each has a process of its own.
+  const storm = await Storms.open(urlOf("legacy"), project, rows, project.runProcess)
+  let killed = 0
+  while (killed < kills) {
+    const point = Storms.pointNames[Math.floor(next() * 8)]
+    if (point !== undefined) await Storms.killAt(storm, point)
+    else if (!(await Storms.killAfter(storm, 500 + next() * 1000))) break
+    killed++
+  }
+  const found = await Storms.end(storm)
+  console.log(`seed ${seed}: ${killed} processes killed, ${JSON.stringify(found)}`)
+} finally {
+  await CommandServer.end()
+  await server.stop()
+  await project.remove()
+  await bundle.remove()
 }
-const found = await Storms.end(storm)
-console.log(`seed ${seed}: ${killed} processes killed, ${JSON.stringify(found)}`)
-await CommandServer.end()
-await project.remove()
-await bundle.remove()
-await server.stop()
