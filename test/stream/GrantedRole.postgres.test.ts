@@ -2,54 +2,26 @@
  * A role that has what `schema --grants` prints and no more: it runs every kind of long operation.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer } from "effect"
 import {
-  Aggregate,
-  Backfill,
   DatabaseHealth,
   EsOps,
   EventBackfill,
   EventReplay,
-  Feature,
   ProjectionRebuild,
   SnapshotRebuild,
   StreamArchive,
   StreamMove,
   StreamPurge,
-  StreamRestore,
-  Subscriber
+  StreamRestore
 } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
-import { order, placed, shop } from "../suites/ArchiveSuite.js"
+import { order, shop } from "../suites/ArchiveSuite.js"
 import { ofTenant, problemsOf } from "../suites/PurgeSuite.js"
+import { sales } from "../suites/SalesFeature.js"
 import { postgresOf } from "../support/services.js"
 import { clientOf, TestDatabase } from "../support/TestDatabase.js"
 
-const sales = Feature.make({
-  name: "sales",
-  handlers: [],
-  aggregates: [
-    Aggregate.make({
-      type: "order",
-      state: Schema.Struct({ events: Schema.Number }),
-      initial: { events: 0 },
-      on: [[placed, ({ events }) => ({ events: events + 1 })]]
-    })
-  ],
-  subscribers: [Subscriber.make({ name: "mail", events: [placed], handle: () => Effect.void })],
-  backfills: [
-    Backfill.make({
-      name: "legacy",
-      aggregateType: "order",
-      source: Backfill.table({
-        table: "legacy",
-        key: "id",
-        row: Schema.Struct({ sku: Schema.String, at: Schema.DateFromSelf })
-      }),
-      toEvents: ({ at, sku }) => [Backfill.event(placed, { payload: { sku }, occurredAt: at, createdBy: randomUUID() })]
-    })
-  ]
-})
 const features = [shop, sales]
 
 /** What the system that we are drop-in for has besides. */
