@@ -25,7 +25,7 @@ import { MovesUnsettled } from "./MoveProblem.js"
 import type { FailedMove, MoveCursor } from "./MoveReport.js"
 import * as MoveReports from "./MoveReport.js"
 import * as StreamFailure from "./StreamFailure.js"
-import type { Move, MoveState, Straggler } from "./StreamMoves.js"
+import type { EventsBusy, Move, MoveState, Straggler } from "./StreamMoves.js"
 import { StreamMoves } from "./StreamMoves.js"
 
 /** The services that the work requires. */
@@ -102,27 +102,37 @@ const inBatch = (
   EventsLock.retried(
     run.batch(
       Effect.gen(function* () {
-        const port = yield* StreamMoves
-        yield* port.lock
+        yield* (yield* StreamMoves).lock
         const lockedAt = yield* Clock.currentTimeMillis
-        const { failed, merging, moving, unchanged } = sorted(yield* port.look(chunk), about.merge)
-        if (Arr.isNonEmptyReadonlyArray(moving)) yield* port.move(moving)
-        if (Arr.isNonEmptyReadonlyArray(merging)) yield* port.merge(merging)
-        const followed = yield* StreamRows.follow(about.projections, [...moving, ...merging])
-        const next: MoveCursor = {
-          ...withRows(cursor, followed),
-          at: cursor.at + chunk.length,
-          moved: cursor.moved + moving.length + merging.length,
-          merged: cursor.merged + merging.length,
-          unchanged: cursor.unchanged + unchanged,
-          events: cursor.events + [...moving, ...merging].reduce((sum, { source }) => sum + source.events, 0),
-          failed: [...cursor.failed, ...failed]
-        }
+        const next = yield* moved(about, cursor, chunk)
         const heldMs = (yield* Clock.currentTimeMillis) - lockedAt
         return { ...progress(about, cursor, next), value: { next, heldMs } }
       })
     )
   )
+
+/** Moves those of some streams that can be moved, in the transaction of the fiber. */
+export const moved = (
+  about: Pick<MoveWork, "merge" | "projections">,
+  cursor: MoveCursor,
+  chunk: NonEmptyReadonlyArray<Move>
+): Effect.Effect<MoveCursor, RefoldError | EventsBusy, Services> =>
+  Effect.gen(function* () {
+    const port = yield* StreamMoves
+    const { failed, merging, moving, unchanged } = sorted(yield* port.look(chunk), about.merge)
+    if (Arr.isNonEmptyReadonlyArray(moving)) yield* port.move(moving)
+    if (Arr.isNonEmptyReadonlyArray(merging)) yield* port.merge(merging)
+    const followed = yield* StreamRows.follow(about.projections, [...moving, ...merging])
+    return {
+      ...withRows(cursor, followed),
+      at: cursor.at + chunk.length,
+      moved: cursor.moved + moving.length + merging.length,
+      merged: cursor.merged + merging.length,
+      unchanged: cursor.unchanged + unchanged,
+      events: cursor.events + [...moving, ...merging].reduce((sum, { source }) => sum + source.events, 0),
+      failed: [...cursor.failed, ...failed]
+    }
+  })
 
 const progress = (about: MoveWork, before: MoveCursor, next: MoveCursor) => ({
   value: undefined,
@@ -231,7 +241,7 @@ export const failedBy = ({
   readonly problem: { readonly _tag: string; readonly message: string }
 }): FailedMove => failedWith(move, problem)
 
-const failedWith = (
+export const failedWith = (
   { aggregateId, from, to }: Move,
   { _tag, message }: { readonly _tag: string; readonly message: string }
 ): FailedMove => ({ id: aggregateId, from, to, error: { _tag, message } })

@@ -9,20 +9,21 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { Features } from "../event/Features.js"
-import * as Refold from "../event/Refold.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
-import type { DatabaseError } from "../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
 import * as OperationRun from "../operation/OperationRun.js"
 import type { RunLog } from "../operation/RunLog.js"
 import type { RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
+import { Transactor } from "../operation/Transactor.js"
 import * as MoveDecision from "./MoveDecision.js"
 import type { MoveProblem } from "./MoveProblem.js"
 import { MovedTwice, MovesRefused, SameTenant } from "./MoveProblem.js"
 import type { MoveReport } from "./MoveReport.js"
 import * as MoveReports from "./MoveReport.js"
 import * as MoveRun from "./MoveRun.js"
+import * as MoveTrial from "./MoveTrial.js"
 import type { Move, MoveState } from "./StreamMoves.js"
 import { StreamMoves } from "./StreamMoves.js"
 import { InvalidStreamId } from "./StreamProblem.js"
@@ -50,26 +51,16 @@ export interface MovesDone extends MoveReport {
 /** The services that moving requires. */
 export type Services = MoveRun.Services | RunLog | OperationConfig
 
-/** What moving would do, as far as the read rows are not asked for; nothing is written. Streams that are refused are in `failed`. */
+/** What moving would do: each batch of it is done, without the lock that writers wait for, and undone. Streams that are refused are in `failed`. */
 export const plan = <E = never, R = never>(
   options: MoveOptions<E, R>
-): Effect.Effect<MoveReport, E | DatabaseError, R | StreamMoves | Features> =>
+): Effect.Effect<MoveReport, E | DatabaseError | LockTimeout, R | MoveRun.Services | Transactor> =>
   Effect.gen(function* () {
+    const { merge = false } = options
     const { projections } = yield* Features
-    const { decided, refused } = yield* prepared(options)
-    const moving = decided.filter(({ decision }) => decision !== "none")
-    const types = new Set(moving.flatMap(({ state }) => state.types))
-    return {
-      ...MoveReports.reportOf(MoveReports.begin),
-      moved: moving.length,
-      merged: decided.filter(({ decision }) => decision === "merge").length,
-      unchanged: decided.length - moving.length,
-      events: moving.reduce((sum, { state }) => sum + state.source.events, 0),
-      failed: refused.map(MoveRun.failedBy),
-      outdated: projections
-        .filter((projection) => !Refold.isRefoldable(projection) && projection.events.some((type) => types.has(type)))
-        .map(({ name }) => name)
-    }
+    const { moves, unnamed } = distinct(yield* collected(options))
+    const cursor = yield* MoveTrial.all({ moves, merge, projections, failed: unnamed.map(MoveRun.failedBy) })
+    return MoveReports.reportOf(cursor)
   })
 
 /**
@@ -135,11 +126,11 @@ interface Refused {
 const lookSize = 100
 
 /** The moves, each once, and what is to be done with each, or what keeps it from being done. */
-const prepared = <E, R>({ merge = false, moves: given }: MoveOptions<E, R>) =>
+const prepared = <E, R>(options: MoveOptions<E, R>) =>
   Effect.gen(function* () {
+    const { merge = false } = options
     const port = yield* StreamMoves
-    const all = Stream.StreamTypeId in given ? Arr.fromIterable(yield* Stream.runCollect(given)) : given
-    const { moves, unnamed } = distinct(all)
+    const { moves, unnamed } = distinct(yield* collected(options))
     const states = (yield* Effect.forEach(Arr.chunksOf(moves, lookSize), (some) => port.look(some))).flat()
     const decided: Array<{ readonly state: MoveState; readonly decision: MoveDecision.Decision }> = []
     const refused: Array<Refused> = [...unnamed]
@@ -150,6 +141,9 @@ const prepared = <E, R>({ merge = false, moves: given }: MoveOptions<E, R>) =>
     }
     return { moves, unnamed, decided, refused }
   })
+
+const collected = <E, R>({ moves }: MoveOptions<E, R>): Effect.Effect<ReadonlyArray<Move>, E, R> =>
+  Stream.StreamTypeId in moves ? Effect.map(Stream.runCollect(moves), Arr.fromIterable) : Effect.succeed(moves)
 
 const isUuid = Schema.is(Schema.UUID)
 

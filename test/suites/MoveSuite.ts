@@ -5,7 +5,7 @@ import { assert, layer } from "@effect/vitest"
 import type { Layer } from "effect"
 import { Effect, Stream } from "effect"
 import type { EsOps } from "effect-es-ops"
-import { Event, EventStore, ProjectionRecords, StreamArchive, StreamMove, StreamRestore } from "effect-es-ops"
+import { Event, EventStore, ProjectionRecords, RunLog, StreamArchive, StreamMove, StreamRestore } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { order, rowOf, shop } from "./ArchiveSuite.js"
 
@@ -135,6 +135,39 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         yield* order(["order.placed"], { ...at(apart), sku: randomUUID() }).pipe(Effect.ignore)
         yield* StreamArchive.run({ streams: [at(apart)] })
         assert.deepStrictEqual(yield* problemOf(apart, true), ["ArchivedApart"])
+      })
+    )
+
+    it.effect("plans exactly what it would do, read rows and refusals too, and leaves nothing of that", () =>
+      Effect.gen(function* () {
+        const made = yield* order(["order.placed", "order.shipped"])
+        const held = yield* order(["order.placed"])
+        yield* StreamArchive.run({ streams: [held] })
+        const split = yield* order(["order.placed"])
+        const moves = [
+          elsewhere(made),
+          elsewhere(held),
+          elsewhere(split),
+          elsewhere({ ...made, aggregateId: randomUUID() })
+        ]
+        const [, , both] = moves
+        if (both !== undefined) yield* order(["order.placed"], { ...at(both), sku: randomUUID() }).pipe(Effect.ignore)
+        const log = yield* RunLog.RunLog
+        const before = [yield* load(made), yield* rowOf(made.aggregateId), yield* log.newest("stream-migration")]
+        for (const merge of [false, true]) {
+          const planned = yield* StreamMove.plan({ moves, merge })
+          assert.deepStrictEqual(
+            [yield* load(made), yield* rowOf(made.aggregateId), yield* log.newest("stream-migration")],
+            before
+          )
+          if (!merge) {
+            assert.deepInclude(planned, { moved: 2, merged: 0, events: 3 })
+            continue
+          }
+          assert.deepInclude(planned, { moved: 3, merged: 1, events: 4, outdated: ["skus"] })
+          const { runId: _, ...done } = yield* StreamMove.run({ moves, merge })
+          assert.deepStrictEqual(planned, done)
+        }
       })
     )
 
