@@ -86,6 +86,7 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "stream:purge of 100,000 events in 5,000 archived streams, with digests and tombstones",
     floor: "DELETE … = ANY(1,000 streams)",
     target: 2,
+    rounds: 5,
     open: purge(world, "plain")
   },
   {
@@ -93,12 +94,14 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "the same with an export",
     floor: "DELETE … = ANY(1,000 streams)",
     target: 2,
+    rounds: 5,
     open: purge(world, "export")
   },
   {
     name: "purge-by-hand",
     work: "the events as lines, written and synced by the bare driver, then the deletion, without digests and tombstones",
     floor: "DELETE … = ANY(1,000 streams)",
+    rounds: 5,
     open: purge(world, "bare")
   }
 ]
