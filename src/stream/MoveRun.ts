@@ -241,6 +241,7 @@ export const failedBy = ({
   readonly problem: { readonly _tag: string; readonly message: string }
 }): FailedMove => failedWith(move, problem)
 
+/** The failure of a move. */
 export const failedWith = (
   { aggregateId, from, to }: Move,
   { _tag, message }: { readonly _tag: string; readonly message: string }
