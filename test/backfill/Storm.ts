@@ -6,7 +6,8 @@ import { BackfillDocument } from "effect-es-ops"
 import { Schema } from "effect"
 import assert from "node:assert/strict"
 import { setTimeout as pause } from "node:timers/promises"
-import { Client } from "pg"
+import type { Client } from "pg"
+import * as Kills from "../support/Kills.js"
 import type { Project, Result } from "../support/Project.js"
 
 /** The command's file. */
@@ -52,16 +53,9 @@ export interface Storm {
   readonly stop: () => Promise<number>
 }
 
-const connected = async (url: string): Promise<Client> => {
-  const client = new Client({ connectionString: url })
-  client.on("error", () => undefined)
-  await client.connect()
-  return client
-}
-
 /** Fills the table with so many rows, and lets the old application begin. */
 export const open = async (url: string, project: Project, rows: number, run = project.run): Promise<Storm> => {
-  const client = await connected(url)
+  const client = await Kills.connected(url)
   await client.query((await project.run(["schema"], { DATABASE_URL: url })).stdout)
   await client.query(`CREATE TABLE legacy (id bigint PRIMARY KEY, sku text NOT NULL, n integer NOT NULL, at timestamptz NOT NULL);
     INSERT INTO legacy SELECT g, 'sku ' || g, g, '2020-01-01Z'::timestamptz + g * interval '1 minute' FROM generate_series(1, ${rows}) g;
@@ -69,7 +63,7 @@ export const open = async (url: string, project: Project, rows: number, run = pr
   let heard = 0
   client.on("notification", () => heard++)
   await client.query("LISTEN kumiko_events_new")
-  const application = await connected(url)
+  const application = await Kills.connected(url)
   const over = new AbortController()
   let writes = 0
   const writing = (async () => {
@@ -93,14 +87,11 @@ export const open = async (url: string, project: Project, rows: number, run = pr
 
 const words = ["event:backfill", "legacy"]
 
-const waits = (statement: string) =>
-  `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND query ~ '${statement}'`
-
 /** The row in which a backfill stops that has taken the next batch: behind the first rows that are none of its events. */
 const row = `SELECT FROM legacy WHERE id = (SELECT least(max(l.id), min(l.id) FILTER (WHERE e.id IS NULL) + 600)
     FROM legacy l LEFT JOIN kumiko_events e ON e.version = 1 AND e.metadata->'headers'->>'backfillKey' = l.id::text) FOR UPDATE`
 
-/** What is held, one after another, so that a process stops there, and the statement in which it waits. */
+/** Where a process is killed. */
 const points = {
   "before rows are locked": [[row, "FOR SHARE"]],
   "when its events are appended": [["LOCK TABLE kumiko_events IN SHARE MODE", "INSERT INTO kumiko_events"]],
@@ -120,42 +111,13 @@ export const pointNames: ReadonlyArray<Point> = [
 
 const start = ({ project, url }: Storm) => project.start([...words, "--lock-timeout", "1m"], { DATABASE_URL: url })
 
-/** A process is dead; what it had is for the next one to take at once. */
-const forgotten = ({ client }: Storm) =>
-  client.query("UPDATE es_ops_runs SET lease_until = now() WHERE outcome = 'running'")
-
 /** Kills a process that stands at a point. */
-export const killAt = async (storm: Storm, point: Point): Promise<void> => {
-  const { client, url } = storm
-  const process = start(storm)
-  let held: Client | undefined
-  for (const [hold, statement] of points[point]) {
-    const holder = await connected(url)
-    await holder.query("BEGIN")
-    await holder.query(hold)
-    await held?.end()
-    held = holder
-    while ((await client.query(waits(statement))).rows.length === 0) {
-      if (process.process.exitCode !== null)
-        throw new Error(`it ended before it was killed ${point}:\n${(await process.result).stderr}`)
-      await pause(5)
-    }
-  }
-  process.process.kill("SIGKILL")
-  assert.equal((await process.result).signal, "SIGKILL", point)
-  await held?.end()
-  await forgotten(storm)
-}
+export const killAt = (storm: Storm, point: Point): Promise<void> =>
+  Kills.killAt(storm, () => start(storm), points[point])
 
 /** Kills a process after so many milliseconds, if it is not done by then; answers with whether it was killed. */
-export const killAfter = async (storm: Storm, milliseconds: number): Promise<boolean> => {
-  const process = start(storm)
-  await pause(milliseconds)
-  process.process.kill("SIGKILL")
-  const { signal } = await process.result
-  await forgotten(storm)
-  return signal === "SIGKILL"
-}
+export const killAfter = (storm: Storm, milliseconds: number): Promise<boolean> =>
+  Kills.killAfter(storm.client, () => start(storm), milliseconds)
 
 const decode = Schema.decodeUnknownSync(Schema.parseJson(BackfillDocument.BackfillDocument), {
   onExcessProperty: "error"

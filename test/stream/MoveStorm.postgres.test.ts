@@ -5,41 +5,10 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Random, Ref } from "effect"
 import { StreamMove } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
-import type { Client } from "pg"
 import { order, shop } from "../suites/ArchiveSuite.js"
 import { postgresOf } from "../support/services.js"
 import { TestDatabase } from "../support/TestDatabase.js"
-
-const head = `SELECT tenant_id, max(version) AS version FROM kumiko_events WHERE aggregate_id = $1
-  GROUP BY tenant_id ORDER BY max(version) DESC LIMIT 1`
-
-const blind = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_by)
-  VALUES ($1, 'order', $2, $3, 'order.shipped', $4::jsonb, '{"userId": "u"}', 'u') RETURNING id`
-
-const checked = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_by)
-  SELECT $1::uuid, 'order', $2::uuid, $3::integer, 'order.shipped', $4::jsonb, '{"userId": "u"}', 'u'
-  WHERE (SELECT max(version) FROM kumiko_events WHERE tenant_id = $2::uuid AND aggregate_id = $1::uuid) = $3::integer - 1 RETURNING id`
-
-/** One write behind the version that it has seen; gives what it wrote if the server has acknowledged it. */
-const write = async (client: Client, isolation: string, insert: string, aggregateId: string) => {
-  const n = randomUUID()
-  try {
-    await client.query(`BEGIN ISOLATION LEVEL ${isolation}`)
-    const { rows } = await client.query<{ readonly tenant_id: string; readonly version: number }>(head, [aggregateId])
-    const [at] = rows
-    const written = await client.query(insert, [
-      aggregateId,
-      at?.tenant_id,
-      (at?.version ?? 0) + 1,
-      JSON.stringify({ n })
-    ])
-    await client.query("COMMIT")
-    return written.rowCount === 1 ? [n] : []
-  } catch {
-    await client.query("ROLLBACK")
-    return []
-  }
-}
+import * as MoveWriters from "./MoveWriters.js"
 
 layer(postgresOf([shop]), { excludeTestServices: true })("moves under writers", (it) => {
   it.effect("keep every acknowledged event once, in versions without a gap, wherever they are interrupted", () =>
@@ -49,23 +18,16 @@ layer(postgresOf([shop]), { excludeTestServices: true })("moves under writers", 
       const streams = yield* Effect.forEach(Array.from({ length: 4 }), () => order(["order.placed"], { tenantId: a }))
       const ids = streams.map(({ aggregateId }) => aggregateId)
       const over = yield* Ref.make(false)
-      const writers = yield* Effect.forEach(
-        [
-          ["READ COMMITTED", blind],
-          ["READ COMMITTED", checked],
-          ["REPEATABLE READ", blind],
-          ["SERIALIZABLE", checked]
-        ] as const,
-        ([isolation, insert]) =>
-          Effect.gen(function* () {
-            const client = yield* Effect.promise(connect)
-            const acknowledged: Array<string> = []
-            while (!(yield* Ref.get(over))) {
-              const id = ids[yield* Random.nextIntBetween(0, ids.length)] ?? ""
-              acknowledged.push(...(yield* Effect.promise(() => write(client, isolation, insert, id))))
-            }
-            return acknowledged
-          }).pipe(Effect.fork)
+      const writers = yield* Effect.forEach(MoveWriters.kinds, ([isolation, insert]) =>
+        Effect.gen(function* () {
+          const client = yield* Effect.promise(connect)
+          const acknowledged: Array<string> = []
+          while (!(yield* Ref.get(over))) {
+            const id = ids[yield* Random.nextIntBetween(0, ids.length)] ?? ""
+            acknowledged.push(...(yield* Effect.promise(() => MoveWriters.write(client, isolation, insert, id))))
+          }
+          return acknowledged
+        }).pipe(Effect.fork)
       )
       let [from, to] = [a, b]
       for (let round = 0; round < 3; round++) {

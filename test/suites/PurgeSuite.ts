@@ -13,6 +13,7 @@ import {
   RunLog,
   RunObserver,
   StreamArchive,
+  StreamMove,
   StreamPurge,
   StreamRestore
 } from "effect-es-ops"
@@ -127,6 +128,16 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         for (const change of [StreamArchive.run({ streams: [made] }), StreamRestore.run({ streams: [made] })]) {
           const error = yield* Effect.flip(change)
           assert.deepStrictEqual(error._tag === "StreamsRefused" ? tags(error.problems) : error._tag, ["StreamPurged"])
+        }
+        // Nor from another tenant, or to one on which it was purged.
+        const elsewhere = yield* order(["order.placed"], { aggregateId: made.aggregateId })
+        for (const [from, to] of [
+          [made.tenantId, randomUUID()],
+          [elsewhere.tenantId, made.tenantId]
+        ] as const) {
+          const moves = [{ aggregateId: made.aggregateId, from, to }]
+          const error = yield* Effect.flip(StreamMove.run({ moves, merge: true }))
+          assert.deepStrictEqual(error._tag === "MovesRefused" ? tags(error.problems) : error._tag, ["StreamPurged"])
         }
         assert.deepInclude(yield* StreamPurge.run(ofTenant(made.tenantId)), { streams: 0, events: 0 })
       })
