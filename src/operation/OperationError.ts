@@ -143,6 +143,15 @@ export class LockControl extends Schema.TaggedError<LockControl>()("LockControl"
   }
 }
 
+/** A body set the encoding that the server takes text for: from then on other letters than those that are sent would be stored. */
+export class EncodingChanged extends Schema.TaggedError<EncodingChanged>()("EncodingChanged", {
+  encoding: Schema.String
+}) {
+  override get message(): string {
+    return `client_encoding was set to ${this.encoding}, where the driver sends and reads UTF-8: other letters than those that are sent would be stored. Leave it at UTF8; in SQL, convert_from and convert_to convert`
+  }
+}
+
 /** A body outside any transaction began one, and did not end it: what it did there is rolled back. */
 export class TransactionLeftOpen extends Schema.TaggedError<TransactionLeftOpen>()("TransactionLeftOpen", {}) {
   override get message(): string {

@@ -7,7 +7,7 @@ import type * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { AppliedOperations } from "./AppliedOperations.js"
-import type { AlreadyApplied, DatabaseError, LockControl, TransactionLeftOpen } from "./OperationError.js"
+import type { AlreadyApplied, DatabaseError, EncodingChanged, LockControl, TransactionLeftOpen } from "./OperationError.js"
 
 export type { AppliedOperations } from "./AppliedOperations.js"
 
@@ -55,7 +55,7 @@ export class OperationLog extends Context.Tag("effect-es-ops/OperationLog")<
       id: number,
       attempt: NewAttempt,
       marker: Option.Option<NewMarker>
-    ) => Effect.Effect<void, AlreadyApplied | LockControl | TransactionLeftOpen | DatabaseError>
+    ) => Effect.Effect<void, AlreadyApplied | LockControl | EncodingChanged | TransactionLeftOpen | DatabaseError>
     /** Records an attempt, where the table exists. */
     readonly record: (attempt: NewAttempt) => Effect.Effect<void, DatabaseError>
     /**

@@ -79,6 +79,7 @@ const all = [
   pair(OperationError.CommitUnknown, new OperationError.CommitUnknown({ id: "1", reason: "ECONNREFUSED" })),
   pair(OperationError.TransactionControl, new OperationError.TransactionControl({ statement: "COMMIT" })),
   pair(OperationError.LockControl, new OperationError.LockControl({ statement: "DISCARD ALL" })),
+  pair(OperationError.EncodingChanged, new OperationError.EncodingChanged({ encoding: "LATIN1" })),
   pair(OperationError.TransactionLeftOpen, new OperationError.TransactionLeftOpen()),
   pair(
     OperationError.SwallowedSqlError,

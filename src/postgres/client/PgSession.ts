@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { LockControl } from "../../operation/OperationError.js"
+import type { EncodingChanged, LockControl } from "../../operation/OperationError.js"
 import type { SavepointOptions } from "./PgStep.js"
 
 /** The session that the current fiber is in. */
@@ -28,8 +28,8 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly located: (addresses: string) => void
     /** Where that was, by their quoted names: nothing of the body's own comes between. Empty before the claim. */
     readonly tables: ReadonlyMap<string, string>
-    /** Fails where the body tried to free that lock, or the session does not hold it any more. */
-    readonly holds: Effect.Effect<void, LockControl | SqlError>
+    /** Fails where the body tried to free that lock, or the session does not hold it any more; or where text was taken for another encoding. */
+    readonly holds: Effect.Effect<unknown, LockControl | EncodingChanged | SqlError>
     /** Runs `part` alone among the statements of a transaction of the body, in a savepoint that is released. */
     readonly savepoint: <A, E, R>(
       part: Effect.Effect<A, E, R>,

@@ -52,6 +52,8 @@ export interface Looked {
   readonly forbidden: Option.Option<string>
   /** Whether its session may be another one behind the transaction. */
   readonly outlives: boolean
+  /** Whether it may set the encoding of what is sent. */
+  readonly encodes: boolean
   /** The application's own settings that it names, such as `app.tenant`, if it may set any. */
   readonly settings: ReadonlyArray<string>
 }
@@ -60,8 +62,17 @@ export interface Looked {
 export const look = (text: string, params: ReadonlyArray<unknown>): Looked => ({
   forbidden: forbidden(text, params),
   outlives: outlives(text, params),
+  encodes: mayEncode(text, params),
   settings: ownSettings(text, params)
 })
+
+const encoding = /client_encoding/i
+
+/** Whether a statement may set `client_encoding`, if it says so by its name or as SET NAMES. */
+export const mayEncode = (text: string, params: ReadonlyArray<unknown>): boolean =>
+  encoding.test(text) ||
+  /\bset\b[^;]*\bnames\b/i.test(text) ||
+  params.some((param) => typeof param === "string" && encoding.test(param))
 
 const setting = /\bset(?:_config\s*\(|\s)/i
 

@@ -12,7 +12,7 @@ import type { OperationId } from "../../operation/Operation.js"
 import { seedMigration } from "../../operation/Operation.js"
 import { AppliedOperations } from "../../operation/AppliedOperations.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { LockControl } from "../../operation/OperationError.js"
+import type { EncodingChanged, LockControl } from "../../operation/OperationError.js"
 import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
@@ -303,8 +303,8 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         })
         yield* Effect.catchAll(
           Effect.all([settle, holds, Effect.flatMap(encoded(write), (text) => session(sql.unsafe(text)))]),
-          (failed): Effect.Effect<never, LockControl | AlreadyApplied | DatabaseError> =>
-            failed._tag === "LockControl"
+          (failed): Effect.Effect<never, LockControl | EncodingChanged | AlreadyApplied | DatabaseError> =>
+            failed._tag === "LockControl" || failed._tag === "EncodingChanged"
               ? failed
               : (notStoredBy(schema, failed) ??
                 (Option.contains(sqlState(failed), "23505")

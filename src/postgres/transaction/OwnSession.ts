@@ -15,12 +15,15 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import * as Mutex from "../../operation/Mutex.js"
+import type { EncodingChanged } from "../../operation/OperationError.js"
 import { LockControl } from "../../operation/OperationError.js"
+import * as ClientEncoding from "../client/ClientEncoding.js"
 import { AbandonedStatements, cancelling, decorate, withWholeStreams } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { freesLock } from "../client/LockControl.js"
 import { sqlError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
+import { mayEncode } from "../client/SqlText.js"
 import * as Savepoints from "./SessionSavepoints.js"
 import type { Settings } from "./StepStatements.js"
 import * as StepStatements from "./StepStatements.js"
@@ -67,15 +70,16 @@ export const make = (
     let lock: bigint | undefined
     const tables = new Map<string, string>()
     let over = false
-    /** What the body sent first that would free the lock. */
-    let violation: LockControl | undefined
+    /** What the body sent first that would free the lock, or made of the encoding behind our back. */
+    let violation: LockControl | EncodingChanged | undefined
 
     /** A fiber that the body left running must not write on a connection that is another's by then; and the lock is not the body's to free. */
-    const guarded = decorate(connection, (run, text) =>
+    const guarded = decorate(connection, (run, text, params) =>
       Effect.suspend(() => {
         if (over) return Effect.fail(sessionIsOver)
         const statement = lock === undefined ? Option.none() : freesLock(text)
-        if (Option.isNone(statement)) return run
+        if (Option.isNone(statement))
+          return mayEncode(text, params) ? Effect.zipLeft(run, ClientEncoding.keep(connection)) : run
         violation ??= new LockControl({ statement: statement.value })
         return Effect.fail(sqlError(violation))
       })
@@ -86,7 +90,11 @@ export const make = (
       Effect.suspend(() => (over ? Effect.fail(sessionIsOver) : Effect.as(Effect.interruptible(mutex.scoped), own)))
     // Outside a transaction ROLLBACK is a warning. A timeout that the body has set may be shorter than anything takes.
     const settle = Effect.retry(connection.executeRaw("ROLLBACK; SET statement_timeout = 0", []), { times: 2 }).pipe(
-      Effect.zipRight(connection.executeRaw(settled, [])),
+      Effect.zipRight(connection.executeUnprepared(ClientEncoding.other, [], undefined)),
+      Effect.tap((rows) => {
+        violation ??= ClientEncoding.changed(rows)
+        return connection.executeRaw(`${ClientEncoding.reset}; ${settled}`, [])
+      }),
       Effect.asVoid
     )
     const session = PgSession.of({
@@ -104,8 +112,8 @@ export const make = (
       mayHold: (key) => {
         lock = key
       },
-      holds: Effect.suspend(() => {
-        if (violation !== undefined) return violation
+      holds: Effect.suspend((): Effect.Effect<unknown, LockControl | EncodingChanged | SqlError> => {
+        if (violation !== undefined) return Effect.fail(violation)
         return lock === undefined
           ? Effect.void
           : Effect.filterOrFail(isHeld(connection, lock), identity, () => lockIsGone)

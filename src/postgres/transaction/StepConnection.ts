@@ -17,6 +17,7 @@ import * as Mutex from "../../operation/Mutex.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused, TransactionControl } from "../../operation/OperationError.js"
 import { CurrentSavepoint } from "../../operation/CurrentSavepoint.js"
+import * as ClientEncoding from "../client/ClientEncoding.js"
 import type { AroundStatement } from "../client/DecoratedConnection.js"
 import {
   abandonable,
@@ -192,18 +193,22 @@ export class StepConnection {
       turn(
         Effect.suspend(() => {
           if (hasEnded() || this.isClosed) return refused(new StepHasEnded())
-          const violation = this.violationOf(text, params)
-          if (Option.isSome(violation)) return refused(violation.value)
-          return this.behindAbandoned(this.noted(text, params, run))
+          const { encodes, forbidden } = this.looked(text, params)
+          if (Option.isSome(forbidden)) return refused(forbidden.value)
+          const noted = this.behindAbandoned(this.noted(text, params, run))
+          return encodes ? Effect.zipLeft(noted, ClientEncoding.keep(this.wire)) : noted
         })
       )
   }
 
-  private violationOf(text: string, params: ReadonlyArray<unknown>): Option.Option<TransactionControl> {
-    const { forbidden, outlives, settings } = look(text, params)
+  private looked(text: string, params: ReadonlyArray<unknown>) {
+    const { encodes, forbidden, outlives, settings } = look(text, params)
     if (outlives) this.isChanged = true
     for (const name of settings) this.ownSettings.add(name)
-    return Option.isSome(forbidden) ? Option.some(this.violated(forbidden.value)) : this.violation
+    return {
+      encodes,
+      forbidden: Option.isSome(forbidden) ? Option.some(this.violated(forbidden.value)) : this.violation
+    }
   }
 
   /** The statement, which can be abandoned; that it was, that it failed, and that it ended the transaction, is noted. */

@@ -7,6 +7,7 @@ import * as Predicate from "effect/Predicate"
 import { randomUUID } from "node:crypto"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import * as StepName from "../../operation/StepName.js"
+import * as ClientEncoding from "../client/ClientEncoding.js"
 import type * as EncodedText from "../client/EncodedText.js"
 import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
@@ -192,7 +193,10 @@ export const tablesFound = (
   })
 }
 
-/** The text that puts it back, for the session as well, where a plain SET would outlive the transaction. */
+/**
+ * The text that puts it back, for the session as well, where a plain SET would outlive the transaction. It fails where what was sent was taken
+ * for another encoding.
+ */
 export const resetIdentity = ({
   role,
   search_path,
@@ -200,7 +204,7 @@ export const resetIdentity = ({
 }: Pick<SessionIdentity, "search_path" | "role" | "session_user">): string => {
   const [path, user, who] = [search_path, session_user, role].map(literal)
   // The session user comes before the role, as setting it sets the role to none.
-  return `SELECT pg_catalog.set_config('search_path', ${path}, false), pg_catalog.set_config('session_authorization', ${user}, false), pg_catalog.set_config('role', ${who}, false)`
+  return `SELECT pg_catalog.set_config('search_path', ${path}, false), pg_catalog.set_config('session_authorization', ${user}, false), pg_catalog.set_config('role', ${who}, false), ${ClientEncoding.refused} AS encoding`
 }
 
 /**

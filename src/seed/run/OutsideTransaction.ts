@@ -12,7 +12,7 @@ import type { AttemptOutcome, NewAttempt } from "../../operation/Attempt.js"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import type { AlreadyApplied } from "../../operation/OperationError.js"
-import { DatabaseError, LockControl } from "../../operation/OperationError.js"
+import { DatabaseError, EncodingChanged, LockControl } from "../../operation/OperationError.js"
 import { OperationLog } from "../../operation/OperationLog.js"
 import type { Restore, StepRecord } from "../../operation/Transactor.js"
 import * as UnhandledRejections from "../UnhandledRejections.js"
@@ -72,6 +72,7 @@ export const run = <A extends StepRecord, B, R, R2>(
         ),
         Effect.catchTags({
           LockControl: (cause) => new BodyFailed({ cause }),
+          EncodingChanged: (cause) => new BodyFailed({ cause }),
           TransactionLeftOpen: (cause) => new BodyFailed({ cause })
         }),
         Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed))),
@@ -109,7 +110,10 @@ const unknownWarning = (id: string): string =>
 
 /** What a statement was refused for is the failure itself, and not that a statement failed. */
 const refusalIn = (cause: unknown): unknown =>
-  Predicate.hasProperty(cause, "cause") && cause.cause instanceof LockControl ? cause.cause : cause
+  Predicate.hasProperty(cause, "cause") &&
+  (cause.cause instanceof LockControl || cause.cause instanceof EncodingChanged)
+    ? cause.cause
+    : cause
 
 /** The failure of a body whose connection is gone, as `error` tells. */
 const lostWithin = ({ cause }: BodyFailed, error: DatabaseError): DatabaseError =>

@@ -4,8 +4,9 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
+import type { SeedContext } from "effect-es-ops"
 import { EsOps, Seed, SeedRunner } from "effect-es-ops"
-import { fresh, layerOf, seed } from "../../support/Applying.js"
+import { fresh, layerOf, seed, tenant } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
 import { TestDatabase } from "../../support/TestDatabase.js"
 
@@ -94,6 +95,53 @@ describe("the session of a seed", () => {
         assert.include(String(exit), "no")
       }).pipe(fresh)
     )
+})
+
+describe("the encoding of what is sent", () => {
+  const dynamic = "SELECT set_config('client_' || 'encoding', 'LATIN1', false)"
+  const inTransaction = ["SET LOCAL client_encoding = 'LATIN1'", "SET NAMES 'WIN1252'", dynamic]
+  const outsideAny = ["DO $$ BEGIN SET client_encoding = 'LATIN1'; END $$", dynamic]
+  const letters = Effect.zipRight(tenant("key", "Änne →"), texts("INSERT INTO letters VALUES ('é')"))
+  const run = (text: string) => Effect.zipRight(texts("CREATE TABLE IF NOT EXISTS letters (t text)", text), letters)
+  const applying = (url: string, given: Seed.Seed<unknown, SqlClient.SqlClient | SeedContext.SeedContext>) =>
+    Effect.flip(
+      Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), layerOf(Database.clientOf(url), { "1": given }))
+    )
+
+  it.live("is not a seed's to change: nothing is stored as other letters", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      for (const text of inTransaction) {
+        const failed = yield* applying(url, seed(run(text)))
+        assert.match(
+          failed.message,
+          /client_encoding .*(?:LATIN1|WIN1252), where the driver sends and reads UTF-8/,
+          text
+        )
+        assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), [], text)
+      }
+      for (const text of outsideAny) {
+        const failed = yield* applying(url, outside(run(text)))
+        assert.deepInclude(failed, { _tag: "SeedFailed" }, text)
+        assert.propertyVal("cause" in failed ? failed.cause : undefined, "_tag", "EncodingChanged", text)
+      }
+    }).pipe(fresh)
+  )
+
+  it.live("stays a seed's that says what it is already, or was told that it may not change it", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* TestDatabase
+      const refused = Effect.ignore(texts("SET client_encoding = 'LATIN1'"))
+      const body = Effect.zipRight(refused, run("SET client_encoding = 'UTF8'"))
+      const given = {
+        "1": seed(body),
+        "2": outside(Effect.zipRight(texts("SET NAMES 'utf-8'"), texts("INSERT INTO letters VALUES ('é')")))
+      }
+      yield* Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), layerOf(Database.clientOf(url), given))
+      const found = yield* Effect.promise(() => query("SELECT t FROM letters UNION ALL SELECT name FROM read_tenants"))
+      assert.deepStrictEqual(found, [{ t: "é" }, { t: "é" }, { t: "Änne →" }])
+    }).pipe(fresh)
+  )
 })
 
 describe("a dry run", () => {
