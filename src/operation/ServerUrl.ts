@@ -30,8 +30,28 @@ export const read = (text: string): Either.Either<ServerUrl, string> => {
     const works = `options=-c%20search_path%3D${named === "" ? "<schema>" : encodeURIComponent(named)}`
     return Either.left(`the parameter ${schema} names no schema here and would be ignored: say ${works}`)
   }
+  const encryption = [...url.searchParams].flatMap(([name, value]) => misread(name, value))[0]
+  if (encryption !== undefined) return Either.left(encryption)
   return Either.right({ url: withCheckedCertificate(text), shown: hidden(url) })
 }
+
+const modes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full", "no-verify"]
+
+const switches = ["true", "1", "0"]
+
+/** What the driver would take for another wish than the one that was meant: any word but `disable` is TLS to it, and any other name is nothing. */
+const misread = (name: string, value: string): ReadonlyArray<string> => {
+  const wrong = (values: ReadonlyArray<string>) =>
+    `${name}=${value} is none of ${values.map((known) => `${name}=${known}`).join(", ")}`
+  if (name === "sslmode") return value === "" || modes.includes(value) ? [] : [wrong(modes)]
+  if (name === "ssl") return value === "" || switches.includes(value) ? [] : [wrong(switches)]
+  return name.toLowerCase().replaceAll(/[^a-z]/g, "") === "sslmode"
+    ? [`the parameter ${name} would be ignored, and the connection might not be encrypted: say sslmode=${value}`]
+    : []
+}
+
+/** Whether it asks for an encrypted connection. */
+export const isEncrypted = (text: string): boolean => /[?&](?:sslmode=(?!disable\b)[a-z]|ssl=(?:true|1)\b)/.test(text)
 
 /** Other tools' parameters for a schema, without what is between their words. */
 const schemaParameters = new Set(["schema", "schemas", "schemaname", "defaultschema", "currentschema", "searchpath"])

@@ -53,6 +53,25 @@ describe("ServerUrl", () => {
     }
   })
 
+  it("a wish for encryption that the driver would take for another is refused with the values that there are", () => {
+    for (const [wish, said] of [
+      ["sslmode=banana", "sslmode=verify-full"],
+      ["sslmode=DISABLE", "sslmode=disable"],
+      ["sslmode=disable&sslmode=off", "sslmode=off is none of"],
+      ["uselibpqcompat=true&sslmode=verify", "sslmode=verify-ca"],
+      ["ssl=false", "ssl=0"],
+      ["ssl=banana", "ssl=true"],
+      ["SSLMODE=require", "say sslmode=require"],
+      ["ssl_mode=verify-full", "say sslmode=verify-full"]
+    ] as const) {
+      const reason = Either.getOrThrow(Either.flip(ServerUrl.read(`postgres://u:secret@h/db?${wish}`)))
+      assert.include(reason, said, wish)
+      assert.notInclude(reason, "secret")
+    }
+    for (const kept of ["sslmode=allow", "sslmode=", "ssl=true", "ssl=1", "ssl=0", "sslmode=no-verify"])
+      assert.isTrue(Either.isRight(ServerUrl.read(`postgres://u@h/db?${kept}`)), kept)
+  })
+
   it("the certificate is checked with sslmode=require as the driver checks it, without the driver's warning", () => {
     const warned: Array<string> = []
     const warn = (warning: Error) => void warned.push(warning.message)

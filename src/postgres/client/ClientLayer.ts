@@ -3,11 +3,13 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { SettingError } from "../../operation/OperationConfig.js"
@@ -35,10 +37,18 @@ export const server = (options: {
         maxConnections: options.connections ?? 2,
         connectTimeout
       }).pipe(
-        Layer.catchAll((error) => Layer.fail(databaseError("connecting to the database")(error))),
+        Layer.catchAll((error) => Layer.fail(connectingTo(url)(error))),
         abandonable
       )
   })
+
+/** A server without TLS is a failure of the driver's own, without a code. */
+const connectingTo = (url: string) => (error: SqlError) => {
+  const failure = databaseError("connecting to the database")(error)
+  return Option.isNone(failure.code) && ServerUrl.isEncrypted(url)
+    ? failure.adding("the URL asks for TLS: with a server that has none, say sslmode=disable")
+    : failure
+}
 
 /**
  * The same layer, whose building can be interrupted: a client connects uninterruptibly. The connection goes on in a fiber of its own, and is

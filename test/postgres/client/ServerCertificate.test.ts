@@ -5,7 +5,9 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { SqlClient } from "@effect/sql"
 import { Effect, Redacted } from "effect"
 import { EsOps } from "effect-es-ops"
+import { once } from "node:events"
 import { chown, mkdtemp, rm, stat, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { getuid } from "node:process"
@@ -46,6 +48,23 @@ afterAll(async () => {
   for (const path of [...files, folder]) await rm(path, { recursive: true })
 })
 
+/** The port of a server that answers to everything that it has no TLS (PostgreSQL manual, 54.2.11). */
+const portWithoutTls = Effect.map(
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer((socket) => void socket.on("data", () => socket.write("N")))
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      return server
+    }),
+    (server) => Effect.sync(() => server.close())
+  ),
+  (server) => {
+    const address = server.address()
+    return address !== null && typeof address === "object" ? address.port : 0
+  }
+)
+
 /** Whether the connection by this URL is encrypted, or why there is none. */
 const connected = (url: string) =>
   Effect.flatMap(
@@ -70,6 +89,15 @@ describe("a connection over TLS", () => {
         assert.include(refused.message, "sslrootcert=<file>")
       }
     })
+  )
+
+  it.live("is refused by a server that has none, and the failure says how to do without", () =>
+    Effect.gen(function* () {
+      const port = yield* portWithoutTls
+      const refused = yield* Effect.flip(connected(`postgres://u@127.0.0.1:${port}/db?sslmode=prefer`))
+      assert.strictEqual(refused._tag, "DatabaseError")
+      assert.include(refused.message, "with a server that has none, say sslmode=disable")
+    }).pipe(Effect.scoped)
   )
 
   it("is what the command gets by sslmode=require, with no warning of the driver's", async () => {

@@ -4,8 +4,8 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
-import type { SeedContext } from "effect-es-ops"
 import { EsOps, Seed, SeedRunner } from "effect-es-ops"
+import type { Seeds } from "../../support/Applying.js"
 import { fresh, layerOf, seed, tenant } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
 import { TestDatabase } from "../../support/TestDatabase.js"
@@ -103,7 +103,7 @@ describe("the encoding of what is sent", () => {
   const outsideAny = ["DO $$ BEGIN SET client_encoding = 'LATIN1'; END $$", dynamic]
   const letters = Effect.zipRight(tenant("key", "Änne →"), texts("INSERT INTO letters VALUES ('é')"))
   const run = (text: string) => Effect.zipRight(texts("CREATE TABLE IF NOT EXISTS letters (t text)", text), letters)
-  const applying = (url: string, given: Seed.Seed<unknown, SqlClient.SqlClient | SeedContext.SeedContext>) =>
+  const applying = (url: string, given: Seeds[string]) =>
     Effect.flip(
       Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), layerOf(Database.clientOf(url), { "1": given }))
     )
