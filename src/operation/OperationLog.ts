@@ -7,7 +7,13 @@ import type * as Option from "effect/Option"
 import type { Attempt, NewAttempt } from "./Attempt.js"
 import type { Marker, NewMarker, OperationId } from "./Operation.js"
 import type { AppliedOperations } from "./AppliedOperations.js"
-import type { AlreadyApplied, DatabaseError, EncodingChanged, LockControl, TransactionLeftOpen } from "./OperationError.js"
+import type {
+  AlreadyApplied,
+  DatabaseError,
+  EncodingChanged,
+  LockControl,
+  TransactionLeftOpen
+} from "./OperationError.js"
 
 export type { AppliedOperations } from "./AppliedOperations.js"
 
