@@ -58,7 +58,7 @@ describe("the doctor", () => {
     assert.deepStrictEqual(await wrongs(run, env, 0), {})
     const { stdout } = await run(["doctor"], env)
     assert.match(stdout, /not what seeds outside any transaction .* need: it lacks UPDATE on "es_ops_attempts"/)
-    assert.match(stdout, /not what seed:unmark needs: it lacks DELETE on "kumiko_es_operations"/)
+    assert.match(stdout, /not what seed:unmark and seed:rename need: it lacks DELETE on "kumiko_es_operations"/)
     await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 

@@ -2,6 +2,8 @@
  * `schema --diff` and `schema --grants`: what they print is run, and what it changes is looked at.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { rename } from "node:fs/promises"
+import { join } from "node:path"
 import type { Client } from "pg"
 import { admin, database, decodeDoctor, decodeError, decodeSchema, project, tenant } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
@@ -130,7 +132,7 @@ describe("es-ops schema --grants", () => {
     const made = await database()
     const suffix = made.name.slice(-8)
     const [role, quoted] = [`${base}${suffix}`, `${quotedBase.slice(0, -1)}${suffix}"`]
-    const { run, write } = await project({
+    const { folder, run, write } = await project({
       ...(file === undefined ? {} : { "es-ops.config.mjs": file, "seeds/0.mjs": order("a") }),
       "seeds/1.mjs": tenant("one"),
       "seeds/2.mjs": Projects.seedSource("yield* sql`SELECT 1`", ` transaction: "none",`)
@@ -156,6 +158,12 @@ describe("es-ops schema --grants", () => {
       await made.query(statement)
     }
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    // What mends the record needs no more.
+    await rename(join(folder, "seeds/3.mjs"), join(folder, "seeds/5.mjs"))
+    for (const command of ["seed:rename 3 5", "seed:unmark 5"]) {
+      const mended = await run([...command.split(" "), "--reason", "moved"], env)
+      assert.strictEqual(mended.code, 0, mended.stderr)
+    }
     await made.query(`DROP OWNED BY ${quoted}; DROP ROLE ${quoted}`)
   })
 })

@@ -128,7 +128,6 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
     const beyond = (there: ReadonlyArray<PgTable>) => {
       const rare = [
         { name: schema.attempts, right: "UPDATE" },
-        { name: schema.markers, right: "DELETE" },
         ...there.flatMap(({ changes = [], name }) => changes.map((right) => ({ name, right })))
       ].filter((right) => there.some(({ name }) => name === right.name))
       return sql`SELECT w.name, w.right FROM jsonb_to_recordset(${JSON.stringify(rare)}::jsonb)
@@ -305,7 +304,7 @@ const rareNeed = (
   { name }: typeof Right.Type
 ): string => {
   if (name === attempts) return 'what seeds outside any transaction (transaction: "none") need'
-  return name === markers ? "what seed:unmark needs" : "what moving, restoring or purging streams needs"
+  return name === markers ? "what seed:unmark and seed:rename need" : "what moving, restoring or purging streams needs"
 }
 
 const saying = (list: ReadonlyArray<Uncreatable>): string =>

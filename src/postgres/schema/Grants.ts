@@ -17,7 +17,7 @@ export const grants = (tables: ReadonlyArray<PgTable>, role: string): ReadonlyAr
   ]
 }
 
-/** What a body may do there besides: archive a stream, or let a projection remove rows. */
+/** What a body may do there besides, such as archive a stream or let a projection remove rows, and what other commands do. */
 const rightsOn = ({ changes = [], isOwned, optional, writes }: PgTable): ReadonlyArray<string> => {
   if (isOwned) return ["INSERT", "UPDATE", "DELETE"]
   // The end of an attempt outside any transaction is an update.

@@ -50,7 +50,7 @@ export interface PgTable {
   readonly isOwned: boolean
   /** What we do with it besides reading. */
   readonly writes: ReadonlyArray<"INSERT" | "UPDATE" | "DELETE">
-  /** What operations on whole streams do with it besides that. */
+  /** What is done with it besides that, but not by applying: markers are forgotten and renamed, streams moved and purged. */
   readonly changes?: ReadonlyArray<"INSERT" | "UPDATE" | "DELETE">
 }
 
@@ -109,7 +109,8 @@ export const markers = (table: string, schema: string | undefined): PgTable => {
     optional: false,
     closed: true,
     isOwned: false,
-    writes: ["INSERT"]
+    writes: ["INSERT"],
+    changes: ["DELETE"]
   }
 }
 
