@@ -2,10 +2,9 @@
  * What the compiler knows of event types, projections and their rows: each line that must not compile says so.
  */
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import type { Effect } from "effect"
-import { Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import type { EventFeed, ReadTables } from "effect-es-ops"
-import { EventType, Feature, Projection } from "effect-es-ops"
+import { EventStore, EventType, Feature, Projection, Subscriber, WriteDispatcher } from "effect-es-ops"
 
 const placed = EventType.make({
   type: "order.placed",
@@ -154,5 +153,29 @@ describe("the types of a projection", () => {
       key: ({ tenantId }) => ({ tenant_id: tenantId }),
       on: [[placed, (row) => row]]
     })
+  })
+})
+
+describe("the types of a subscriber", () => {
+  it("keep one that writes from being given past events, and not one that reads", () => {
+    const actor = { id: "u", tenantId: "t", roles: [] }
+    const write = () =>
+      Effect.flatMap(WriteDispatcher.WriteDispatcher, (writes) =>
+        Effect.asVoid(writes.write({ handler: "a:write:b", actor, correlationId: "c", payload: {} }))
+      )
+    const read = () =>
+      Effect.flatMap(EventStore.EventStore, (store) => Effect.asVoid(store.load({ tenantId: "t", aggregateId: "a" })))
+    const named = { name: "mail", events: [placed] } as const
+    const reading = Subscriber.make({ ...named, handle: read })
+    expectTypeOf<Feature.Requires<typeof reading>>().toEqualTypeOf<EventStore.EventStore>()
+    const writing = Subscriber.make({ ...named, replay: "never", handle: write })
+    expectTypeOf<Feature.Requires<typeof writing>>().toEqualTypeOf<WriteDispatcher.WriteDispatcher>()
+    // @ts-expect-error a replay refuses to write
+    Subscriber.make({ ...named, handle: write })
+    // @ts-expect-error the same by word
+    Subscriber.make({ ...named, replay: "allowed", handle: write })
+    // @ts-expect-error one that reads and writes
+    Subscriber.make({ ...named, handle: () => Effect.zipRight(read(), write()) })
+    assert.deepStrictEqual([reading.replay, writing.replay], ["allowed", "never"])
   })
 })

@@ -24,6 +24,8 @@ export class Features extends Context.Tag("effect-es-ops/Features")<
     readonly aggregates: ReadonlyArray<AnyAggregate>
     readonly backfills: ReadonlyArray<Backfill<unknown, never>>
     readonly tables: ReadonlyArray<Table>
+    /** Runs with the services that features require, for many handlers: what each of them is given otherwise is there then. */
+    readonly serving: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >() {}
 
@@ -44,14 +46,17 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
       return yield* new SettingError({ key: "features", reason })
     }
     // The services of the fiber win: a run gives its own transaction and its own store. Those of a replay are the same for many events.
-    const known = new WeakMap<Context.Context<never>, Context.Context<R>>()
-    const besides = (own: Context.Context<never>): Context.Context<R> => {
-      const merged = known.get(own) ?? Context.merge(context, own)
-      known.set(own, merged)
+    const served = new WeakSet<Context.Context<never>>()
+    const isServed = (own: Context.Context<never>): own is Context.Context<R> => served.has(own)
+    const besides = <R2>(own: Context.Context<R2>): Context.Context<R | R2> => {
+      const merged = Context.merge(context, own)
+      served.add(merged)
       return merged
     }
     const provide = <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
-      Effect.mapInputContext(effect, besides)
+      Effect.contextWithEffect((own: Context.Context<never>) =>
+        isServed(own) ? at(effect, own) : Effect.provide(effect, besides(own))
+      )
     return Features.of({
       projections: projections.map((projection) => ({
         ...projection,
@@ -71,9 +76,16 @@ const makeUnited = <R>(features: ReadonlyArray<Feature.Feature<R>>): Effect.Effe
           source: { ...source, rows: (after) => Stream.provideSomeContext(source.rows(after), context) }
         }
       }),
-      tables
+      tables,
+      serving: (effect) => Effect.mapInputContext(effect, besides)
     })
   })
+
+/** The effect itself: its services are those of the fiber already. */
+function at<A, E, R>(effect: Effect.Effect<A, E, R>, own: Context.Context<R>): Effect.Effect<A, E>
+function at(effect: Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown, unknown, unknown> {
+  return effect
+}
 
 interface Declared {
   readonly projections: ReadonlyArray<Projection<unknown, unknown>>

@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import type { Event } from "./Event.js"
 import type { AnyEventType, EventUnreadable, Of, TypedEvent } from "./EventType.js"
 import { undeclared } from "./EventType.js"
+import type { WriteDispatcher } from "./WriteDispatcher.js"
 
 /** The delivery of one event: `deliveryId` is the same for the same run, subscriber and event, whenever it is tried. */
 export interface Replay {
@@ -25,9 +26,12 @@ export interface Subscriber<out E = unknown, out R = unknown> {
   readonly deliver: (event: Event, replay: Replay) => Either.Either<Effect.Effect<void, E, R>, EventUnreadable>
 }
 
+/** A replay only reads: a handler that requires to write must not be given past events. What it requires is unknown while it is inferred. */
+type OnlyReads<R> = unknown extends R ? unknown : WriteDispatcher extends R ? { readonly replay: "never" } : unknown
+
 /**
  * Makes a subscriber. `handle` is given events of the types in `events`, upcast, one after another in each stream; it has to bear the same event
- * twice, which `deliveryId` tells.
+ * twice, which `deliveryId` tells. One whose handler writes, through `WriteDispatcher`, compiles with `replay: "never"` only.
  *
  * @example
  * ```ts
@@ -44,13 +48,15 @@ export interface Subscriber<out E = unknown, out R = unknown> {
  * })
  * ```
  */
-export function make<const T extends ReadonlyArray<AnyEventType>, E, R>(options: {
-  readonly name: string
-  readonly events: T
-  readonly handle: (event: Of<T[number]>, replay: Replay) => Effect.Effect<void, E, R>
-  /** Default: allowed. */
-  readonly replay?: "allowed" | "never" | undefined
-}): Subscriber<E, R>
+export function make<const T extends ReadonlyArray<AnyEventType>, E, R>(
+  options: {
+    readonly name: string
+    readonly events: T
+    readonly handle: (event: Of<T[number]>, replay: Replay) => Effect.Effect<void, E, R>
+    /** Default: allowed. */
+    readonly replay?: "allowed" | "never" | undefined
+  } & OnlyReads<NoInfer<R>>
+): Subscriber<E, R>
 export function make<E, R>(options: {
   readonly name: string
   readonly events: ReadonlyArray<AnyEventType>

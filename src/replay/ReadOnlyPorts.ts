@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { EventStore } from "../event/EventStore.js"
+import { Features } from "../event/Features.js"
 import { ReadTables } from "../event/ReadTables.js"
 import { Snapshots } from "../event/Snapshots.js"
 import { WriteDispatcher, WriteFailed } from "../event/WriteDispatcher.js"
@@ -21,10 +22,11 @@ export type ReadOnlyPorts = <A, E, R>(
 ) => Effect.Effect<A, E, R | Deliveries>
 
 /** Over the ports of the fiber. */
-export const make: Effect.Effect<ReadOnlyPorts, never, EventStore | Snapshots> = Effect.gen(function* () {
+export const make: Effect.Effect<ReadOnlyPorts, never, EventStore | Snapshots | Features> = Effect.gen(function* () {
   const store = yield* EventStore
   const snapshots = yield* Snapshots
   const tables = yield* Effect.serviceOption(ReadTables)
+  const { serving } = yield* Features
   return (work) =>
     Effect.flatMap(Deliveries, (deliveries) =>
       deliveries.inTurn((readOnly) => {
@@ -39,7 +41,7 @@ export const make: Effect.Effect<ReadOnlyPorts, never, EventStore | Snapshots> =
               })
             )
           })
-        return Effect.provide(work(handled), portsOf(store, snapshots, tables, attempt))
+        return Effect.provide(serving(work(handled)), portsOf(store, snapshots, tables, attempt))
       })
     )
 })

@@ -4,6 +4,7 @@
 import { Effect, Option, Schema } from "effect"
 import { Aggregate, Backfill, EventBackfill, EventReplay, EventType, Feature, RunObserver } from "effect-es-ops"
 import { SnapshotRebuild, Subscriber } from "effect-es-ops"
+import * as KindFloors from "./KindFloors.js"
 import * as Orders from "./Orders.mjs"
 import * as RebuildWorks from "./RebuildWorks.js"
 import type { Work } from "./Rounds.js"
@@ -12,12 +13,12 @@ import * as Worlds from "./World.js"
 
 const changed = EventType.make({
   type: "order.changed",
-  payload: Schema.Struct({ amount: Schema.Int, customer: Schema.String, note: Schema.String })
+  payload: KindFloors.Payload
 })
 
 const order = Aggregate.make({
   type: "order",
-  state: Schema.Struct({ amount: Schema.Int, customer: Schema.String }),
+  state: KindFloors.State,
   initial: { amount: 0, customer: "" },
   on: [[changed, ({ amount }, { payload }) => ({ amount: amount + payload.amount, customer: payload.customer })]]
 })
@@ -78,6 +79,17 @@ const snapshots = (world: World) => async () => {
   }
 }
 
+/** What is below us in that. */
+const snapshotsByHand = (world: World) => async () => {
+  const { app, bare, close } = await opened(await RebuildWorks.filled(world))
+  await app.runPromise(SnapshotRebuild.run({ aggregate: "order", appliedBy: "cli", observer }))
+  return {
+    floor: RebuildWorks.reading(bare),
+    ours: KindFloors.snapshots(bare, RebuildWorks.events / Orders.length),
+    close
+  }
+}
+
 const few = Math.min(RebuildWorks.events, 100_000)
 
 const replay = (world: World) => async () => {
@@ -94,6 +106,12 @@ const replay = (world: World) => async () => {
     },
     close
   }
+}
+
+/** What is below us in that. */
+const replayByHand = (world: World) => async () => {
+  const { bare, close } = await opened(await RebuildWorks.filled(world, few))
+  return { floor: RebuildWorks.reading(bare), ours: KindFloors.deliveries(bare, few), close }
 }
 
 const legacyTable = `CREATE TABLE legacy_orders (id bigint PRIMARY KEY, amount integer NOT NULL, customer text NOT NULL, note text NOT NULL,
@@ -155,12 +173,26 @@ export const works = (world: World): ReadonlyArray<Work> => [
     open: snapshots(world)
   },
   {
+    name: "snapshot-rebuild-without-us",
+    work: "the same streams read, decoded and folded by the driver and Schema alone, their states stored a page at a time",
+    floor: RebuildWorks.readByDriver,
+    rounds: 3,
+    open: snapshotsByHand(world)
+  },
+  {
     name: "replay",
     work: `event:replay of ${shown} events through a subscriber that does nothing`,
     floor: RebuildWorks.readByDriver,
     target: 1 / 0.3,
     rounds: 5,
     open: replay(world)
+  },
+  {
+    name: "replay-without-us",
+    work: "the same events read by the driver, decoded by Schema, an effect run for each",
+    floor: RebuildWorks.readByDriver,
+    rounds: 5,
+    open: replayByHand(world)
   },
   {
     name: "backfill",

@@ -5,6 +5,8 @@ import { StreamPurge } from "effect-es-ops"
 import { mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Orders from "./Orders.mjs"
+import * as RebuildWorks from "./RebuildWorks.js"
 import type { Work } from "./Rounds.js"
 import { createTables } from "./SeedWorks.js"
 import type { World } from "./World.js"
@@ -80,6 +82,39 @@ const purge = (world: World, how: "plain" | "export" | "bare") => async () => {
   }
 }
 
+/** In how many parts the streams are purged, one a round. */
+const parts = 8
+
+/** Marks the next part of the streams, and never those that the writer writes. */
+const markPart = `INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, aggregate_type, archived_at, archived_by)
+  SELECT '00000000-0000-4000-8000-000000000001', id, 'order', now() - interval '1 year', 'u'
+  FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM read_orders) r WHERE n > 1000 ORDER BY id LIMIT $1`
+
+/** The longest stop of a writer of other streams, with a purge beside it and without. */
+const besideWriters = (world: World) => async () => {
+  const url = await RebuildWorks.filled(world)
+  const bare = await Worlds.connected(url)
+  const app = Orders.application(url)
+  await Orders.rebuild(app, "by-order")
+  await bare.query("VACUUM ANALYZE")
+  const some = Math.floor((RebuildWorks.events / Orders.length - 1000) / parts)
+  let lasts = 2_000
+  return {
+    floor: { run: () => RebuildWorks.longest(url, () => new Promise((resolve) => setTimeout(resolve, lasts))) },
+    ours: {
+      prepare: () => bare.query(markPart, [some]),
+      run: () =>
+        RebuildWorks.longest(url, async () => {
+          const from = performance.now()
+          const { streams } = await app.runPromise(StreamPurge.run({ archivedBefore: "1 day", types: ["order"] }))
+          if (streams !== some) throw new Error(`${streams} streams were purged`)
+          lasts = performance.now() - from
+        })
+    },
+    close: () => Promise.all([app.dispose(), bare.end()])
+  }
+}
+
 export const works = (world: World): ReadonlyArray<Work> => [
   {
     name: "purge",
@@ -103,5 +138,14 @@ export const works = (world: World): ReadonlyArray<Work> => [
     floor: "DELETE … = ANY(1,000 streams)",
     rounds: 5,
     open: purge(world, "bare")
+  },
+  {
+    name: "purge-writers",
+    work: "a writer's longest transaction on other streams beside stream:purge of an eighth of them",
+    floor: "its longest without, in the same time",
+    target: 1,
+    allowance: 100,
+    rounds: 5,
+    open: besideWriters(world)
   }
 ]

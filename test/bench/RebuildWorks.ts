@@ -180,7 +180,7 @@ const peak = (world: World, count: number): Side => ({
 })
 
 /** The longest transaction of a writer, while `work` is done. */
-const longest = async (url: string, work: () => Promise<unknown>) => {
+export const longest = async (url: string, work: () => Promise<unknown>) => {
   const writer = Worlds.program("Writer.mjs", [url])
   await writer.next()
   await work()
