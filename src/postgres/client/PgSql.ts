@@ -104,11 +104,14 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 /** Statements over the application's `SqlClient`. */
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
+/** Where tables were found, and what is known of them in a step. */
+export type FoundTables = Pick<PgStep["Type"], "tables"> & Partial<Pick<PgStep["Type"], "plain">>
+
 /**
  * Where the claim of the step or session that the fiber is in found the tables, by their quoted names: statements of ours name them so. One that
  * is not among them is for the search path to find.
  */
-export const tablesFound: Effect.Effect<Option.Option<Pick<PgStep["Type"], "tables">>> = Effect.map(
+export const tablesFound: Effect.Effect<Option.Option<FoundTables>> = Effect.map(
   Effect.all([Effect.serviceOption(PgStep), Effect.serviceOption(PgSession)]),
   Option.firstSomeOf
 )

@@ -45,6 +45,8 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     readonly open: (claim: Claim) => Effect.Effect<Claimed, SqlError>
     /** Where the claim found our tables, by their quoted names: nothing of the body's own comes between. Empty before the claim. */
     readonly tables: ReadonlyMap<string, string>
+    /** Tables, as they are named in statements, that this step has seen to have no trigger and no rule; none behind a statement that may give them one. */
+    readonly plain: Set<string>
     /** The text that puts search path and role back to what the step began with. */
     readonly resetIdentity: () => string
     /** Names that statements of the body gave to settings of the application's own, such as `app.tenant`. */

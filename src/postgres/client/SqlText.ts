@@ -54,17 +54,25 @@ export interface Looked {
   readonly outlives: boolean
   /** Whether it may set the encoding of what is sent. */
   readonly encodes: boolean
+  /** Whether it may give a table a trigger or a rule. */
+  readonly defines: boolean
   /** The application's own settings that it names, such as `app.tenant`, if it may set any. */
   readonly settings: ReadonlyArray<string>
 }
 
 /** Looks at a statement of a body. */
-export const look = (text: string, params: ReadonlyArray<unknown>): Looked => ({
-  forbidden: forbidden(text, params),
-  outlives: outlives(text, params),
-  encodes: mayEncode(text, params),
-  settings: ownSettings(text, params)
-})
+export const look = (text: string, params: ReadonlyArray<unknown>): Looked => {
+  const isLasting = outlives(text, params)
+  return {
+    forbidden: forbidden(text, params),
+    outlives: isLasting,
+    defines: isLasting || definition.test(text),
+    encodes: mayEncode(text, params),
+    settings: ownSettings(text, params)
+  }
+}
+
+const definition = /\b(?:create|alter|drop|import)\b/i
 
 const encoding = /client_encoding/i
 

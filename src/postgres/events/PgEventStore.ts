@@ -56,16 +56,19 @@ const createdAt = PgTime.select("created_at")
 interface Named {
   readonly events: string
   readonly archived: string
+  /** Where a step notes that the events have no trigger and no rule. */
+  readonly plain: Set<string> | undefined
 }
 
-const byPath: Named = { events: "kumiko_events", archived: "kumiko_archived_streams" }
+const byPath: Named = { events: "kumiko_events", archived: "kumiko_archived_streams", plain: undefined }
 
 const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
   Option.isNone(found)
     ? byPath
     : {
         events: found.value.tables.get('"kumiko_events"') ?? byPath.events,
-        archived: found.value.tables.get('"kumiko_archived_streams"') ?? byPath.archived
+        archived: found.value.tables.get('"kumiko_archived_streams"') ?? byPath.archived,
+        plain: found.value.plain
       }
 )
 
@@ -77,21 +80,26 @@ const inputColumns = `n integer, tenant_id uuid, aggregate_id uuid, aggregate_ty
 const sent = "$1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text"
 
 /** One event, where its stream is as `version` expects it. */
-const insertOf = ({ archived, events }: Named, version: number): string => {
+const insertOf = ({ archived, events, plain }: Named, version: number): string => {
   const stream = `FROM ${events} WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid`
   const expected =
     version === 1
       ? `NOT EXISTS (SELECT ${stream})`
       : `(SELECT version ${stream} ORDER BY version DESC LIMIT 1) = $4::integer - 1`
+  const isSent = plain?.has(events) === true ? "'true'" : `((${columns}) = (${sent}))::text`
   return `INSERT INTO ${events} (${columns}) SELECT ${sent}
     WHERE ${expected} AND NOT EXISTS (SELECT FROM ${archived} WHERE tenant_id = $3::uuid AND aggregate_id = $1::uuid)
-    RETURNING id::text, ${createdAt}, ((${columns}) = (${sent}))::text AS kept, ${mayTakeAway(events)}, pg_notify('kumiko_events_new', '')`
+    RETURNING id::text, ${createdAt}, ${isSent} AS kept, ${mayTakeAway(events, plain)}, pg_notify('kumiko_events_new', '')`
 }
 
-/** Whether the table or a partition of it has triggers or rules, which may take a row away or change it behind its INSERT: RETURNING does not see that. */
-const mayTakeAway = (table: string): string =>
-  `(SELECT c.relhastriggers OR c.relhasrules OR (c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid) p
-      JOIN pg_catalog.pg_class k ON k.oid = p.relid WHERE k.relhastriggers OR k.relhasrules))
+/**
+ * Whether the table may have triggers or rules, which may take a row away or change it behind its INSERT: RETURNING does not see that. Partitions
+ * have their own.
+ */
+const mayTakeAway = (table: string, plain: ReadonlySet<string> | undefined): string =>
+  plain?.has(table) === true
+    ? "'false' AS watched"
+    : `(SELECT c.relhastriggers OR c.relhasrules OR c.relkind <> 'r'
     FROM pg_catalog.pg_class c WHERE c.oid = ${literal(table)}::pg_catalog.regclass)::text AS watched`
 
 const ourTables = ["kumiko_events", "kumiko_archived_streams"]
@@ -137,7 +145,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       ), stored AS (
         INSERT INTO ${table} (${all}) SELECT ${all}
         FROM input WHERE NOT EXISTS (SELECT FROM refused) AND NOT EXISTS (SELECT FROM taken) ORDER BY n
-        RETURNING id, created_at, ${all}, ${sql.literal(mayTakeAway(tables.events))}
+        RETURNING id, created_at, ${all}, ${sql.literal(mayTakeAway(tables.events, tables.plain))}
       ), notified AS MATERIALIZED (
         SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
       )
@@ -184,7 +192,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
     (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
     (answer: { readonly watched: typeof Answer.fields.watched.Type } | undefined) =>
       answer?.watched !== "true"
-        ? Effect.void
+        ? Effect.sync(() => void tables.plain?.add(tables.events))
         : Effect.flatMap(
             sql`SELECT 1 FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
               JOIN ${sql.literal(tables.events)} s ON s.tenant_id = i.tenant_id AND s.aggregate_id = i.aggregate_id AND s.version = i.version

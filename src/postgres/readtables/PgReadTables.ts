@@ -14,6 +14,7 @@ import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
+import type { FoundTables } from "../client/PgSql.js"
 import { decodeRows, PgSql, tablesFound } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
@@ -39,16 +40,26 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
   const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
     Effect.flatMap(tablesFound, (claimed) => {
       const name = quote(table.name)
-      const found = Option.isSome(claimed) ? claimed.value.tables.get(name) : undefined
+      const { plain, tables } = Option.getOrElse(claimed, () => outside)
+      const found = tables.get(name)
+      if (found === undefined) return sql.unsafe(text, params)
+      const qualified = ["FROM", "UPDATE", "INTO"].reduce(
+        (all, word) => all.replaceAll(`${word} ${name} `, `${word} ${found} `),
+        text
+      )
       return sql.unsafe(
-        found === undefined
-          ? text
-          : ["FROM", "UPDATE", "INTO"].reduce(
-              (all, word) => all.replaceAll(`${word} ${name} `, `${word} ${found} `),
-              text
-            ),
+        plain?.has(found) === true ? qualified.replace(ReadTableText.watched, ReadTableText.unwatched) : qualified,
         params
       )
+    })
+
+  /** Notes that what is written to this table stays as it is sent. */
+  const isPlain = (table: Table) =>
+    Effect.map(tablesFound, (claimed) => {
+      const { plain, tables } = Option.getOrElse(claimed, () => outside)
+      const found = tables.get(quote(table.name))
+      if (found !== undefined) plain?.add(found)
+      return []
     })
 
   const read = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
@@ -64,7 +75,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
       Effect.mapError(writeError(shape)),
       Effect.flatMap((written) => {
         if (written.length !== rows.length) return unwritten(shape.table, rows, written)
-        return written.some(isWatched) ? takenAway(shape.table, rows) : none
+        return written.some(isWatched) ? takenAway(shape.table, rows) : isPlain(shape.table)
       })
     )
 
@@ -153,6 +164,9 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
 export const layer: Layer.Layer<ReadTables, never, PgSql> = Layer.effect(ReadTables, make)
 
 const none: Effect.Effect<ReadonlyArray<StoredRow>> = Effect.succeed([])
+
+/** Outside a step the search path finds the tables. */
+const outside: FoundTables = { tables: new Map() }
 
 const { add, find, load, put, reasons, remove, update } = ReadTableText
 const statements = { add, find, load, put, reasons, remove, update }

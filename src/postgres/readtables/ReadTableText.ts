@@ -121,8 +121,11 @@ const returning = (table: Table): string =>
     .join(", ")})::text AS row, ${watched}`
 
 /** Whether the table has triggers that fire behind the statement, which may take a row away: RETURNING does not see that. */
-const watched = `EXISTS (SELECT FROM pg_catalog.pg_trigger g
+export const watched = `EXISTS (SELECT FROM pg_catalog.pg_trigger g
     WHERE g.tgrelid = t.tableoid AND NOT g.tgisinternal AND g.tgtype & 66 = 0)::text AS watched`
+
+/** In place of it, where the table is known to have none. */
+export const unwatched = "'false' AS watched"
 
 const rowsOf = (table: Table, source: string): string => {
   const columns = table.columns.map((column) => `${shown(column)} AS ${quote(column.name)}`)

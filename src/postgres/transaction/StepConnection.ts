@@ -71,6 +71,8 @@ export class StepConnection {
   private isClosed = false
   /** The application's own settings that the body has set. */
   private readonly ownSettings = new Set<string>()
+  /** Tables without triggers and rules: what is written to them stays as it is sent. */
+  private readonly plain = new Set<string>()
   /** Whether the body may have changed the session beyond its transaction. */
   isChanged = false
   /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
@@ -127,6 +129,7 @@ export class StepConnection {
     const step = PgStep.of({
       ...parts,
       ownSettings: this.ownSettings,
+      plain: this.plain,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
       disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
       send: (text) => this.sendAbandonable(text),
@@ -202,8 +205,9 @@ export class StepConnection {
   }
 
   private looked(text: string, params: ReadonlyArray<unknown>) {
-    const { encodes, forbidden, outlives, settings } = look(text, params)
+    const { defines, encodes, forbidden, outlives, settings } = look(text, params)
     if (outlives) this.isChanged = true
+    if (defines) this.plain.clear()
     for (const name of settings) this.ownSettings.add(name)
     return {
       encodes,

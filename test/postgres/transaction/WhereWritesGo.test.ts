@@ -201,4 +201,15 @@ describe("a write whose row is not stored as it is sent", () => {
       assert.include(String(exit), "is taken")
     }).pipe(fresh)
   )
+
+  it.effect("fails it also where the seed itself makes the trigger or rule, behind writes that were stored", () =>
+    Effect.gen(function* () {
+      for (const [table, statements, write] of altered) {
+        const body = tenant("one").pipe(Effect.zipRight(texts(...statements)), Effect.zipRight(write))
+        const exit = yield* applied({ a: seed(body) })
+        assert.include(String(exit), `${table} did not store the row as it was sent`, statements.join("; "))
+      }
+      assert.deepStrictEqual(yield* rows("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 0 }])
+    }).pipe(fresh)
+  )
 })
