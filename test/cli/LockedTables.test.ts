@@ -2,7 +2,7 @@
  * Commands while another session has locked one of the tables: each wait is logged, bounded, and names who is in the way.
  */
 import { PgClient } from "@effect/sql-pg"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Redacted } from "effect"
 import { EsOps, Identity, Seed, SeedRunner, SeedsApplied, WriteDispatcher } from "effect-es-ops"
 import { quiet, seed } from "../support/Applying.js"
@@ -24,10 +24,16 @@ const actor = {
   roles: ["system"]
 }
 
-const short = ["--lock-timeout", "2s"]
+const short = ["--lock-timeout", "1s"]
 const lock = (table: string, mode: string) => `BEGIN; LOCK TABLE ${table} IN ${mode} MODE`
 
 describe("while the markers are locked", () => {
+  // Nothing changes in it.
+  let locked: Awaited<ReturnType<typeof prepared>>
+  beforeAll(async () => {
+    locked = await prepared()
+  })
+
   it.each([
     ["seed:apply", "--json"],
     ["seed:apply", "--dry-run", "--json"],
@@ -37,7 +43,7 @@ describe("while the markers are locked", () => {
     ["seed:unmark", "1", "--reason", "x", "--json"],
     ["seed:rename", "1", "3", "--reason", "x", "--json"]
   ])("%s %s ends in time with LockTimeout, which names the holder", async (...words) => {
-    const { env, query, run, url } = await prepared()
+    const { env, query, run, url } = locked
     await admin(async (holder) => {
       const table = words[0] === "history" ? "es_ops_attempts" : "kumiko_es_operations"
       await holder.query(lock(table, "ACCESS EXCLUSIVE"))
@@ -45,7 +51,7 @@ describe("while the markers are locked", () => {
       const from = Date.now()
       const { code, stderr, stdout } = await run(
         [...words, ...(words[0] === "seed:status" || words[0] === "history" ? [] : short)],
-        { ...env, ES_OPS_LOCK_TIMEOUT: "2s" }
+        { ...env, ES_OPS_LOCK_TIMEOUT: "1s" }
       )
       assert.strictEqual(code, 5, `${stderr}${stdout}`)
       assert.isBelow(Date.now() - from, 15_000)
@@ -59,7 +65,7 @@ describe("while the markers are locked", () => {
   })
 
   it("doctor ends in time, and names the holder", async () => {
-    const { env, run, url } = await prepared()
+    const { env, run, url } = locked
     await admin(async (holder) => {
       await holder.query(lock("kumiko_es_operations", "ACCESS EXCLUSIVE"))
       const { code, stdout } = await run(["doctor"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
@@ -124,11 +130,11 @@ describe("a table that is locked once the seed is under way", () => {
     await query("CREATE TABLE own (n integer)")
     await admin(async (holder) => {
       await holder.query(lock("own", "ACCESS EXCLUSIVE"))
-      const running = start(["seed:apply", "--lock-timeout", "500ms"], env)
+      const running = start(["seed:apply", "--lock-timeout", "300ms"], env)
       // Three times as long as lockTimeout, by the server's own clock.
       await untilTrue(() =>
         query(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO own%'
-          AND clock_timestamp() - query_start > interval '1500 milliseconds'`)
+          AND clock_timestamp() - query_start > interval '900 milliseconds'`)
       )
       await holder.query("COMMIT")
       const { code, stderr } = await running.result
@@ -140,7 +146,7 @@ describe("a table that is locked once the seed is under way", () => {
 
 describe("the markers that are locked when a seed is claimed", () => {
   const layerOf = (url: string, maxConnections: number) =>
-    EsOps.layer({ seeds: { "1": seed(Effect.void), "2": seed(Effect.void) }, lockTimeout: "1500 millis" }).pipe(
+    EsOps.layer({ seeds: { "1": seed(Effect.void), "2": seed(Effect.void) }, lockTimeout: "750 millis" }).pipe(
       Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections }).pipe(Layer.orDie))
     )
 
@@ -186,7 +192,7 @@ describe("the markers that are locked when a seed is claimed", () => {
               "1": seed(Effect.void),
               "2": Seed.make({ description: "", transaction: "none", idempotent: true, run })
             },
-            lockTimeout: "1500 millis"
+            lockTimeout: "750 millis"
           }).pipe(Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: 3 }).pipe(Layer.orDie)))
           const error = await Effect.runPromise(
             Effect.flip(Effect.provide(SeedRunner.apply({ appliedBy: "boot", observer }), layer))

@@ -30,7 +30,8 @@ const renamed = async (source = counting) => {
   assert.strictEqual((await made.run(["seed:apply"], env)).code, 0)
   await rename(join(made.folder, "seeds/1-old.mjs"), join(made.folder, "seeds/2-new.mjs"))
   const count = async () => (await query("SELECT count(*)::int AS n FROM counter"))[0]?.["n"]
-  return { ...made, env, name, query, url, count, run: (...words: ReadonlyArray<string>) => made.run(words, env) }
+  const run = (...line: ReadonlyArray<string>) => made.run(line, env)
+  return { ...made, env, name, query, url, count, run, runIn: made.run }
 }
 
 const words = /"2-new" has the source of "1-old".*es-ops seed:rename 1-old 2-new --reason <text>/
@@ -76,7 +77,7 @@ describe("a seed whose file was renamed", () => {
     async (_, option, env, files) => {
       const made = await renamed()
       for (const [path, text] of Object.entries(files)) await made.write(path, text)
-      const applied = await made.start(["seed:apply", "--json", ...option], { ...made.env, ...env }).result
+      const applied = await made.runIn(["seed:apply", "--json", ...option], { ...made.env, ...env })
       assert.strictEqual(applied.code, 4, applied.stderr)
       const { failed } = decodeApply(applied.stdout)
       assert.deepStrictEqual([failed?.id, failed?.error._tag], [null, "SeedsInconsistent"])
@@ -85,7 +86,7 @@ describe("a seed whose file was renamed", () => {
         [["RenamedSeed", "2-new"]]
       )
       assert.match(failed?.error.message ?? "", words)
-      const status = await made.start(["seed:status", "--check", "--json", ...option], { ...made.env, ...env }).result
+      const status = await made.runIn(["seed:status", "--check", "--json", ...option], { ...made.env, ...env })
       assert.strictEqual(status.code, 4)
       assert.strictEqual(decodeStatus(status.stdout).seeds[1]?.problem?._tag, "RenamedSeed")
       assert.strictEqual(await made.count(), 1)
@@ -96,10 +97,10 @@ describe("a seed whose file was renamed", () => {
     const made = await renamed()
     const wrong = await made.run("seed:apply", "--renamed", "maybe", "--json")
     assert.strictEqual(wrong.code, 2)
-    const variable = await made.start(["seed:apply"], { ...made.env, ES_OPS_RENAMED: "maybe" }).result
+    const variable = await made.runIn(["seed:apply"], { ...made.env, ES_OPS_RENAMED: "maybe" })
     assert.strictEqual(variable.code, 4)
     assert.include(variable.stderr, "ES_OPS_RENAMED")
-    const allowed = await made.start(["seed:apply", "--renamed", "run"], { ...made.env, ES_OPS_RENAMED: "fail" }).result
+    const allowed = await made.runIn(["seed:apply", "--renamed", "run"], { ...made.env, ES_OPS_RENAMED: "fail" })
     assert.strictEqual(allowed.code, 0, allowed.stderr)
     assert.strictEqual(await made.count(), 2)
   })
@@ -119,10 +120,10 @@ describe("a seed whose file was renamed", () => {
   it("is not called so while the old file is there, or while its flag skips it", async () => {
     const skippable = counting.replace("run:", "skippable: true,\n  run:")
     const made = await renamed(skippable)
-    const skipped = await made.start(["seed:apply", "--renamed", "fail"], {
+    const skipped = await made.runIn(["seed:apply", "--renamed", "fail"], {
       ...made.env,
       KUMIKO_SKIP_ES_OPS_2_NEW: "1"
-    }).result
+    })
     assert.strictEqual(skipped.code, 0, skipped.stderr)
     assert.notMatch(skipped.stderr, words)
     await made.write("seeds/1-old.mjs", skippable)

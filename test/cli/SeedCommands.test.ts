@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Attempt } from "effect-es-ops"
-import { database, decodeApply, decodeEntry, decodeStatus, project, tenant } from "../support/Command.js"
+import { bundled, database, decodeApply, decodeEntry, decodeStatus, project, tenant } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 
 const failing = Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`)
@@ -89,7 +89,7 @@ describe("seed:apply and seed:status", () => {
       console.log("printed")
       process.stdout.write("written\\n")
       yield* Effect.log("logged")`)}`
-    const { runProcess: run } = await project({ "seeds/1.ts": noisy })
+    const { runProcess: run } = await bundled({ "seeds/1.ts": noisy })
     const { code, stderr, stdout } = await run(["seed:apply", "--json"], env)
     assert.strictEqual(code, 0)
     assert.strictEqual(decodeApply(stdout).applied.length, 1)
@@ -167,7 +167,7 @@ export default Seed.make({ description: "", run })`
   it("say what was to be written and a seed did not wait for", async () => {
     const { env } = await database()
     const write = `ctx.systemWriteAs("tenant:write:create", { key: "late", name: "late" })`
-    const { run, runProcess } = await project({
+    const { run, runProcess } = await bundled({
       "seeds/1.mjs": `export default { description: "uses nothing", run: async () => {} }`,
       "seeds/2.mjs": `export default { description: "takes what it does not use", run: async (ctx) => {} }`,
       "later/3.mjs": `export default { description: "late", run: async (ctx) => { await ctx.findTenants(); setTimeout(() => ${write}, 20) } }`
@@ -187,7 +187,7 @@ export default Seed.make({ description: "", run })`
 
   it("write each line of stderr as an entry of the log where that is asked for", async () => {
     const { env } = await database()
-    const { runProcess: run } = await project({
+    const { runProcess: run } = await bundled({
       "seeds/1.mjs": `export default { description: "one", run: async () => { console.error("printed"); throw new Error("no") } }`,
       "seeds/2.cts": ""
     })
@@ -206,7 +206,7 @@ export default Seed.make({ description: "", run })`
       "process.exit(0)",
       "setTimeout(() => { throw new Error('later') })\n    await new Promise(() => {})"
     ]) {
-      const ending = await project({
+      const ending = await bundled({
         "seeds/1.mjs": `export default { description: "one", run: async () => { ${end} } }`
       })
       const ended = await ending.runProcess(["seed:apply", "--log-format", "json"], env)

@@ -5,18 +5,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { open } from "node:fs/promises"
-import { join } from "node:path"
-import { database, project, tenant } from "../support/Command.js"
+import { bundled, database, tenant } from "../support/Command.js"
 import type { Project } from "../support/Project.js"
 import * as Projects from "../support/Project.js"
 
 const isInstalled = ["/usr/bin/script", "/bin/script"].some(existsSync)
 
-const command = join(Projects.repository, "dist", "bin.js")
-
 /** Runs es-ops in a terminal of so many columns; both streams come as one. */
 const inTerminal = async (
-  { folder }: Project,
+  { command, folder }: Project,
   words: ReadonlyArray<string>,
   env: Readonly<Record<string, string>>,
   columns = 80
@@ -38,7 +35,7 @@ const slow = Projects.seedSource(`yield* Effect.sleep("700 millis")
 describe.skipIf(!isInstalled)("in a terminal (skipped without script of util-linux)", () => {
   it("a live line shows what runs, gives way to what is printed, and is gone at the end", async () => {
     const { env } = await database()
-    const made = await project({ "seeds/1-slow.ts": slow })
+    const made = await bundled({ "seeds/1-slow.ts": slow })
     const seen = await inTerminal(made, ["seed:apply"], env)
     assert.include(seen, "\r\u001B[K…           1-slow  runs, 0 s")
     assert.include(seen, "\r\u001B[Khalfway\r\n")
@@ -50,7 +47,7 @@ describe.skipIf(!isInstalled)("in a terminal (skipped without script of util-lin
 
   it("NO_COLOR takes the colour, and a dumb terminal the live line as well", async () => {
     const { env } = await database()
-    const made = await project({ "seeds/1-slow.ts": slow })
+    const made = await bundled({ "seeds/1-slow.ts": slow })
     const plain = await inTerminal(made, ["seed:apply"], { ...env, NO_COLOR: "1" })
     for (const colour of ["2", "31", "32", "33"]) assert.notInclude(plain, `\u001B[${colour}m`)
     assert.include(plain, "runs, 0 s")
@@ -61,7 +58,7 @@ describe.skipIf(!isInstalled)("in a terminal (skipped without script of util-lin
   it("lines are cut and help is wrapped where the terminal ends", async () => {
     const { env } = await database()
     const long = tenant("one").replace("a seed of a test", "a description that goes on and on, ".repeat(6))
-    const made = await project({ "seeds/1.ts": long, "seeds/2-a-longer-name-for-a-seed.ts": tenant("two") })
+    const made = await bundled({ "seeds/1.ts": long, "seeds/2-a-longer-name-for-a-seed.ts": tenant("two") })
     for (const columns of [80, 200]) {
       for (const words of [["seed:status"], ["seed:apply", "--help"], ["--help"]]) {
         const lines = (await inTerminal(made, words, { ...env, NO_COLOR: "1" }, columns)).split("\r\n")
@@ -82,11 +79,11 @@ describe.skipIf(!isInstalled)("in a terminal (skipped without script of util-lin
 describe.skipIf(!existsSync("/dev/full"))("results that cannot be written (skipped without /dev/full)", () => {
   it("are no success, and are said to be lost", async () => {
     const { env } = await database()
-    const made = await project({ "seeds/1.mjs": tenant("one") })
+    const made = await bundled({ "seeds/1.mjs": tenant("one") })
     const full = await open("/dev/full", "w")
     for (const words of [["seed:apply", "--json"], ["seed:status"], ["schema"], ["--version"]]) {
       const running = Projects.watch(
-        spawn(process.execPath, [command, ...words], {
+        spawn(process.execPath, [made.command, ...words], {
           cwd: made.folder,
           env: { PATH: process.env["PATH"] ?? "", ...env },
           stdio: ["ignore", full.fd, "pipe"]

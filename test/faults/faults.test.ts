@@ -50,7 +50,7 @@ describe("exactly once", () => {
       await Faults.crowd(
         arena,
         `c${n}`,
-        (["SIGKILL", "SIGTERM", "SIGINT"] as const).map((signal) => ({ after: 300 + next() * 900, signal }))
+        (["SIGKILL", "SIGTERM", "SIGINT"] as const).map((signal) => ({ after: 200 + next() * 700, signal }))
       )
     }
     const { doubled, kills, lost } = arena.tally

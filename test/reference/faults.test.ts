@@ -13,7 +13,6 @@ import {
   decodeApply,
   decodeHistory,
   decodeStatus,
-  project,
   tenant,
   untilTrue
 } from "../support/Command.js"
@@ -37,7 +36,7 @@ const count = async (query: (text: string) => Promise<ReadonlyArray<Record<strin
 describe("none of the reference's faults is ours", () => {
   it("1. writes are atomic with the marker: five events and an exception leave neither, at any number of starts", async () => {
     const { env, query } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": plain(`for (const key of ["a", "b", "c", "d", "e"]) await ${create("k-").replace('"k-"', "key")}
     throw new Error("after five events")`)
     })
@@ -55,7 +54,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("2. seed writes run the inline projections", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.mjs": plain(`await ${create("projected")}`) })
+    const { run } = await bundled({ "seeds/1.mjs": plain(`await ${create("projected")}`) })
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     assert.deepStrictEqual(await query("SELECT key FROM read_tenants"), [{ key: "projected" }])
     assert.strictEqual(await count(query, "kumiko_events"), 1)
@@ -63,7 +62,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("3. a pool of one connection is enough, and the wait for the lock has a bound and a message", async () => {
     const { env, url } = await database()
-    const { run } = await project({ "seeds/1.mjs": plain(`await ${create("one")}`) })
+    const { run } = await bundled({ "seeds/1.mjs": plain(`await ${create("one")}`) })
     const one = Layer.provide(EsOps.layer({ seeds: {} }), Database.clientOf(url, { maxConnections: 1 }))
     const report = await Effect.runPromise(Effect.provide(SeedRunner.apply({ appliedBy: "boot" }), one))
     assert.deepStrictEqual(report.outcomes, [])
@@ -78,7 +77,7 @@ describe("none of the reference's faults is ours", () => {
   it("4. an idle_in_transaction_session_timeout shorter than the body loses nothing", async () => {
     const { env, name, query } = await database()
     await query(`ALTER DATABASE ${name} SET idle_in_transaction_session_timeout = '100ms'`)
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": plain(`await ${create("slow")}
     await new Promise((resolve) => setTimeout(resolve, 400))`)
     })
@@ -89,7 +88,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("5. names are sorted without their extension: fix comes before fix-2", async () => {
     const { env } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/fix-2.mjs": plain(""),
       "seeds/fix.mjs": plain(""),
       "seeds/fix.a.mjs": plain("")
@@ -103,7 +102,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("6. two files of one id are refused, and the loser of a race is reported as the loser", async () => {
     const { env, query, url } = await database()
-    const twice = await project({ "seeds/c.ts": tenant("ts"), "seeds/c.js": plain("") })
+    const twice = await bundled({ "seeds/c.ts": tenant("ts"), "seeds/c.js": plain("") })
     const refused = decodeApply((await twice.run(["seed:apply", "--json"], env)).stdout)
     assert.deepStrictEqual(
       refused.failed?.error.problems?.map(({ _tag, id }) => [_tag, id]),
@@ -142,7 +141,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("8. a folder that cannot be read, or is not there, is refused", async () => {
     const { env } = await database()
-    const { run } = await project({ "a-file": "" })
+    const { run } = await bundled({ "a-file": "" })
     assert.strictEqual((await run(["seed:apply", "--seeds", "a-file"], env)).code, 4)
     const typo = await run(["seed:apply", "--seeds", "sedes"], env)
     assert.strictEqual(typo.code, 4)
@@ -150,14 +149,14 @@ describe("none of the reference's faults is ours", () => {
   })
 
   it("9. a freshly scaffolded seed passes its own validation", async () => {
-    const { run } = await project()
+    const { run } = await bundled()
     await run(["seed:new", "something new"])
     assert.strictEqual((await run(["seed:check"])).code, 0)
   })
 
   it("10. a syntax error in seed 3 is found before seeds 1 and 2 are applied", async () => {
     const { env, query } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.mjs": plain(""),
       "seeds/2.mjs": plain(""),
       "seeds/3.ts": "export default {,}"
@@ -169,7 +168,7 @@ describe("none of the reference's faults is ours", () => {
   })
 
   it("11. declarations, tests and folders are not taken for seeds", async () => {
-    const { folder, run } = await project({
+    const { folder, run } = await bundled({
       "seeds/1.mjs": plain(""),
       "seeds/a.d.ts": "",
       "seeds/b.test.ts": "",
@@ -185,7 +184,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("12. the command applies, and a status without a database is an error", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1.mjs": plain("") })
+    const { run } = await bundled({ "seeds/1.mjs": plain("") })
     assert.strictEqual((await run(["seed:status"])).code, 2)
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     assert.strictEqual(await count(query, "kumiko_es_operations"), 1)
@@ -193,7 +192,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("13. a seed file that was mended runs its new code in the same process", async () => {
     const { url } = await database()
-    const { folder } = await project({ "seeds/1.mjs": plain(`throw new Error("not yet")`) })
+    const { folder } = await bundled({ "seeds/1.mjs": plain(`throw new Error("not yet")`) })
     const services = Layer.provide(EsOps.layer({ seeds: join(folder, "seeds") }), Database.clientOf(url))
     const [failed, mended] = await Effect.runPromise(
       Effect.gen(function* () {
@@ -211,7 +210,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("14. skips and failures are recorded, an edited seed is noticed, a marker without a file is shown", async () => {
     const { env, query } = await database()
-    const made = await project({
+    const made = await bundled({
       "seeds/1.mjs": plain(""),
       "seeds/2.mjs": plain("", "\n  skippable: true,"),
       "seeds/3.mjs": plain(`throw new Error("no")`)
@@ -242,7 +241,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("15. a forgotten await does not commit the marker before the write", async () => {
     const { env, query } = await database()
-    const made = await project({ "seeds/1.mjs": plain(`${create("forgotten")}`) })
+    const made = await bundled({ "seeds/1.mjs": plain(`${create("forgotten")}`) })
     const settled = await made.runProcess(["seed:apply"], env)
     assert.strictEqual(settled.code, 0, settled.stderr)
     assert.include(settled.stderr, "warn: not awaited: tenant:write:create")
@@ -256,7 +255,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("16. a SQL error that the seed catches fails the seed by its own name", async () => {
     const { env, query } = await database()
-    const { run } = await project({
+    const { run } = await bundled({
       "seeds/1.ts":
         Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     yield* Effect.ignore(sql\`SELECT no_such_column\`)`)
@@ -269,7 +268,7 @@ describe("none of the reference's faults is ours", () => {
 
   it("17. the events of a seed carry its id, and one correlation for the step", async () => {
     const { env, query } = await database()
-    const { run } = await project({ "seeds/1-linked.mjs": plain(`await ${create("a")}\n    await ${create("b")}`) })
+    const { run } = await bundled({ "seeds/1-linked.mjs": plain(`await ${create("a")}\n    await ${create("b")}`) })
     await run(["seed:apply"], env)
     assert.deepStrictEqual(
       await query(`SELECT metadata->'headers'->>'operationId' AS id, count(DISTINCT metadata->>'correlationId')::int AS steps, count(*)::int AS n
@@ -322,7 +321,7 @@ console.log("end", exit._tag, exit._tag === "Failure" ? String(exit.cause) : "")
     "one that %s: nothing lands after the COMMIT, and the process does not end",
     async (_, body, expected, code) => {
       const { env, query } = await database()
-      const made = await project({
+      const made = await bundled({
         "seeds/1.mjs": plain(body),
         "seed.mjs": plain(body),
         "program.mjs": program("seed")

@@ -1,13 +1,10 @@
 /**
  * The command in one process for many command lines, one after another: it is loaded once, and each line has its own folder, environment and
  * streams. What a line leaves behind in the process (an exit, an exception that nobody catches) ends the server, which is an error of the test.
+ * The command is that of the build, or that of the bundle whose folder is given.
  */
-import * as NodeContext from "@effect/platform-node/NodeContext"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import process from "node:process"
+import { load } from "./BundleLoader.mjs"
 
 const said = { stdout: "", stderr: "" }
 
@@ -22,9 +19,22 @@ const capture = (name) => (chunk, encoding, callback) => {
 process.stdout.write = capture("stdout")
 process.stderr.write = capture("stderr")
 
+/** The modules of the build, by the names that they have in a bundle. */
+const build = async () => ({
+  effect: await import("effect"),
+  context: await import("@effect/platform-node/NodeContext"),
+  command: await import("../../dist/cli/commands/EsOpsCommand.js"),
+  terminal: await import("../../dist/cli/output/Terminal.js")
+})
+
 // After that, as the command takes the streams as it finds them.
-const { run } = await import("../../dist/cli/commands/EsOpsCommand.js")
-const { layer } = await import("../../dist/cli/output/Terminal.js")
+const [, , folder] = process.argv
+const {
+  command: { run },
+  context: NodeContext,
+  effect: { Cause, Effect, Exit, Layer },
+  terminal: { layer }
+} = folder === undefined ? await build() : load(folder)
 
 const writes = { stdout: process.stdout.write, stderr: process.stderr.write }
 

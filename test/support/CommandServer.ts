@@ -4,7 +4,6 @@
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { once } from "node:events"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Result } from "./Project.js"
 
@@ -17,18 +16,22 @@ export interface Line {
   readonly bundle: string | undefined
 }
 
-/** The server of the build; that of a bundle is in its folder. */
 const program = fileURLToPath(new URL("CommandServer.mjs", import.meta.url))
 
 /** How long a line may take, in milliseconds: less than a test, so that the test fails by the line that hangs. */
 const patience = 50_000
 
-const servers = new Map<string, Promise<ChildProcess>>()
+/** That of the build, and that of the bundle. */
+const servers = new Map<string | undefined, Promise<ChildProcess>>()
 let last: Promise<unknown> = Promise.resolve()
 
 /** Starts the server: it ends with this process, and does not keep it from ending. */
-const start = async (script: string): Promise<ChildProcess> => {
-  const child = fork(script, { env: { PATH: process.env["PATH"] ?? "" }, execArgv: [], silent: true })
+const start = async (bundle: string | undefined): Promise<ChildProcess> => {
+  const child = fork(program, bundle === undefined ? [] : [bundle], {
+    env: { PATH: process.env["PATH"] ?? "" },
+    execArgv: [],
+    silent: true
+  })
   await once(child, "message")
   child.unref()
   child.channel?.unref()
@@ -43,9 +46,9 @@ export const run = (line: Line): Promise<Result> => {
 }
 
 const answerTo = async (line: Line): Promise<Result> => {
-  const script = line.bundle === undefined ? program : join(line.bundle, "server.js")
-  const server = servers.get(script) ?? start(script)
-  servers.set(script, server)
+  const { bundle } = line
+  const server = servers.get(bundle) ?? start(bundle)
+  servers.set(bundle, server)
   const child = await server
   return new Promise<Result>((resolve, reject) => {
     let written = ""
@@ -58,7 +61,7 @@ const answerTo = async (line: Line): Promise<Result> => {
       then()
     }
     const fail = (reason: string) => {
-      servers.delete(script)
+      servers.delete(bundle)
       child.kill("SIGKILL")
       settle(() =>
         reject(new Error(`es-ops ${line.args.join(" ")} ${reason}; runProcess gives it its own process\n${written}`))
@@ -76,8 +79,8 @@ const answerTo = async (line: Line): Promise<Result> => {
 
 /** Ends the servers that were started. */
 export const end = async (): Promise<void> => {
-  for (const [script, server] of servers) {
-    servers.delete(script)
+  for (const [bundle, server] of servers) {
+    servers.delete(bundle)
     const child = await server
     if (child.exitCode !== null) continue
     child.ref()

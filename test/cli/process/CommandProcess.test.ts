@@ -1,14 +1,24 @@
 /**
- * Each command as a process of the build, with each of its exit codes: it says what the process that the other tests share says.
+ * Each command as a process, with each of its exit codes: it says what the process that the other tests share says.
  */
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
-import { admin, database, project, tenant } from "../../support/Command.js"
+import { admin, bundled, database, project, tenant } from "../../support/Command.js"
 import type { Project, Result } from "../../support/Project.js"
 import * as Projects from "../../support/Project.js"
 
 type Database = Awaited<ReturnType<typeof database>>
+
+const files = {
+  "applied/1.mjs": tenant("one"),
+  "seeds/1.mjs": tenant("one"),
+  "seeds/2.mjs": tenant("two"),
+  "broken/4.ts": "export default {,}",
+  "failing/1.mjs": tenant("one"),
+  "failing/3.ts": Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`),
+  "a-file": ""
+}
 
 let made: Project
 /** With one seed applied and one that is pending; and one whose table of markers is another. */
@@ -16,15 +26,7 @@ let served: Database
 let mismatched: Database
 
 beforeAll(async () => {
-  made = await project({
-    "applied/1.mjs": tenant("one"),
-    "seeds/1.mjs": tenant("one"),
-    "seeds/2.mjs": tenant("two"),
-    "broken/4.ts": "export default {,}",
-    "failing/1.mjs": tenant("one"),
-    "failing/3.ts": Projects.seedSource(`return yield* Effect.fail(new RangeError("too far"))`),
-    "a-file": ""
-  })
+  made = await bundled(files)
   served = await database()
   mismatched = await database()
   await mismatched.query("CREATE TABLE kumiko_es_operations (id integer PRIMARY KEY)")
@@ -104,15 +106,17 @@ describe("a process of es-ops", () => {
 
   it("seed:apply, seed:unmark and seed:new: exit with 0 when they change something, 1 when a seed fails", async () => {
     const { env, query } = await database()
-    const applied = await made.runProcess(["seed:apply", "--seeds", "failing"], env)
+    // The modules of the build one by one, as a project has them.
+    const { folder, runProcess } = await project(files)
+    const applied = await runProcess(["seed:apply", "--seeds", "failing"], env)
     assert.strictEqual(applied.code, 1, applied.stderr)
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
-    assert.strictEqual((await made.runProcess(["seed:unmark", "1", "--reason", "x"], env)).code, 0)
+    assert.strictEqual((await runProcess(["seed:unmark", "1", "--reason", "x"], env)).code, 0)
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
-    const written = await made.runProcess(["seed:new", "by a process", "--seeds", "written"])
+    const written = await runProcess(["seed:new", "by a process", "--seeds", "written"])
     assert.strictEqual(written.code, 0, written.stderr)
     const [, file = ""] = /created (\S+)/.exec(written.stdout) ?? []
-    assert.include(await readFile(join(made.folder, file), "utf8"), "Seed.make")
+    assert.include(await readFile(join(folder, file), "utf8"), "Seed.make")
   })
 
   it("--version: says the version of the package", async () => {

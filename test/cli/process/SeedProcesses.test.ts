@@ -2,7 +2,16 @@
  * `seed:apply` and `seed:status` as processes: several at once, killed, sent signals, and ended by a seed or a module.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { admin, database, decodeApply, decodeError, project, tenant, untilTrue } from "../../support/Command.js"
+import {
+  admin,
+  bundled,
+  database,
+  decodeApply,
+  decodeError,
+  project,
+  tenant,
+  untilTrue
+} from "../../support/Command.js"
 import * as Projects from "../../support/Project.js"
 import * as Database from "../../support/TestDatabase.js"
 
@@ -41,7 +50,7 @@ describe("seed:apply and seed:status", () => {
     "keep nothing of a process that is killed between %s, and apply the seed once afterwards",
     async (_, block) => {
       const { env, query, url } = await database()
-      const { run, start } = await project({ "seeds/0.mjs": tenant("zero"), "seeds/1.mjs": tenant("one") })
+      const { run, start } = await bundled({ "seeds/0.mjs": tenant("zero"), "seeds/1.mjs": tenant("one") })
       await run(["seed:apply", "--to", "0"], env)
       await admin(async (blocker) => {
         await blocker.query(`BEGIN; ${block}`)
@@ -72,7 +81,7 @@ describe("seed:apply and seed:status", () => {
     const body = `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "k", name: "n" })
     yield* Effect.log("inside")
     yield* Effect.never`
-    const { run, start } = await project({
+    const { run, start } = await bundled({
       "seeds/0.mjs": tenant("zero"),
       "seeds/1.mjs": Projects.seedSource(body),
       "seeds/2.mjs": tenant("two")
@@ -101,7 +110,7 @@ describe("seed:apply and seed:status", () => {
 
   it("name who holds the lock at once while they wait, and exit 5 when it takes too long", async () => {
     const { env, url } = await database()
-    const { run, start } = await project({ "seeds/1.mjs": tenant("one") })
+    const { run, start } = await bundled({ "seeds/1.mjs": tenant("one") })
     await admin(async (holder) => {
       await holder.query("SET application_name = 'slow deploy'; BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
       const late = await run(["seed:apply", "--lock-timeout", "0s", "--json"], env)
@@ -125,7 +134,7 @@ describe("seed:apply and seed:status", () => {
         `void Promise.reject(new Error("nobody awaits this"))\n    yield* Effect.sleep("30 seconds")\n    yield*`
       )
     }
-    const { runProcess: run } = await project(seeds)
+    const { runProcess: run } = await bundled(seeds)
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
     const exits = await run(["seed:apply", "--seeds", "exits"], env)
     assert.strictEqual(exits.code, 1)
@@ -147,7 +156,7 @@ describe("seed:apply and seed:status", () => {
 
   it("write a document also when a module ends the process while it is loaded", async () => {
     const { env } = await database()
-    const { runProcess: run } = await project({ "seeds/1.mjs": "process.exit(0)" })
+    const { runProcess: run } = await bundled({ "seeds/1.mjs": "process.exit(0)" })
     for (const words of [["seed:check"], ["seed:status"], ["doctor"]]) {
       const { code, stdout } = await run([...words, "--json"], env)
       const { error } = decodeError(stdout)
@@ -162,7 +171,7 @@ describe("seed:apply and seed:status", () => {
 
   it("do not mind a reader that has seen enough", async () => {
     const { env } = await database()
-    const { start } = await project({ "seeds/1.mjs": tenant("one") })
+    const { start } = await bundled({ "seeds/1.mjs": tenant("one") })
     const running = start(["seed:status", "--json"], env)
     running.process.stdout?.destroy()
     const { code, stderr } = await running.result
