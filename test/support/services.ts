@@ -11,7 +11,7 @@ import * as Database from "./TestDatabase.js"
 export const memory = EsOps.layerMemory({ seeds: {} })
 
 /** Creates the tables, as the first seed does. */
-const tables = Layer.effectDiscard(
+export const tables = Layer.effectDiscard(
   Effect.gen(function* () {
     const lock = yield* OperationLock.OperationLock
     const transactor = yield* Transactor.Transactor
