@@ -63,6 +63,9 @@ const together = 1000
 /** How many states are written at once: enough that their statement, which is long, is not planned for a few. */
 const enough = 250
 
+/** After how many events the server's answers are let in: then the next statement is sent while the fold goes on. */
+const atOnce = 100
+
 /** Folds the streams of a range. The next page is read while one is folded, and the states of the one before are written. */
 export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange): SnapshotFold => {
   let position = after
@@ -87,7 +90,10 @@ export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange):
             const isLast = events.length < together
             isOver = isLast || count >= most
             if (!isOver) next = yield* begun(read)
-            for (const event of events) folder.add(event, isStored)
+            for (const some of Arr.chunksOf(events, atOnce)) {
+              for (const event of some) folder.add(event, isStored)
+              yield* turn
+            }
             if (isLast) folder.end()
             if (!isOver && folder.waiting < enough) continue
             yield* Fiber.join(writing)
@@ -102,8 +108,13 @@ export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange):
   }
 }
 
-/** Begins what goes on beside the fiber, whose next steps take the processor: the server is asked before. */
-const begun = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.forkScoped(effect), Effect.yieldNow())
+/** Begins what goes on beside the fiber; it has asked the server when the fiber goes on. */
+const begun = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.forkScoped(effect), turn)
+
+/** Lets in what came from the server, and the fibers that wait for it. */
+const turn = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
 
 const pageBehind = (aggregate: AnyAggregate, range: StreamRange) =>
   Effect.gen(function* () {
