@@ -52,7 +52,7 @@ export const admit = (
   if (found.length === 0) return program
   if (words.includes("--help") || words.includes("-h")) return "whole"
   const message = explanation(found, exists)
-  if (program !== "linked") {
+  if (words[0] === "doctor" && program !== "linked") {
     process.stderr.write(`warning: ${message}\n`)
     return program
   }
@@ -64,7 +64,7 @@ export const admit = (
   return undefined
 }
 
-/** The commands that load seeds in a program of their own: a seed that imports none of these packages still loads. */
+/** The commands that load seeds in a program of their own. A doctor looks at the database all the same. */
 const loading = new Set(["seed:check", "seed:status", "seed:mark", "doctor"])
 
 const document = (command: string | undefined, message: string): string => {

@@ -84,13 +84,20 @@ describe("the packages that the command shares with a project", () => {
     assert.strictEqual(run(cwd, "seed:apply", "--help").status, 0)
   })
 
-  it("are warned of by a command that has its own, but loads seeds", () => {
+  it("are named by a command that has its own as well, if it loads seeds, and a doctor looks at the rest", () => {
     const cwd = project("own", { effect: undefined })
     mkdirSync(join(cwd, "seeds"))
     writeFileSync(join(cwd, "seeds", "1.mjs"), 'import "effect"')
-    const { status, stderr } = run(cwd, "seed:check")
-    assert.strictEqual(status, 4)
-    assert.match(stderr, /^warning: .*missing: effect.* Type: npm install effect@3\n/)
+    const sentence = /^(?:error|warning): effect-es-ops does not work .*missing: effect.* Type: npm install effect@3\n$/
+    for (const command of ["seed:check", "seed:status"]) {
+      const { status, stderr, stdout } = run(cwd, command)
+      assert.deepStrictEqual([status, stdout], [4, ""], command)
+      assert.match(stderr, sentence)
+    }
+    assert.match(decodeError(run(cwd, "seed:check", "--json").stdout).error.message, /missing: effect/)
+    const doctor = run(cwd, "doctor", "--database-url", "postgres://u@127.0.0.1:1/db")
+    assert.match(doctor.stderr.split("\n")[0] ?? "", /^warning: .*missing: effect/)
+    assert.include(doctor.stdout, "connection")
     assert.strictEqual(run(cwd, "seed:new", "two").stderr, "")
   })
 })
