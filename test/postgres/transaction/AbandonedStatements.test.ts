@@ -123,7 +123,7 @@ describe("writes that a seed does not wait for", () => {
   it.live("leave it to go on when they are left in the middle, again and again", () =>
     Effect.gen(function* () {
       const left = Effect.forEach(
-        Array.from({ length: 600 }, (_, n) => n),
+        Array.from({ length: 240 }, (_, n) => n),
         (n) => Effect.timeoutOption(tenant(`left-${n}`), (n % 30) * 0.2)
       )
       const { attempts, exit, found } = yield* ended(Effect.zipRight(left, tenant("after")))
@@ -175,13 +175,13 @@ describe("writes that a seed does not wait for", () => {
     }).pipe(fresh)
   )
 
-  it.live("take turns in a time that grows as they do, and no faster", () =>
+  it.live("take turns, and all of them are there, when they are made at once", () =>
     Effect.gen(function* () {
-      const keys = Array.from({ length: 2_000 }, (_, n) => `tenant-${n}`)
+      const keys = Array.from({ length: 300 }, (_, n) => `tenant-${n}`)
       const { found } = yield* ended(
         Effect.forEach(keys, (key) => tenant(key), { concurrency: "unbounded", discard: true })
       )
-      assert.deepStrictEqual(found, { events: 2_000, rows: 2_000 })
+      assert.deepStrictEqual(found, { events: 300, rows: 300 })
     }).pipe(fresh)
   )
 })
