@@ -92,11 +92,7 @@ const makeUnited = <R>(
     // A refusal, of a projection too, leaves nothing: in a seed the savepoint around the write undoes it.
     const writeAll = (request: WriteAllRequest) =>
       Effect.flatMap(Effect.serviceOption(WriteSavepoint), (savepoint) =>
-        Option.isSome(savepoint)
-          ? Effect.mapInputContext(decided(request), (context: Context.Context<never>) =>
-              Context.omit(WriteSavepoint)(context)
-            )
-          : transactor.savepoint(decided(request))
+        Option.isSome(savepoint) ? decided(request) : transactor.savepoint(decided(request))
       )
 
     return WriteDispatcher.of({
@@ -229,11 +225,16 @@ const written = (decisions: ReadonlyArray<Decision>, stored: ReadonlyArray<Event
   })
 }
 
-/** Provides what features require. The step's own services win: the dispatcher may have been made inside another transaction. */
+/**
+ * Provides what features require. The step's own services win: the dispatcher may have been made inside another transaction. The savepoint is that
+ * of the write, and not of what its handler writes.
+ */
 const inStep =
   <R>(context: Context.Context<R>) =>
   <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
-    Effect.flatMap(Effect.context<never>(), (step) => effect.pipe(Effect.provide(step), Effect.provide(context)))
+    Effect.mapInputContext(effect, (step: Context.Context<never>) =>
+      Context.merge(context, Context.omit(WriteSavepoint)(step))
+    )
 
 /** The metadata of a request's events, one for all of them. */
 const metadataOf = ({ actor, correlationId, operationId }: WriteRequest): Either.Either<EventMetadata, Rejection> => {

@@ -79,7 +79,7 @@ const encoding = /client_encoding/i
 /** Whether a statement may set `client_encoding`, if it says so by its name or as SET NAMES. */
 export const mayEncode = (text: string, params: ReadonlyArray<unknown>): boolean =>
   encoding.test(text) ||
-  /\bset\b[^;]*\bnames\b/i.test(text) ||
+  /\bset\s+(?:(?:local|session)\s+)?names\b/i.test(text) ||
   params.some((param) => typeof param === "string" && encoding.test(param))
 
 const setting = /\bset(?:_config\s*\(|\s)/i
