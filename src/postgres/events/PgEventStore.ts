@@ -26,6 +26,7 @@ import { databaseError, notStored, refusedRow } from "../client/PgError.js"
 import { appendError } from "./AppendFailure.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import * as PurgedStreams from "./PurgedStreams.js"
+import * as LateTriggers from "../client/LateTriggers.js"
 import { decodeRows, PgSql, rows, tablesFound } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
@@ -50,6 +51,9 @@ const Kept = Schema.Literal("true", "false")
 /** `kept`: whether the row is the one that was sent. `watched`: whether it may be another one once the statement is through. */
 const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column, kept: Kept, watched: Kept })
 
+/** `late`: the sum of the row, where deferred triggers may still take it away. */
+const Found = Schema.Struct({ id: Schema.String, late: Schema.NullOr(Schema.String) })
+
 const createdAt = PgTime.select("created_at")
 
 /** The two tables, as they are named where a statement is sent. */
@@ -58,9 +62,16 @@ interface Named {
   readonly archived: string
   /** Where a step notes that the events have no trigger and no rule. */
   readonly plain: Set<string> | undefined
+  /** The rows of the step that are looked at once more at its end. */
+  readonly late: Map<string, LateTriggers.LateRows> | undefined
 }
 
-const byPath: Named = { events: "kumiko_events", archived: "kumiko_archived_streams", plain: undefined }
+const byPath: Named = {
+  events: "kumiko_events",
+  archived: "kumiko_archived_streams",
+  plain: undefined,
+  late: undefined
+}
 
 const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
   Option.isNone(found)
@@ -68,11 +79,14 @@ const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
     : {
         events: found.value.tables.get('"kumiko_events"') ?? byPath.events,
         archived: found.value.tables.get('"kumiko_archived_streams"') ?? byPath.archived,
-        plain: found.value.plain
+        plain: found.value.plain,
+        late: found.value.late
       }
 )
 
 const columns = "aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by"
+
+const sum = LateTriggers.sumOf(columns.split(", "))
 
 const inputColumns = `n integer, tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, type text,
   event_version integer, payload jsonb, metadata jsonb, created_by text`
@@ -194,10 +208,15 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       answer?.watched !== "true"
         ? Effect.sync(() => void tables.plain?.add(tables.events))
         : Effect.flatMap(
-            sql`SELECT 1 FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
+            sql`SELECT s.id::text AS id, ${sql.literal(LateTriggers.column(tables.events, sum))}
+              FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
               JOIN ${sql.literal(tables.events)} s ON s.tenant_id = i.tenant_id AND s.aggregate_id = i.aggregate_id AND s.version = i.version
-              WHERE ${sql.literal(isKept)}`.pipe(bounded, Effect.mapError(databaseError("appending events"))),
-            (found) => (found.length === events.length ? Effect.void : changed)
+              WHERE ${sql.literal(isKept)}`.pipe(bounded, rows("appending events", Found)),
+            (found) => {
+              if (found.length !== events.length) return changed
+              noteLate(tables, found)
+              return Effect.void
+            }
           )
 
   const appendMany = (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
@@ -289,6 +308,17 @@ const isKept = `i.n IS NOT NULL AND (${columns.replaceAll(/\w+/g, "s.$&")}) = ($
 const changed = notStored("appending events", "kumiko_events")
 
 const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
+
+/** Behind the INSERT they are there as they were sent; deferred triggers are still to come. */
+const noteLate = ({ events, late }: Named, found: ReadonlyArray<typeof Found.Type>): void => {
+  for (const row of found) {
+    if (row.late === null || late === undefined) continue
+    const known = late.get(events) ?? { sum, ids: [], sums: [] }
+    known.ids.push(row.id)
+    known.sums.push(row.late)
+    late.set(events, known)
+  }
+}
 
 const toInput = (event: NewEvent, n: number) => ({
   n,

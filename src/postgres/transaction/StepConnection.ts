@@ -27,6 +27,7 @@ import {
   withWholeStreams
 } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
+import type { LateRows } from "../client/LateTriggers.js"
 import { databaseError, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
@@ -73,6 +74,8 @@ export class StepConnection {
   private readonly ownSettings = new Set<string>()
   /** Tables without triggers and rules: what is written to them stays as it is sent. */
   private readonly plain = new Set<string>()
+  /** The rows that are looked at once more when deferred triggers have fired. */
+  readonly late = new Map<string, LateRows>()
   /** Whether the body may have changed the session beyond its transaction. */
   isChanged = false
   /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
@@ -130,6 +133,7 @@ export class StepConnection {
       ...parts,
       ownSettings: this.ownSettings,
       plain: this.plain,
+      late: this.late,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
       disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
       send: (text) => this.sendAbandonable(text),

@@ -9,6 +9,8 @@ import type { OperationConfig } from "../../operation/OperationConfig.js"
 import * as StepName from "../../operation/StepName.js"
 import * as ClientEncoding from "../client/ClientEncoding.js"
 import type * as EncodedText from "../client/EncodedText.js"
+import type { LateRows } from "../client/LateTriggers.js"
+import * as LateTriggers from "../client/LateTriggers.js"
 import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 
@@ -214,9 +216,22 @@ export const resetIdentity = ({
 export const discard = "CLOSE ALL; DISCARD TEMP"
 
 /** What is sent before marker and attempt: deferred constraints fail before the guard is closed, which tells their failures from those behind it. */
-export const ending = (guard: CommitGuard, identity: SessionIdentity): ReadonlyArray<string> => [
-  resetIdentity(identity),
-  "SET CONSTRAINTS ALL IMMEDIATE",
-  guard.close,
-  discard
-]
+export const ending = (
+  guard: CommitGuard,
+  identity: Option.Option<SessionIdentity>,
+  late: ReadonlyMap<string, LateRows>
+): ReadonlyArray<string> => {
+  const fired = late.size === 0 ? [] : firing(late)
+  if (Option.isNone(identity)) return fired
+  return [
+    resetIdentity(identity.value),
+    ...(late.size === 0 ? ["SET CONSTRAINTS ALL IMMEDIATE"] : fired),
+    guard.close,
+    discard
+  ]
+}
+
+const firing = (late: ReadonlyMap<string, LateRows>): ReadonlyArray<string> => {
+  const { after, before } = LateTriggers.around(late)
+  return [...before, "SET CONSTRAINTS ALL IMMEDIATE", ...after]
+}

@@ -176,7 +176,7 @@ const commit = <A>(
   Effect.gen(function* () {
     const { guard, identity, schema, step } = transaction
     if (step.isUnsent) return committed(value)
-    const before = Option.match(identity, { onNone: () => [], onSome: (known) => StepStatements.ending(guard, known) })
+    const before = StepStatements.ending(guard, identity, step.late)
     const recording = yield* Option.match(record, {
       onNone: () => Effect.succeed(""),
       onSome: (given) => recordText(transaction, given)
