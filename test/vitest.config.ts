@@ -20,6 +20,7 @@ export default defineConfig({
     // Most of a small file is the loading of effect and of the sources: files that follow each other in a process share that. A quarter of the time
     // a file waits for locks, signals and other processes: three of them keep two cores busy. As few as many, since vitest takes the end of one
     // that is not needed any more for the end of all.
-    poolOptions: { forks: { minForks: 3, maxForks: 3, isolate: false } }
+    // What they ask of an embedded database is over before it would be worth it to compile its WebAssembly a second time, for speed.
+    poolOptions: { forks: { minForks: 3, maxForks: 3, isolate: false, execArgv: ["--liftoff-only"] } }
   }
 })

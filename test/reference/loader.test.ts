@@ -4,14 +4,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Seed } from "effect-es-ops"
-import { database, project } from "../support/Command.js"
+import { bundled, database } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
 import * as Reference from "../support/Reference.js"
 
 const reference = async (files: Readonly<Record<string, string>>) => {
   const { env, query } = await database()
   await query(`${Reference.tables}; ${Reference.readTables}; CREATE TABLE ledger (seed text, by text)`)
-  const made = await project({ ...files, "reference.mjs": Reference.boot })
+  const made = await bundled({ ...files, "reference.mjs": Reference.boot })
   return { ...made, env, query, boot: () => made.node("reference.mjs", env) }
 }
 

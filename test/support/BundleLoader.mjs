@@ -7,7 +7,11 @@ import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import process from "node:process"
 import { pathToFileURL } from "node:url"
+import { setFlagsFromString } from "node:v8"
 import vm from "node:vm"
+
+// What a test asks of an embedded database is over before it would be worth it to compile its WebAssembly a second time, for speed.
+setFlagsFromString("--liftoff-only")
 
 /** What is kept, if it is there. */
 const kept = (path) => {

@@ -1,40 +1,30 @@
 /**
  * The built command on databases of its own: projects and databases that are removed after the last test of a file.
  */
-import { afterAll } from "@effect/vitest"
 import { Schema } from "effect"
 import { ProjectionDocument, RunDocument, SeedDocument } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { Client } from "pg"
 import { inject } from "vitest"
-import * as CommandServer from "./CommandServer.js"
+import * as FileEnd from "./FileEnd.js"
 import type { Project } from "./Project.js"
 import * as Projects from "./Project.js"
 import * as Database from "./TestDatabase.js"
 
-const projects: Array<Project> = []
-const databases: Array<string> = []
-
-afterAll(async () => {
-  await CommandServer.end()
-  for (const made of projects) await made.remove()
-  await admin(async (client) => {
-    for (const name of databases) await client.query(`DROP DATABASE ${name} WITH (FORCE)`)
-  })
-})
+/** A project that is removed when its file is over. */
+const removed = (made: Project): Project => {
+  FileEnd.add(made.remove)
+  return made
+}
 
 /** A project with these files. */
 export const project = async (files: Readonly<Record<string, string>> = {}, name?: string): Promise<Project> => {
-  const made = await Projects.make(files, name)
-  projects.push(made)
-  return made
+  return removed(await Projects.make(files, name))
 }
 
 /** The same with the command in few files: for what is about many processes, and not about how they are loaded. */
 export const bundled = async (files: Readonly<Record<string, string>> = {}): Promise<Project> => {
-  const made = await Projects.make(files, "project", inject("bundle"))
-  projects.push(made)
-  return made
+  return removed(await Projects.make(files, "project", inject("bundle")))
 }
 
 /** A connection to the server, or to the database of `url`. */
@@ -54,7 +44,7 @@ export const admin = async <A>(use: (client: Client) => Promise<A>, url = Databa
 export const database = async () => {
   const name = `cli_${randomUUID().replaceAll("-", "")}`
   await admin((client) => client.query(`CREATE DATABASE ${name} ${inject("postgres").creating}`))
-  databases.push(name)
+  FileEnd.add(() => admin(async (client) => void (await client.query(`DROP DATABASE ${name} WITH (FORCE)`))))
   const url = Database.url(name)
   return {
     name,

@@ -4,10 +4,10 @@
 import type { ChildProcess } from "node:child_process"
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, statfs, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { createServer } from "node:net"
-import { arch, env, getuid, platform } from "node:process"
+import { arch, env, getuid, kill, pid, platform } from "node:process"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
 import { promisify } from "node:util"
@@ -39,18 +39,20 @@ const run = promisify(execFile)
 export const start = async (settings: Readonly<Record<string, string>> = {}): Promise<Server> => {
   const folder = await mkdtemp(join(tmpdir(), "es-ops-postgres-"))
   await chmod(folder, 0o755)
-  const data = join(folder, "data")
+  // What is measured is as in production.
+  const isMeasured = settings["fsync"] === "on"
+  const files = isMeasured ? folder : await folderInMemory()
+  const data = join(files, "data")
   const passwordFile = join(folder, "password")
   const password = "s3cret-for-tests"
   const native = await copyBinaries(folder)
   await mkdir(data, { mode: 0o700 })
   await writeFile(passwordFile, `${password}\n`)
   const as = await unprivileged()
-  if ("uid" in as) for (const path of [folder, data, passwordFile]) await chown(path, as.uid, as.gid)
+  if ("uid" in as) for (const path of [folder, files, data, passwordFile]) await chown(path, as.uid, as.gid)
   const { stdout } = await run(join(native, "bin", "postgres"), ["--version"], as)
   const major = Number(/(\d+)/.exec(stdout)?.[1])
-  // Most tests open many connections; what a password is hardened by is paid at each of them, by both sides. What is measured is as in production.
-  const isMeasured = settings["fsync"] === "on"
+  // Most tests open many connections; what a password is hardened by is paid at each of them, by both sides.
   const cheap: Readonly<Record<string, string>> = major < 16 || isMeasured ? {} : { scram_iterations: "1" }
   const initially = Object.entries(cheap).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   const initdb = [
@@ -114,7 +116,7 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
       server = await launch()
     },
     follower: async () => {
-      const [copy, at] = [join(folder, "follower"), await freePort()]
+      const [copy, at] = [join(files, "follower"), await freePort()]
       await end("fast")
       await cp(data, copy, { recursive: true })
       await writeFile(join(copy, "standby.signal"), "")
@@ -130,8 +132,37 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
     },
     stop: async () => {
       await end("fast")
-      await rm(folder, { recursive: true, force: true })
+      for (const made of [folder, files]) await rm(made, { recursive: true, force: true })
     }
+  }
+}
+
+const memory = "/dev/shm"
+const prefix = "es-ops-postgres-"
+
+/** Less than the databases of a run may need, in bytes. */
+const scarce = 4 * 2 ** 30
+
+/**
+ * A folder in memory where there is room, or else on the disk: most tests have a database of their own, whose three hundred files are made and
+ * removed in less time there. What a process left there that was killed is removed.
+ */
+const folderInMemory = async (): Promise<string> => {
+  const { bavail, bsize } = await statfs(memory).catch(() => ({ bavail: 0, bsize: 0 }))
+  const made = await mkdtemp(join(bavail * bsize < scarce ? tmpdir() : memory, `${prefix}of-${pid}-`))
+  await chmod(made, 0o755)
+  for (const name of await readdir(memory).catch(() => [])) {
+    const owner = new RegExp(`^${prefix}of-(\\d+)-`).exec(name)?.[1]
+    if (owner !== undefined && !isAlive(Number(owner))) await rm(join(memory, name), { recursive: true, force: true })
+  }
+  return made
+}
+
+const isAlive = (process: number): boolean => {
+  try {
+    return kill(process, 0)
+  } catch {
+    return false
   }
 }
 

@@ -5,11 +5,14 @@
  * Deep equality that tells a `Some` from a `None`: both are iterable and differ in their number of properties, so that chai compares what they
  * iterate over, which is the same.
  */
-import { it, makeMethods } from "@effect/vitest"
+import { afterAll, it, makeMethods } from "@effect/vitest"
 import { Option } from "effect"
 import { chai } from "vitest"
+import * as FileEnd from "./FileEnd.js"
 
 makeMethods(it)
+
+afterAll(FileEnd.come)
 
 const equal = (left: unknown, right: unknown): boolean => chai.util.eql(left, right, { comparator })
 
