@@ -1,6 +1,7 @@
 /**
  * What keeps streams from being purged.
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Schema from "effect/Schema"
 
 /** A consumer of events has not had all events of the streams yet. */
@@ -111,4 +112,12 @@ export class PurgeRefused extends Schema.TaggedError<PurgeRefused>()("PurgeRefus
   override get message(): string {
     return this.problems.map(({ message }) => message).join("\n")
   }
+}
+
+/**
+ * What these problems fail a purge with. An export that a run under way has lost is a failure of that run: nothing is refused that was not begun.
+ */
+export const failureOf = (problems: NonEmptyReadonlyArray<PurgeProblem>): PurgeRefused | ExportLost => {
+  const [first, ...others] = problems
+  return first._tag === "ExportLost" && others.length === 0 ? first : new PurgeRefused({ problems })
 }

@@ -23,8 +23,8 @@ import { Transactor } from "../operation/Transactor.js"
 import * as ExportFile from "./ExportFile.js"
 import type { Purged, PurgeWork } from "./PurgeBatch.js"
 import * as PurgeBatch from "./PurgeBatch.js"
-import type { PurgeProblem } from "./PurgeProblem.js"
-import { PurgeRefused, UnexpectedStreams } from "./PurgeProblem.js"
+import type { PurgeProblem, PurgeRefused } from "./PurgeProblem.js"
+import * as PurgeProblems from "./PurgeProblem.js"
 import type { FailedPurge, PurgeCursor, PurgeReport } from "./PurgeReport.js"
 import * as PurgeReports from "./PurgeReport.js"
 import * as PurgeRun from "./PurgeRun.js"
@@ -107,7 +107,8 @@ export const plan = (
 /**
  * Purges streams in batches, each one transaction: events, snapshots, dead letters and read rows are gone together, and tombstones stay that keep
  * the ids from coming back. A stream that cannot be purged is in `failed` and does not stop the others. What others appended meanwhile, who know
- * nothing of purges, is listed in `leftover`. Where something keeps all of it from being begun, the failure is `PurgeRefused`.
+ * nothing of purges, is listed in `leftover`. Where something keeps all of it from being begun, the failure is `PurgeRefused`; where a run that is
+ * gone on with has lost its export, it is `ExportLost`.
  *
  * @example
  * ```ts
@@ -126,7 +127,7 @@ export const run = (
 ): Effect.Effect<StreamsPurged, PurgeRefused | OperationRun.RunError<PurgeRun.PurgeError>, Services> =>
   Effect.gen(function* () {
     const { file, problems, request, total, work } = yield* checked(options)
-    if (Arr.isNonEmptyReadonlyArray(problems)) return yield* new PurgeRefused({ problems })
+    if (Arr.isNonEmptyReadonlyArray(problems)) return yield* PurgeProblems.failureOf(problems)
     const about = { ...work, purgedBy: options.purgedBy ?? systemUserId, export: file, total }
     const { run: done } = yield* OperationRun.run<PurgeCursor, PurgeRun.PurgeError | RunRefused, PurgeRun.Services>({
       ...request,
@@ -186,7 +187,7 @@ const checked = (
       ...(yield* exportProblems(file, Option.isSome(unfinished), before)),
       ...(options.expect === undefined || options.expect === total
         ? []
-        : [new UnexpectedStreams({ expected: options.expect, found: total })])
+        : [new PurgeProblems.UnexpectedStreams({ expected: options.expect, found: total })])
     ]
     return { work, request, file, total, problems }
   })

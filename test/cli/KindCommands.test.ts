@@ -44,7 +44,7 @@ const features = [Feature.make({
       const sql = yield* SqlClient.SqlClient
       const [row] = yield* sql\`SELECT count(*)::int AS n FROM legacy\`
       yield* Effect.log("mailed " + payload.n + " of " + row.n + ": " + id + " as " + deliveryId + ".")
-      if (payload.n === 10) yield* sql\`SELECT pg_advisory_xact_lock(10)\`
+      if (payload.n >= 10 && payload.n <= 12) yield* sql\`SELECT pg_advisory_xact_lock(10)\`
       if (payload.n === 77) yield* sql\`DELETE FROM legacy\`
     }) })],
   backfills: [Backfill.make({ name: "legacy", aggregateType: "order",
@@ -193,6 +193,20 @@ describe("the commands of rows, past events, snapshots and streams", () => {
     assert.deepStrictEqual(resumed[0], killed.at(-1))
     assert.strictEqual(new Set([...killed, ...resumed].map(([, event]) => event)).size, 20)
     assert.deepStrictEqual(await query("SELECT 1 FROM es_ops_deliveries"), [])
+  })
+
+  it("replay so many streams side by side, also where each asks the database", async () => {
+    const { env, query, url } = world
+    const words = ["event:replay", "mail", "--since", "2020-01-11", "--until", "2020-01-14", "--concurrency", "3"]
+    const { result } = await admin(async (holder) => {
+      await holder.query("SELECT pg_advisory_lock(10)")
+      const started = project.start([...words, "--yes", "--json"], env)
+      await untilTrue(() =>
+        query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted HAVING count(*) = 3")
+      )
+      return started
+    }, url)
+    assert.deepInclude(replayed((await result).stdout), { delivered: 3, failed: 0 })
   })
 
   it("archive streams and restore them, with their read rows", async () => {

@@ -45,8 +45,21 @@ const orders = Projection.fold({
   ]
 })
 
-/** The feature whose table is rebuilt. */
-export const feature = Feature.make({ name: "orders", handlers: [], projections: [orders], tables: [table] })
+const skuTable = Feature.table({
+  name: "read_skus",
+  columns: [{ name: "sku", type: "text" }],
+  primaryKey: ["sku"],
+  row: Schema.Struct({ sku: Schema.String })
+})
+
+const skus = Projection.rows({
+  name: "skus",
+  table: skuTable,
+  on: [[placed, ({ payload: { sku } }) => [{ sku }]]]
+})
+
+/** The feature whose tables are rebuilt. */
+export const feature = Feature.make({ name: "orders", handlers: [], projections: [orders, skus], tables: [table] })
 
 const stream = (aggregateId: string, tenantId: string, types: ReadonlyArray<string>) =>
   types.map((type, at): Event.NewEvent => ({
@@ -168,6 +181,20 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("counts rows without any event once it has computed them, where the key is not the aggregate", () =>
+      Effect.gen(function* () {
+        yield* ProjectionRebuild.run({ projections: ["skus"] })
+        yield* (yield* ReadTables.ReadTables).put(skuTable, [{ sku: "nobody's" }])
+        const deleting = { projections: ["skus"], ghosts: "delete" } as const
+        const unexpected = yield* Effect.flip(ProjectionRebuild.run({ ...deleting, expect: 2 }))
+        assert.deepInclude({ ...unexpected }, { _tag: "UnexpectedGhosts", expected: 2, found: 1 })
+        const [plan] = yield* ProjectionRebuild.plan({ ...deleting, expect: 1 })
+        assert.deepStrictEqual(plan?.problems, [])
+        const [deleted] = yield* ProjectionRebuild.run({ ...deleting, expect: 1 })
+        assert.deepInclude(deleted?.ghosts, { kept: 0, deleted: 1 })
+      })
+    )
+
     it.effect("leaves the table as it is where an event cannot be read, or keeps the row of its key", () =>
       Effect.gen(function* () {
         const poisoned = randomUUID()
@@ -199,7 +226,7 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.strictEqual(refused._tag, "RebuildRefused")
         assert.include(refused.message, `SharedKey: projection "orders"`)
         const unknown = yield* Effect.flip(ProjectionRebuild.run({ projections: ["odrers"] }))
-        assert.deepInclude(unknown, { _tag: "UnknownProjection", known: ["orders"] })
+        assert.deepInclude(unknown, { _tag: "UnknownProjection", known: ["orders", "skus"] })
         assert.deepStrictEqual(yield* ProjectionRebuild.run(), [])
         assert.isTrue(RebuildReport.isEqual({ projections: [], events: 0, tables: [], deadLetters: 0 }))
       })

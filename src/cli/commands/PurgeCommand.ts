@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import { stdin } from "node:process"
 import { parseDuration } from "../../operation/DurationText.js"
 import type { PurgeProblem } from "../../stream/PurgeProblem.js"
-import { PurgeRefused } from "../../stream/PurgeProblem.js"
+import * as PurgeProblems from "../../stream/PurgeProblem.js"
 import * as PurgeReports from "../../stream/PurgeReport.js"
 import * as StreamDocument from "../../stream/StreamDocument.js"
 import * as StreamPurge from "../../stream/StreamPurge.js"
@@ -137,7 +137,7 @@ const asked = (options: StreamPurge.PurgeOptions, yes: boolean) =>
   Effect.gen(function* () {
     if (yes) return
     const { problems, streams } = yield* StreamPurge.check(options)
-    if (Arr.isNonEmptyReadonlyArray(problems)) return yield* new PurgeRefused({ problems })
+    if (Arr.isNonEmptyReadonlyArray(problems)) return yield* PurgeProblems.failureOf(problems)
     if (streams > 0)
       yield* confirm(`${counted(streams, "archived stream")} with all events will be deleted for good.`, false)
   })
@@ -147,7 +147,7 @@ const concluded = ({ failed, leftover, problems, unsettled }: Shown, dryRun: boo
   Effect.gen(function* () {
     const terminal = yield* Terminal
     if (Arr.isNonEmptyReadonlyArray(problems)) {
-      const { _tag, message } = new PurgeRefused({ problems })
+      const { _tag, message } = new PurgeProblems.PurgeRefused({ problems })
       yield* FailureReport.explain(terminal, { _tag, message })
       return exitCode(_tag)
     }

@@ -116,7 +116,11 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
               code: report.failed > 0 ? 1 : 0
             }
           }),
-          { connections: (lanes ?? 1) + 1 + (cluster === undefined ? 0 : ClusterSession.connections), lanes: cluster }
+          {
+            connections:
+              sideBySide(lanes ?? 1, concurrency ?? 1) + 1 + (cluster === undefined ? 0 : ClusterSession.connections),
+            lanes: cluster
+          }
         )
       )
       yield* given.json
@@ -126,6 +130,9 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     }),
     "interrupted: what was recorded is not delivered again, and the same command goes on behind it"
   )
+
+/** A stream that asks the database something has a connection for as long as one of its events is handled; the server's are not all for us. */
+const sideBySide = (lanes: number, streams: number): number => Math.max(lanes, Math.min(lanes * streams, 32))
 
 const boundsOf = (given: Given): Effect.Effect<ReplayBounds, UsageError> =>
   Effect.all({

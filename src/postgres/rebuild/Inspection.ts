@@ -235,11 +235,17 @@ const ghosts = (target: RebuildTarget, live: ReadonlyArray<LiveTable>) =>
     return found === undefined ? noGhosts : { count: found.count, keys: found.ids }
   })
 
+/** Where the key is not the aggregate, nothing is known of them yet: not even that there are none. */
 const ghostProblems = (
-  { name, tables: [table] }: RebuildTarget,
+  target: RebuildTarget,
   { expect, ghosts: treated }: RebuildPolicy,
   { count, keys }: Ghosts
 ): ReadonlyArray<RebuildProblem> => {
+  if (!isByAggregate(target)) return []
+  const {
+    name,
+    tables: [table]
+  } = target
   if (count > 0 && treated === "refuse")
     return [new GhostRows({ projection: name, table: table?.name ?? "", count, keys })]
   return treated === "delete" && Option.exists(expect, (expected) => expected !== count)
