@@ -18,6 +18,8 @@ const names = ["boot", "bundle", "cluster", "opentelemetry", "own-dispatcher", "
 const modules = join(repository, "node_modules")
 
 let top: string
+/** The package in it. */
+let installed: string
 
 /** Starts a program in an example, with nothing but PATH and `env` in its environment. */
 const start = (
@@ -78,11 +80,13 @@ const freePort = async (): Promise<number> => {
 
 beforeAll(async () => {
   top = await realpath(await mkdtemp(join(tmpdir(), "es-ops-examples-")))
+  installed = join(top, "node_modules", "effect-es-ops")
   // Modules are looked for in each folder above an importing file, so one folder of them does for all.
   await mkdir(join(top, "node_modules"))
-  for (const installed of await readdir(modules))
-    await symlink(join(modules, installed), join(top, "node_modules", installed))
-  await symlink(repository, join(top, "node_modules", "effect-es-ops"))
+  for (const name of await readdir(modules)) await symlink(join(modules, name), join(top, "node_modules", name))
+  // As it is installed, and no link to the repository: vitest would compile it for each of its processes then.
+  for (const part of ["dist", "package.json"])
+    await cp(join(repository, part), join(installed, part), { recursive: true })
   for (const name of names) await cp(join(repository, "examples", name), join(top, name), { recursive: true })
 })
 
@@ -137,7 +141,7 @@ describe.concurrent("the example of seeds at boot", () => {
       assert.strictEqual((await query("SELECT 1 FROM plans")).length, 2)
       assert.deepStrictEqual(await query("SELECT name FROM read_products"), [{ name: "A first product" }])
     })
-    const command = join(repository, "dist", "bin.js")
+    const command = join(installed, "dist", "bin.js")
     const status = await succeeded(start("boot", execPath, [command, "seed:status", "--check"], env))
     assert.include(status, "2 applied.")
   })
@@ -292,7 +296,7 @@ describe.concurrent("the example of a cluster", () => {
       ] as const) {
         const line = ["projection:rebuild", "balances", "--lanes", "6", "--json", "--config", `dist/${config}`, ...more]
         const asked = more.length === 0 ? { ...env, ES_OPS_CLUSTER: "1" } : env
-        await succeeded(start("cluster", execPath, [join(repository, "dist", "bin.js"), ...line], asked))
+        await succeeded(start("cluster", execPath, [join(installed, "dist", "bin.js"), ...line], asked))
         const [run] = await query("SELECT id FROM es_ops_runs ORDER BY started_at DESC LIMIT 1")
         await Promise.any(runners.map((runner) => runner.says(`${run?.["id"]} is worked on here`)))
       }
