@@ -1,7 +1,6 @@
 /**
  * A lane of a replay: the events of a range of aggregate ids, page by page, each stream in its order, in any process that has the subscriber.
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -104,22 +103,21 @@ const deliverPage = (
   events: ReadonlyArray<Event>
 ): Effect.Effect<void, DeliveryFailed, Deliveries> => {
   const { blocked, cut, recorder, subscriber } = delivering
-  const streams = Object.values(Arr.groupBy(events, streamKey))
-  const open = new Set(events.map(({ id }) => id))
+  const streams = streamsOf(events)
   let next = 0
   const worker = delivering.ports((handled) =>
     Effect.gen(function* () {
       for (let stream = streams[next++]; stream !== undefined; stream = streams[next++]) {
-        const key = streamKey(stream[0])
-        for (const event of stream) {
+        const { key } = stream
+        for (const event of stream.events) {
           const isStopped = blocked.has(key)
           const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
           if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
             yield* recorder.flush
-            return yield* failureOf(subscriber.name, event, error.value, open)
+            return yield* failureOf(subscriber.name, event, error.value, streams)
           }
           if (Option.isSome(error)) blocked.add(key)
-          open.delete(event.id)
+          stream.delivered++
           const { aggregateId, id: eventId, tenantId } = event
           recorder.add({ tenantId, aggregateId, eventId, error: Option.map(error, describe) })
         }
@@ -130,6 +128,25 @@ const deliverPage = (
     Array.from({ length: Math.min(cut.concurrency, streams.length) }, () => worker),
     { concurrency: cut.concurrency, discard: true }
   )
+}
+
+/** The events of one stream in a page, and how many of them were given to the subscriber. */
+interface PageStream {
+  readonly key: string
+  readonly events: Array<Event>
+  delivered: number
+}
+
+/** The streams of a page, in the order of their first events. */
+const streamsOf = (events: ReadonlyArray<Event>): ReadonlyArray<PageStream> => {
+  const streams = new Map<string, PageStream>()
+  for (const event of events) {
+    const key = streamKey(event)
+    const known = streams.get(key)
+    if (known === undefined) streams.set(key, { key, events: [event], delivered: 0 })
+    else known.events.push(event)
+  }
+  return [...streams.values()]
 }
 
 const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId, tenantId })
@@ -166,8 +183,15 @@ const deliveryId = (runId: string, subscriber: string, eventId: bigint): string 
   return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-a${hash.slice(17, 20)}-${hash.slice(20, 32)}`
 }
 
-const failureOf = (subscriber: string, event: Event, cause: unknown, open: ReadonlySet<bigint>): DeliveryFailed => {
+/** It says from which id to go on: that of the first event that was not given. */
+const failureOf = (
+  subscriber: string,
+  event: Event,
+  cause: unknown,
+  streams: ReadonlyArray<PageStream>
+): DeliveryFailed => {
   const { message }: AttemptError = describe(cause)
-  const fromId = [...open].reduce((least, id) => (id < least ? id : least), event.id)
+  const open = streams.flatMap(({ delivered, events }) => events.slice(delivered, delivered + 1))
+  const fromId = open.reduce((least, { id }) => (id < least ? id : least), event.id)
   return new DeliveryFailed({ subscriber, eventId: event.id, ...streamOf(event), fromId, reason: message, cause })
 }
