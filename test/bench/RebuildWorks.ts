@@ -156,6 +156,17 @@ const besideUpserts = (world: World) => async () => {
   }
 }
 
+/** What is below us in that: the same events read by the bare driver. */
+const readingBesideUpserts = (world: World) => async () => {
+  const url = await filled(world)
+  const bare = await Worlds.connected(url)
+  return {
+    floor: upserting(bare, Math.min(events, 50_000)),
+    ours: { run: aThousand(events, () => read(bare)) },
+    close: () => bare.end()
+  }
+}
+
 const besideEmmett = (world: World) => async () => {
   const url = await filled(world)
   const bare = await Worlds.connected(url)
@@ -309,6 +320,13 @@ export const works = (world: World): ReadonlyArray<Work> => [
     open: besideUpserts(world)
   },
   {
+    name: "rebuild-upserts-without-us",
+    work: "1,000 of the same events, read in pages by the bare driver, parsed and thrown away",
+    floor: "1,000 events by one upsert each, in one transaction",
+    rounds: 3,
+    open: readingBesideUpserts(world)
+  },
+  {
     name: "rebuild-memory",
     work: `peak memory of a rebuild by aggregate, ${shown} events`,
     floor: "the same with a fifth of the events",
@@ -331,12 +349,14 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "1,000 single writes, each with an inline fold",
     floor: "the same with a hand-written upsert",
     target: 1.25,
+    rounds: 5,
     open: inline(world, "fold")
   },
   {
     name: "inline-fold-without-us",
     work: "1,000 single writes, each with a row that is locked, read and written by hand, as a fold has to",
     floor: "the same with a hand-written upsert",
+    rounds: 5,
     open: inline(world, "locked")
   },
   {
