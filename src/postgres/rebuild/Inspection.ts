@@ -267,9 +267,8 @@ const notesOf = (
   ...live.flatMap(({ table, triggers }) =>
     triggers.length === 0 ? [] : [`triggers of ${table.name} fire for each row that is written: ${triggers.join(", ")}`]
   ),
-  ...(mode === "swap"
-    ? [
-        "a swap shows transactions in REPEATABLE READ that began before it an empty table, and prepared SELECT * fail where columns changed; standbys replay it as one exclusive lock"
-      ]
+  ...(mode === "swap" ? [Swap.cost] : []),
+  ...(mode === "auto" && target.work._tag !== "Apply" && live.every((table) => Swap.obstacles(table).length === 0)
+    ? [`where a merge of what differs would stop writers for longer than --max-stall, it is a swap: ${Swap.cost}`]
     : [])
 ]

@@ -33,6 +33,7 @@ import * as Rounds from "./Rounds.js"
 import * as Settling from "./Settling.js"
 import type { Shadow } from "./Shadow.js"
 import * as Shadows from "./Shadow.js"
+import * as Swap from "./Swap.js"
 import * as TakeOver from "./TakeOver.js"
 
 type Requirements = PgSql | PgSchema | EventFeed | EventStore | ProjectionRecords
@@ -247,7 +248,7 @@ const reportOf = (shadow: Shadow, { anew, done = nothing }: RebuildState.Rebuild
       deadLetters: yield* DeadLetters.count(shadow),
       cutOver: { tries: done.tries, stalledMs: done.stalledMs },
       anew,
-      notes: []
+      notes: done.mode === "swap" ? [Swap.cost] : []
     }
     return report
   })

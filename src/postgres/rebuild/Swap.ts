@@ -13,6 +13,10 @@ import { send } from "./Shadow.js"
 import type { ShadowTable } from "./ShadowTable.js"
 import { list, nameOf, namesOf, sameKey } from "./ShadowTable.js"
 
+/** What a swap cannot spare others: to be said where one is chosen. */
+export const cost =
+  "a swap shows transactions in REPEATABLE READ that began before it an empty table, and prepared SELECT * fail where columns changed; standbys replay it as one exclusive lock"
+
 /** Whether nothing is in the way. */
 export const isPossible = ({ live }: ShadowTable): boolean => obstacles(live).length === 0
 

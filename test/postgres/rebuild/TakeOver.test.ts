@@ -10,6 +10,9 @@ import { TestDatabase } from "../../support/TestDatabase.js"
 const rebuild = (options: ProjectionRebuild.Options = {}) =>
   ProjectionRebuild.run({ projections: ["sums"], ...options })
 
+/** What a plan says is worth knowing. */
+const noted = Effect.map(ProjectionRebuild.plan({ projections: ["sums"] }), ([plan]) => plan?.notes.join("; ") ?? "")
+
 layer(World.layer(), { excludeTestServices: true })("the live table", (it) => {
   it.effect(
     "keeps in a swap its grants, index names, storage parameters, comment and the values that events do not give",
@@ -31,8 +34,10 @@ layer(World.layer(), { excludeTestServices: true })("the live table", (it) => {
         FROM pg_class c WHERE c.oid = 'read_counters'::regclass`
         const before = yield* Effect.promise(() => query(shape))
         const oid = yield* Effect.promise(() => query("SELECT 'read_counters'::regclass::oid::text AS oid"))
+        assert.match(yield* noted, /it is a swap: .*REPEATABLE READ/)
         const [report] = yield* rebuild({ mode: "swap" })
         assert.deepInclude(report, { mode: "swap", rows: { inserted: 49, updated: 1, deleted: 0 } })
+        assert.match(report?.notes.join("; ") ?? "", /REPEATABLE READ/)
         assert.deepStrictEqual(yield* Effect.promise(() => query(shape)), before)
         assert.notDeepEqual(
           yield* Effect.promise(() => query("SELECT 'read_counters'::regclass::oid::text AS oid")),
@@ -61,8 +66,9 @@ layer(World.layer(), { excludeTestServices: true })("the live table", (it) => {
         const refused = yield* Effect.flip(rebuild({ mode: "swap" }))
         for (const name of ["view hanging", "foreign key pointing_id_fkey of pointing", "trigger watching"])
           assert.include(refused.message, name)
+        assert.notInclude(yield* noted, "it is a swap")
         const [report] = yield* rebuild()
-        assert.deepInclude(report, { mode: "merge", rows: { inserted: 0, updated: 1, deleted: 0 } })
+        assert.deepInclude(report, { mode: "merge", notes: [], rows: { inserted: 0, updated: 1, deleted: 0 } })
         yield* Effect.promise(() => query("INSERT INTO pointing VALUES ($1)", [World.idOf(5)]))
       })
   )
