@@ -27,7 +27,7 @@ export interface ChangedRows extends Refold.Refolded {
 export interface FollowedRows {
   /** By projection; those whose rows were right are left out. */
   readonly rows: ReadonlyArray<ChangedRows>
-  /** The projections whose tables are outdated now: they are to be rebuilt. */
+  /** The projections whose tables are outdated now: they are to be rebuilt. Of one that names no tables nothing is known. */
   readonly outdated: ReadonlyArray<string>
 }
 
@@ -52,9 +52,13 @@ export const follow = (
         }
       } else outdated.push(projection.name)
     }
-    if (Arr.isNonEmptyReadonlyArray(outdated)) yield* (yield* ProjectionRecords).outdate(outdated)
+    // One that names no tables is named, and not marked: no rebuild could take the mark back, and whoever waits for it would wait for ever.
+    const marked = outdated.filter((name) => projections.some((one) => one.name === name && hasTables(one)))
+    if (Arr.isNonEmptyReadonlyArray(marked)) yield* (yield* ProjectionRecords).outdate(marked)
     return { rows, outdated }
   })
+
+const hasTables = ({ tables = [] }: Declared): boolean => tables.length > 0
 
 /** Those that an archive mark changes something for: with `archived: "keep"`, rows stay as they are. */
 export const dropping = (projections: ReadonlyArray<Declared>): ReadonlyArray<Declared> =>

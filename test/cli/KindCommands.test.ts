@@ -224,6 +224,9 @@ describe("the commands of rows, past events, snapshots and streams", () => {
     assert.include(restore.text, "2 streams restored")
     assert.deepStrictEqual({ ...restore.plan, dryRun: false }, restore.report)
     assert.strictEqual(await rows(), 20)
+    // A projection that names no tables is named, and is not outdated for ever: no rebuild could make it current again.
+    assert.deepStrictEqual(restore.report.outdated, ["picky"])
+    assert.strictEqual((await command("projection:status", "--check")).code, 0)
     const unknown = await command("stream:archive", "--id", other, "--tenant", other, "--json")
     assert.deepStrictEqual([unknown.code, archived(unknown.stdout).failed.length], [4, 1])
   })
@@ -242,6 +245,12 @@ describe("the commands of rows, past events, snapshots and streams", () => {
     const again = await command(...words)
     assert.strictEqual(again.code, 0, again.stderr)
     assert.match(again.stdout, /0 streams with 0 events moved, 1 on their tenant already, 0 failed/)
+    const absent = await command("stream:move", "--id", other, "--from", system, "--to", other, "--json")
+    const [failed] = moved(absent.stdout).failed
+    assert.deepStrictEqual(
+      [absent.code, failed?.error._tag, failed?.id, failed?.from, failed?.to],
+      [4, "StreamNotFound", other, system, other]
+    )
     const refused = await command("stream:move", "--id", idOf(4), "--from", other, "--to", "x", "--json")
     assert.strictEqual(refused.code, 2)
     assert.strictEqual((await command("snapshot:verify", "order")).code, 0)

@@ -5,7 +5,8 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { RunObserver } from "../../operation/RunObserver.js"
-import type { MoveReport } from "../../stream/MoveReport.js"
+import type { MoveProblem } from "../../stream/MoveProblem.js"
+import type { FailedMove, MoveReport } from "../../stream/MoveReport.js"
 import * as MoveReports from "../../stream/MoveReport.js"
 import * as StreamDocument from "../../stream/StreamDocument.js"
 import type { Move } from "../../stream/StreamMove.js"
@@ -84,12 +85,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
                 Effect.succeed<Shown>({
                   ...MoveReports.reportOf(MoveReports.begin),
                   runId: null,
-                  failed: problems.map((problem) => ({
-                    id: problem.aggregateId,
-                    from: "from" in problem ? problem.from : problem.tenantId,
-                    to: "to" in problem ? problem.to : "",
-                    error: { _tag: problem._tag, message: problem.message }
-                  }))
+                  failed: problems.map((problem) => refused(problem, moves))
                 })
               )
             )
@@ -102,6 +98,14 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     }),
     "interrupted: streams that were moved before stay so; the same command goes on with the others"
   )
+
+/** A problem of a stream names one place of it, and of the move nothing: both are those that were asked for. */
+const refused = (problem: MoveProblem, moves: ReadonlyArray<Move>): FailedMove => {
+  const { _tag, aggregateId, message } = problem
+  const asked = moves.find((move) => move.aggregateId.toLowerCase() === aggregateId.toLowerCase())
+  const { from, to } = "from" in problem ? problem : (asked ?? { from: "", to: "" })
+  return { id: aggregateId, from: from.toLowerCase(), to: to.toLowerCase(), error: { _tag, message } }
+}
 
 /** The moves that are meant: one by its id, or those of a plan. */
 const movesOf = ({ from, id, plan, to }: Given): Effect.Effect<ReadonlyArray<Move>, UsageError> =>

@@ -264,6 +264,9 @@ const notesOf = (
     : [
         `the key of ${target.tables.map(({ name }) => name).join(", ")} is not the aggregate: events of different aggregates must give the same rows in any order`
       ]),
+  ...(isByAggregate(target)
+    ? []
+    : ["rows without any event are not counted yet: they are known when the rows are computed"]),
   ...live.flatMap(({ table, triggers }) =>
     triggers.length === 0 ? [] : [`triggers of ${table.name} fire for each row that is written: ${triggers.join(", ")}`]
   ),
