@@ -36,7 +36,7 @@ import * as MemoryDirectory from "./identity/memory/MemoryDirectory.js"
 import * as MemoryDatabase from "./operation/memory/MemoryDatabase.js"
 import type { SettingError, OperationSettings } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
-import type { DatabaseError } from "./operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "./operation/OperationError.js"
 import * as MemoryHealth from "./operation/memory/MemoryHealth.js"
 import * as MemoryLock from "./operation/memory/MemoryLock.js"
 import * as MemoryLog from "./operation/memory/MemoryLog.js"
@@ -49,6 +49,7 @@ import { Transactor } from "./operation/Transactor.js"
 import * as MemoryRebuildStore from "./projection/memory/MemoryRebuildStore.js"
 import type { RebuildStore } from "./projection/RebuildStore.js"
 import * as Replica from "./operation/Replica.js"
+import * as RunPause from "./operation/RunPause.js"
 import type { EmbeddedInUse } from "./postgres/embedded/EmbeddedLock.js"
 import * as Pglite from "./postgres/embedded/Pglite.js"
 import * as Postgres from "./postgres/Postgres.js"
@@ -194,8 +195,10 @@ export const grants = (settings: Partial<Settings>, role: string): Effect.Effect
  */
 export const difference = (
   settings: Partial<Settings>
-): Effect.Effect<ReadonlyArray<string>, SettingError | DatabaseError, SqlClient.SqlClient> =>
-  Effect.flatMap(OperationConfig.make(settings), (config) => Postgres.difference(config, tablesOf(settings)))
+): Effect.Effect<ReadonlyArray<string>, SettingError | LockTimeout | DatabaseError, SqlClient.SqlClient> =>
+  Effect.flatMap(OperationConfig.make(settings), (config) =>
+    Effect.mapError(Postgres.difference(config, tablesOf(settings)), RunPause.asTimeout)
+  )
 
 /**
  * Provides a client on an embedded database, for development and tests: no server, no fsync. In a `folder` it is for one process at a time; the

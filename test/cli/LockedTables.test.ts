@@ -64,13 +64,23 @@ describe("while the markers are locked", () => {
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
   })
 
-  it("doctor ends in time, and names the holder", async () => {
+  it.each(["kumiko_es_operations", "kumiko_events"])("doctor ends in time, and names who holds %s", async (table) => {
+    const { env, run, url } = locked
+    await admin(async (holder) => {
+      await holder.query(lock(table, "ACCESS EXCLUSIVE"))
+      const { code, stdout } = await run(["doctor"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
+      assert.strictEqual(code, 6, stdout)
+      assert.include(stdout, `the table ${table} is locked by server process`)
+    }, url)
+  })
+
+  it("schema --diff ends in time, and names the holder", async () => {
     const { env, run, url } = locked
     await admin(async (holder) => {
       await holder.query(lock("kumiko_es_operations", "ACCESS EXCLUSIVE"))
-      const { code, stdout } = await run(["doctor"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
-      assert.strictEqual(code, 6, stdout)
-      assert.include(stdout, "the table kumiko_es_operations is locked by server process")
+      const { code, stderr } = await run(["schema", "--diff"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
+      assert.strictEqual(code, 5, stderr)
+      assert.match(stderr, /waited \d+ ms for the table kumiko_es_operations, which is locked by server process/)
     }, url)
   })
 
@@ -109,19 +119,22 @@ describe("while a table is locked only for who writes", () => {
     assert.strictEqual((await run(["seed:apply"], env)).code, 0)
   })
 
-  it.each(["kumiko_events", "kumiko_archived_streams"])("%s: a write of a seed is bounded", async (table) => {
-    const { env, query, run, url } = await prepared()
-    await admin(async (holder) => {
-      await holder.query(lock(table, "ACCESS EXCLUSIVE"))
-      const { code, stderr, stdout } = await run(["seed:apply", "--json", ...short], env)
-      assert.strictEqual(code, 5, `${stderr}${stdout}`)
-      const { failed } = decodeApply(stdout)
-      assert.deepStrictEqual([failed?.id, failed?.error._tag], ["2", "LockTimeout"])
-      assert.include(failed?.error.message, table)
-    }, url)
-    assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
-    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
-  })
+  it.each(["kumiko_events", "kumiko_archived_streams", "read_tenants"])(
+    "%s: a write of a seed is bounded",
+    async (table) => {
+      const { env, query, run, url } = await prepared()
+      await admin(async (holder) => {
+        await holder.query(lock(table, "ACCESS EXCLUSIVE"))
+        const { code, stderr, stdout } = await run(["seed:apply", "--json", ...short], env)
+        assert.strictEqual(code, 5, `${stderr}${stdout}`)
+        const { failed } = decodeApply(stdout)
+        assert.deepStrictEqual([failed?.id, failed?.error._tag], ["2", "LockTimeout"])
+        assert.include(failed?.error.message, table)
+      }, url)
+      assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [{ id: "1" }])
+      assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    }
+  )
 })
 
 describe("a table that is locked once the seed is under way", () => {

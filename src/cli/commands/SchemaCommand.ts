@@ -6,13 +6,13 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as EsOps from "../../EsOps.js"
-import * as OperationConfig from "../../operation/OperationConfig.js"
 import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import { UsageError } from "../UsageError.js"
 import type { CommonGiven, DatabaseGiven } from "../input/CommandOptions.js"
 import { commonOptions, databaseOptions } from "../input/CommandOptions.js"
 import * as ConfigFile from "../input/ConfigFile.js"
 import * as DatabaseChoice from "../input/DatabaseChoice.js"
+import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
@@ -67,9 +67,9 @@ const chosen = (given: Given) =>
     const file = yield* ConfigFile.load(given.config)
     if (role !== undefined) return yield* EsOps.grants(file, role)
     if (!given.diff) return yield* EsOps.ddl(file)
-    const { lockTimeout } = yield* OperationConfig.make(file)
+    const lockTimeout = yield* Settings.lockTimeoutOf(Option.none(), file)
     const client = yield* clientOn(yield* DatabaseChoice.choose(given, file), lockTimeout)
-    return yield* Effect.provide(EsOps.difference(file), client)
+    return yield* Effect.provide(EsOps.difference({ ...file, lockTimeout }), client)
   })
 
 /** A longer name is cut off by the server, and may be another role's then. */

@@ -44,21 +44,30 @@ export const resolveSource = (given: SourceGiven): Effect.Effect<Source, UsageEr
     return { file, seeds: named ?? "./seeds", isNamed: named !== undefined }
   })
 
+/** The option's, the variable's, or the file's. */
+export const lockTimeoutOf = (
+  given: Option.Option<string>,
+  file: FileSettings
+): Effect.Effect<Duration.Duration, UsageError | SettingError> =>
+  Effect.flatMap(
+    Setting.optionOrVariable(given, "lock-timeout", "ES_OPS_LOCK_TIMEOUT"),
+    Option.match({
+      onNone: () => Effect.map(OperationConfig.make(file), ({ lockTimeout }) => lockTimeout),
+      onSome: Setting.duration
+    })
+  )
+
 /** Finds every setting; fails with the one that cannot be used. */
 export const resolveAll = (given: DatabaseGiven): Effect.Effect<Resolved, UsageError | SettingError> =>
   Effect.gen(function* () {
     const source = yield* resolveSource(given)
     const { file } = source
-    const lockTimeout = yield* Setting.optionOrVariable(given.lockTimeout, "lock-timeout", "ES_OPS_LOCK_TIMEOUT")
     const late = yield* Setting.optionOrVariable(given.late, "late", "ES_OPS_LATE")
     const renamed = yield* Setting.optionOrVariable(given.renamed, "renamed", "ES_OPS_RENAMED")
     const appliedBy = yield* Setting.variable("ES_OPS_APPLIED_BY")
     return {
       ...source,
-      lockTimeout: yield* Option.match(lockTimeout, {
-        onNone: () => Effect.map(OperationConfig.make(file), ({ lockTimeout: settled }) => settled),
-        onSome: Setting.duration
-      }),
+      lockTimeout: yield* lockTimeoutOf(given.lockTimeout, file),
       late: yield* Option.match(late, {
         onNone: () => Effect.succeed(file.late ?? "run"),
         onSome: (setting) => Setting.oneOf(setting, choices.late)

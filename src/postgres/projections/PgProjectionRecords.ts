@@ -1,6 +1,7 @@
 /**
  * `ProjectionRecords` on PostgreSQL: the tables of projections and of dead letters, which are there once a run needed them.
  */
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -8,11 +9,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { AskedProjection, ProjectionRecord } from "../../event/ProjectionRecords.js"
 import { ProjectionRecords } from "../../event/ProjectionRecords.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { databaseError } from "../client/PgError.js"
-import { PgSql, rows } from "../client/PgSql.js"
+import { alone, PgSql, rows } from "../client/PgSql.js"
 import * as PgTime from "../client/PgTime.js"
 import { quote } from "../client/SqlText.js"
+import * as TableLock from "../client/TableLock.js"
 import { PgSchema } from "../schema/PgSchema.js"
 
 const Flag = Schema.transform(Schema.Literal("t", "f"), Schema.Boolean, {
@@ -38,11 +41,17 @@ export const make: Effect.Effect<ProjectionRecords["Type"], never, PgSql | PgSch
   function* () {
     const sql = yield* PgSql
     const schema = yield* PgSchema
-    const { lockKey } = yield* OperationConfig
+    const { lockKey, lockTimeout } = yield* OperationConfig
     const [records, letters] = [schema.kind("es_ops_projections"), schema.kind("es_ops_dead_letters")]
 
     const there = sql`SELECT ${isThere(sql, records)} AS records, ${isThere(sql, letters)} AS letters,
         ${isThere(sql, "kumiko_events")} AS events`.pipe(rows("looking for the records of projections", ThereRow))
+
+    const watch = TableLock.watch(sql, {
+      tables: [records, letters, "kumiko_events"],
+      access: "read",
+      bound: Option.some(lockTimeout)
+    })
 
     /** What is not there has no rows. */
     const states = (asked: ReadonlyArray<AskedProjection>, tables: typeof ThereRow.Type | undefined) => {
@@ -65,6 +74,16 @@ export const make: Effect.Effect<ProjectionRecords["Type"], never, PgSql | PgSch
           LEFT JOIN (SELECT projection, count(*) AS letters FROM ${letter} d GROUP BY projection) AS l ON l.projection = a.name
         ORDER BY a.n`.pipe(rows("reading the records of projections", StateRow))
     }
+
+    /** Outside any transaction the wait for one of the tables is told of, and bounded. */
+    const patiently = <A>(asked: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+      Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (within) =>
+        Option.isSome(within)
+          ? asked
+          : Effect.catchTag(alone(sql, watch)(asked), "SqlError", (error) =>
+              databaseError("reading the records of projections")(error)
+            )
+      )
 
     /** Under the operations lock, as with every table. */
     const create = Effect.flatMap(
@@ -92,7 +111,7 @@ export const make: Effect.Effect<ProjectionRecords["Type"], never, PgSql | PgSch
     return ProjectionRecords.of({
       of: (asked) =>
         Effect.flatMap(there, ([tables]) =>
-          Effect.map(states(asked, tables), (found) =>
+          Effect.map(patiently(states(asked, tables)), (found) =>
             asked.flatMap((projection, at) => {
               const row = found[at]
               return row === undefined ? [] : [toRecord(row, projection)]

@@ -12,11 +12,14 @@ import * as Schema from "effect/Schema"
 import { keyOf, keyText, ReadTables, UniqueTaken } from "../../event/ReadTables.js"
 import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import { watched } from "../client/DecoratedConnection.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { FoundTables } from "../client/PgSql.js"
 import { decodeRows, PgSql, tablesFound } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
+import * as TableLock from "../client/TableLock.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import type { Given } from "./ReadTableText.js"
 import * as ReadTableText from "./ReadTableText.js"
@@ -33,24 +36,34 @@ const decodeReasons = decodeRows("reading why rows are not there", Reason)
 type Rows = NonEmptyReadonlyArray<StoredRow>
 
 /** The tables that the search path finds. */
-export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(function* () {
+export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
+  const bound = Option.some((yield* OperationConfig).lockTimeout)
+  const watches = new Map<string, Effect.Effect<never, SqlError>>()
+
+  /** Inside a step, a statement waits for its table no longer than `lockTimeout`. */
+  const watchOf = (name: string) => {
+    const watch = watches.get(name) ?? TableLock.watch(sql, { tables: [name], access: "write", bound })
+    watches.set(name, watch)
+    return watch
+  }
 
   /** Sends a text of this table, which is named as the claim found it where there was one. */
   const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
     Effect.flatMap(tablesFound, (claimed) => {
       const name = quote(table.name)
-      const { plain, tables } = Option.getOrElse(claimed, () => outside)
+      const { disconnect, plain, tables } = Option.getOrElse(claimed, () => outside)
       const found = tables.get(name)
       if (found === undefined) return sql.unsafe(text, params)
       const qualified = ["FROM", "UPDATE", "INTO"].reduce(
         (all, word) => all.replaceAll(`${word} ${name} `, `${word} ${found} `),
         text
       )
-      return sql.unsafe(
+      const statement = sql.unsafe(
         plain?.has(found) === true ? qualified.replace(ReadTableText.watched, ReadTableText.unwatched) : qualified,
         params
       )
+      return disconnect === undefined ? statement : watched(disconnect, watchOf(found), statement)
     })
 
   /** Notes that what is written to this table stays as it is sent. */
@@ -161,7 +174,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql> = Effect.gen(
 })
 
 /** `ReadTables` on PostgreSQL. */
-export const layer: Layer.Layer<ReadTables, never, PgSql> = Layer.effect(ReadTables, make)
+export const layer: Layer.Layer<ReadTables, never, PgSql | OperationConfig> = Layer.effect(ReadTables, make)
 
 const none: Effect.Effect<ReadonlyArray<StoredRow>> = Effect.succeed([])
 

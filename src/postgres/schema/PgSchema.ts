@@ -15,7 +15,7 @@ import { TableMismatch } from "../../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { KindTable } from "../../operation/Run.js"
 import { databaseError, sqlState } from "../client/PgError.js"
-import { decodeRows, PgSql, rows } from "../client/PgSql.js"
+import { alone, decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
 import * as CreatedTables from "./CreatedTables.js"
 import * as Grants from "./Grants.js"
@@ -25,6 +25,7 @@ import * as SchemaDifference from "./SchemaDifference.js"
 import * as ShadowSchema from "./ShadowSchema.js"
 import * as TableShape from "./TableShape.js"
 import { literal, quote } from "../client/SqlText.js"
+import * as TableLock from "../client/TableLock.js"
 
 export class PgSchema extends Context.Tag("effect-es-ops/PgSchema")<
   PgSchema,
@@ -202,7 +203,7 @@ export const grants = (config: OperationConfig["Type"], options: TableOptions, r
 
 /** The statements that the database lacks; none where it is complete. A run creates what it needs: without one, its tables are not lacking. */
 export const difference = (
-  sql: SqlClient.SqlClient,
+  sql: PgSql["Type"],
   config: OperationConfig["Type"],
   options: TableOptions
 ): Effect.Effect<ReadonlyArray<string>, DatabaseError> =>
@@ -219,7 +220,14 @@ export const difference = (
     const kinds = kindsOf(config)
     const unneeded = isEmpty ? [] : yield* missingOf(sql, kinds)
     const needed = kinds.filter((table) => !unneeded.includes(table))
-    return [...create, ...(yield* SchemaDifference.statements(sql, [markers, ...others, ...needed]))]
+    const tables = [markers, ...others, ...needed]
+    const watch = TableLock.watch(sql, {
+      tables: tables.map(({ name }) => name),
+      access: "read",
+      bound: Option.some(config.lockTimeout)
+    })
+    const lacking = alone(sql, watch)(SchemaDifference.statements(sql, tables))
+    return [...create, ...(yield* Effect.catchTag(lacking, "SqlError", databaseError("looking at the indexes")))]
   })
 
 /** The columns of those tables that the search path finds. */
