@@ -19,7 +19,7 @@ export interface RebuildReport {
   readonly mode: "merge" | "gradual" | "swap"
   /** How many events were folded. */
   readonly events: number
-  /** What differed at the cut-over, in the live tables. */
+  /** What differed in the live tables, and was put right. */
   readonly rows: RowCounts
   /** Live rows without any event. */
   readonly ghosts: { readonly kept: number; readonly deleted: number; readonly keys: ReadonlyArray<string> }

@@ -241,7 +241,8 @@ const reportOf = (shadow: Shadow, { anew, done = nothing }: RebuildState.Rebuild
       runId: shadow.run.id,
       mode: done.mode,
       events: counters["events"] ?? 0,
-      rows: done.rows,
+      // Those of a gradual rebuild are put right before its cut-over as well.
+      rows: { ...done.rows, updated: done.rows.updated + (counters["corrected"] ?? 0) },
       ghosts: done.ghosts,
       mended: counters["mended"] ?? settled.mended,
       unsettled: settled.unsettled,

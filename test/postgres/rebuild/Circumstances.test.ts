@@ -145,6 +145,16 @@ layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a ser
     })
   )
 
+  it.effect("says of each mode how many rows were put right, before the cut-over as well", () =>
+    Effect.gen(function* () {
+      for (const mode of ["merge", "gradual", "swap"] as const) {
+        yield* damage(3)
+        assert.deepInclude(yield* rebuild({ mode }), { mode, rows: { inserted: 0, updated: 1, deleted: 0 } })
+      }
+      yield* isRight
+    })
+  )
+
   it.effect("begins anew where the table is altered meanwhile", () =>
     Effect.gen(function* () {
       yield* damage(1)
