@@ -76,6 +76,8 @@ export const start = async (settings: Readonly<Record<string, string>> = {}): Pr
     max_prepared_transactions: "10",
     fsync: "off",
     full_page_writes: isMeasured ? "on" : "off",
+    // A test reads what was logged meanwhile, and each new database of the others makes two checkpoints.
+    wal_keep_size: "256MB",
     ...cheap,
     ...settings
   }
