@@ -4,6 +4,7 @@
  * The command is that of the build, or that of the bundle whose folder is given.
  */
 import process from "node:process"
+import { fileURLToPath } from "node:url"
 import { load } from "./BundleLoader.mjs"
 
 const said = { stdout: "", stderr: "" }
@@ -51,6 +52,15 @@ const answer = async ({ args, env, folder }) => {
   if (Exit.isFailure(exit)) said.stderr += `${Cause.pretty(exit.cause)}\n`
   return { code: Exit.isSuccess(exit) ? exit.value : 1, signal: null, ...said }
 }
+
+// What compiles TypeScript is started in the folder in which it was loaded, and the folder of a project is gone when its test file is over.
+const { env } = process
+const loaded = await answer({
+  args: ["seed:check"],
+  env,
+  folder: fileURLToPath(new URL("../fixtures/typescript", import.meta.url))
+})
+if (loaded.code !== 0) throw new Error(`seed:check ended with ${loaded.code}\n${loaded.stdout}${loaded.stderr}`)
 
 process.on("message", (line) => void answer(line).then((result) => process.send(result)))
 process.on("disconnect", () => process.exit())
