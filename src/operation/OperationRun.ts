@@ -98,7 +98,7 @@ const toItsEnd = <A, E, R>(
       const working = Effect.raceFirst(definition.work(handle), RunLease.keep(log, run))
       const ticking = definition.observer === undefined ? RunObservers.mentioning(current) : Effect.never
       const finished = Effect.flatMap(Effect.raceFirst(working, ticking), (value) =>
-        Effect.as(log.end(run, endingOf(definition, "applied"), definition.last?.(value) ?? Effect.void), value)
+        Effect.as(log.end(run, appliedOf(definition, value), definition.last?.(value) ?? Effect.void), value)
       )
       const exit = yield* Effect.exit(restore(finished))
       const outcome = Exit.isSuccess(exit) ? "applied" : yield* conclude(log, definition, run, exit.cause)
@@ -108,11 +108,18 @@ const toItsEnd = <A, E, R>(
     })
   )
 
+const appliedOf = <A, E, R>({ appliedBy, marker }: RunDefinition<A, E, R>, value: A): RunEnding => ({
+  outcome: "applied",
+  error: Option.none(),
+  appliedBy,
+  marker: Option.fromNullable(typeof marker === "function" ? marker(value) : marker)
+})
+
 const endingOf = <A, E, R>(
-  { appliedBy, marker }: RunDefinition<A, E, R>,
-  outcome: RunEnding["outcome"],
+  { appliedBy }: RunDefinition<A, E, R>,
+  outcome: Exclude<RunEnding["outcome"], "applied">,
   error: RunEnding["error"] = Option.none()
-): RunEnding => ({ outcome, error, appliedBy, marker: Option.fromNullable(marker) })
+): RunEnding => ({ outcome, error, appliedBy, marker: Option.none() })
 
 /** Records how a run ended that did not succeed; answers with that. What cannot be recorded ends with the lease. */
 const conclude = <A, E, R>(

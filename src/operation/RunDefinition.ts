@@ -24,8 +24,8 @@ export interface RunDefinition<A, E, R> {
   /** Whether an unfinished run that nobody is in is dropped and begun anew. Default: it is gone on with. */
   readonly restart?: boolean | undefined
   readonly appliedBy: AppliedBy
-  /** The notes of the marker that success writes, if this kind writes one. */
-  readonly marker?: string | undefined
+  /** The notes of the marker that success writes, if this kind writes one; as a function, of what came of the work. */
+  readonly marker?: string | ((value: A) => string) | undefined
   /** Default: a line in the log every ten seconds. */
   readonly observer?: RunObserver | undefined
   /** Which of its own failures are none of the work, so that it goes on later: a wait that took as long as `lockTimeout`. */

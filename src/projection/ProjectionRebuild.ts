@@ -175,7 +175,7 @@ const rebuilt = (options: Options, how: RebuildPolicy, target: RebuildTarget, fo
         operationType: ProjectionStatus.operationType,
         params: paramsOf(how),
         marker: `rebuilt ${target.projections.map(({ name }) => name).join(", ")}`,
-        work: (run) => store.rebuild(run, target, how),
+        work: (run) => Effect.zipRight(counted(run, found), store.rebuild(run, target, how)),
         drop: ({ id }) => store.drop(id)
       }),
       ({ value }) => value
@@ -189,11 +189,17 @@ const compared = (options: Options, how: RebuildPolicy, target: RebuildTarget, f
         ...shared(options, how, target, found),
         operationType: "projection-diff",
         params: {},
-        work: (run) => store.diff(run, target, how),
+        work: (run) => Effect.zipRight(counted(run, found), store.diff(run, target, how)),
         drop: ({ id }) => store.drop(id)
       }),
       ({ value }) => value
     )
+  )
+
+/** Notes how many events there are, so that it can be told how long it will take. */
+const counted = (run: OperationRun.RunHandle, { events }: Inspection) =>
+  Effect.flatMap(run.current, ({ total }) =>
+    Option.isSome(total) ? Effect.void : run.batch(Effect.succeed({ value: undefined, total: events }))
   )
 
 const shared = (

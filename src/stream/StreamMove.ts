@@ -108,7 +108,8 @@ export const run = <E = never, R = never>(
       tables: ["es_ops_projections"],
       restart: options.restart,
       appliedBy: options.appliedBy ?? "cli",
-      marker: `${moves.length} streams moved to another tenant`,
+      marker: ({ failed, moved }) =>
+        `${moved} streams moved to another tenant${failed.length === 0 ? "" : `, ${failed.length} failed`}`,
       observer: options.observer,
       pauses: ({ _tag }) => _tag === "MovesUnsettled",
       work: (handle) => MoveRun.work(handle, { moves, merge, projections, failed: unnamed.map(MoveRun.failedBy) }),

@@ -133,7 +133,8 @@ export const run = (
       ...request,
       restart: options.restart,
       appliedBy: options.appliedBy ?? "cli",
-      marker: `${total} archived streams purged: ${options.types.join(", ")}`,
+      marker: ({ failed, streams }) =>
+        `${streams} archived streams purged${failed.length === 0 ? "" : `, ${failed.length} failed`}: ${options.types.join(", ")}`,
       observer: options.observer,
       pauses: ({ _tag }) => pausing.has(_tag),
       work: (handle) => PurgeRun.work(handle, about),

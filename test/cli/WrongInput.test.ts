@@ -88,6 +88,14 @@ const wrongs: ReadonlyArray<Wrong> = [
   { name: "rebuild-of-nothing", words: ["projection:rebuild"] },
   { name: "rebuild-unknown", words: ["projection:rebuild", "odrers"] },
   { name: "rebuild-deletes-unasked", words: ["projection:rebuild", "--outdated", "--ghosts", "delete"] },
+  {
+    name: "rebuild-expects-less-than-none",
+    words: ["projection:rebuild", "--outdated", "--ghosts", "delete", "--yes", "--expect", "-1"]
+  },
+  {
+    name: "purge-expects-less-than-none",
+    words: ["stream:purge", "--archived-before", "90d", "--type", "order", "--yes", "--expect", "-1"]
+  },
   { name: "purge-of-no-type", words: ["stream:purge", "--archived-before", "90d"] },
   { name: "purge-of-no-age", words: ["stream:purge", "--archived-before", "old", "--type", "order"] },
   { name: "purge-unasked", words: ["stream:purge", "--archived-before", "90d", "--type", "order"] },

@@ -80,6 +80,18 @@ describe("a long operation", () => {
     })
   )
 
+  it.scoped("writes a marker that says what came of it", () =>
+    Effect.gen(function* () {
+      const services = yield* world
+      yield* OperationRun.run(counting({ marker: (counted) => `counted to ${counted}` })).pipe(Effect.provide(services))
+      const { markers } = Context.get(services, OperationLog.OperationLog)
+      assert.deepStrictEqual(
+        (yield* markers).map(({ notes }) => notes),
+        [Option.some("counted to 10")]
+      )
+    })
+  )
+
   it.scoped("is paused by an interruption, and goes on where it stood", () =>
     Effect.gen(function* () {
       const services = yield* world

@@ -3,9 +3,18 @@
  */
 import { assert, layer } from "@effect/vitest"
 import type { Layer } from "effect"
-import { Effect, Stream } from "effect"
+import { Effect, Option, Stream } from "effect"
 import type { EsOps } from "effect-es-ops"
-import { Event, EventStore, ProjectionRecords, RunLog, StreamArchive, StreamMove, StreamRestore } from "effect-es-ops"
+import {
+  Event,
+  EventStore,
+  OperationLog,
+  ProjectionRecords,
+  RunLog,
+  StreamArchive,
+  StreamMove,
+  StreamRestore
+} from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import { order, rowOf, shop } from "./ArchiveSuite.js"
 
@@ -23,6 +32,13 @@ const load = (stream: Event.StreamId) => Effect.flatMap(EventStore.EventStore, (
 const problemOf = (move: StreamMove.Move, merge?: boolean) =>
   Effect.map(Effect.flip(StreamMove.run({ moves: [move], merge })), (error) =>
     error._tag === "MovesRefused" ? error.problems.map(({ _tag }) => _tag) : [error._tag]
+  )
+
+/** What the marker of the run says. */
+const notesOf = ({ runId }: StreamMove.MovesDone) =>
+  Effect.map(
+    Effect.flatMap(OperationLog.OperationLog, ({ markers }) => markers),
+    (markers) => markers.flatMap(({ id, notes }) => (id.endsWith(runId) ? Option.toArray(notes) : [])).join()
   )
 
 export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>): void =>
@@ -190,6 +206,10 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         )
         const again = yield* StreamMove.run({ moves })
         assert.deepInclude(again, { moved: 0, unchanged: 2 })
+        assert.deepStrictEqual(
+          [yield* notesOf(report), yield* notesOf(again)],
+          ["2 streams moved to another tenant, 2 failed", "0 streams moved to another tenant, 1 failed"]
+        )
       })
     )
   })

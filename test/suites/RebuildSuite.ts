@@ -3,8 +3,8 @@
  */
 import { assert, layer } from "@effect/vitest"
 import type { Layer } from "effect"
-import { Effect, Option, Schema } from "effect"
-import type { EsOps } from "effect-es-ops"
+import { Effect, Option, Ref, Schema } from "effect"
+import type { EsOps, Run } from "effect-es-ops"
 import {
   Event,
   EventStore,
@@ -14,7 +14,8 @@ import {
   ProjectionRebuild,
   ProjectionStatus,
   ReadTables,
-  RebuildReport
+  RebuildReport,
+  RunObserver
 } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 
@@ -134,6 +135,25 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("tells from its beginning how many events there are, and ends with all of them done", () =>
+      Effect.gen(function* () {
+        yield* append(randomUUID(), ["order.placed", "order.shipped"])
+        yield* append(randomUUID(), ["order.placed"])
+        const seen = yield* Ref.make<ReadonlyArray<Run.Run>>([])
+        const observer = { ...RunObserver.silent, progress: (run: Run.Run) => Ref.update(seen, (all) => [...all, run]) }
+        for (const operation of [ProjectionRebuild.run, ProjectionRebuild.diff]) {
+          yield* Ref.set(seen, [])
+          for (const projection of ["orders", "skus"]) {
+            yield* operation({ projections: [projection], observer })
+            const [first, ...others] = yield* Ref.getAndSet(seen, [])
+            const last = others.at(-1) ?? first
+            assert.isAbove(Option.getOrElse(first?.total ?? Option.none(), () => 0), 2)
+            assert.deepStrictEqual(Option.some(last?.done), last?.total)
+          }
+        }
+      })
+    )
+
     it.effect("exchanges unique values between rows", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* append(randomUUID(), ["order.placed"]), yield* append(randomUUID(), ["order.placed"])]
@@ -152,7 +172,9 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         yield* store.archive({ tenantId, aggregateId: id, aggregateType: "order", archivedBy: "me" })
         yield* put(id, id.slice(0, 8), false)
         assert.deepStrictEqual(yield* differences, [0, 1, 0])
-        yield* ProjectionRebuild.run({ projections: ["orders"] })
+        const [planned] = yield* ProjectionRebuild.plan({ projections: ["orders"] })
+        const [report] = yield* ProjectionRebuild.run({ projections: ["orders"] })
+        assert.strictEqual(planned?.events, report?.events)
         assert.notInclude(
           (yield* rowsNow).map(([row]) => row),
           id

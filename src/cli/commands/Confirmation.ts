@@ -2,6 +2,7 @@
  * The question before something is deleted: answered by `--yes`, or by a person at a terminal.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { stderr, stdin } from "node:process"
 import { createInterface } from "node:readline/promises"
 import { UsageError } from "../UsageError.js"
@@ -18,6 +19,12 @@ export const confirm = (question: string, yes: boolean): Effect.Effect<void, Usa
     if (!/^y(?:es)?$/i.test(answer.trim()))
       return yield* new UsageError({ reason: "it was not confirmed, so nothing was changed" })
   })
+
+/** How many there are to be, as `--expect` says it. */
+export const expected = (given: Option.Option<number>): Effect.Effect<number | undefined, UsageError> =>
+  Option.exists(given, (count) => count < 0)
+    ? new UsageError({ reason: `--expect: ${Option.getOrElse(given, () => 0)} is not 0 or above` })
+    : Effect.succeed(Option.getOrUndefined(given))
 
 const asked = async (question: string, signal: AbortSignal): Promise<string> => {
   const reader = createInterface({ input: stdin, output: stderr })

@@ -26,7 +26,7 @@ import * as ClusterSession from "./ClusterSession.js"
 import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
-import { confirm } from "./Confirmation.js"
+import { confirm, expected } from "./Confirmation.js"
 import * as RunProgress from "./RunProgress.js"
 
 export const statusOptions = {
@@ -152,7 +152,8 @@ const refuseMixed = ({
     return new UsageError({ reason: "--outdated chooses the projections: name none beside it" })
   if (Option.isSome(expect) && ghosts !== "delete")
     return new UsageError({ reason: "--expect counts the rows that --ghosts delete deletes" })
-  return lanes < 1 ? new UsageError({ reason: `--lanes: ${lanes} is not 1 or above` }) : Effect.void
+  if (lanes < 1) return new UsageError({ reason: `--lanes: ${lanes} is not 1 or above` })
+  return Effect.asVoid(expected(expect))
 }
 
 const optionsOf = (given: RebuildGiven, maxStall: Option.Option<Duration.Duration>): ProjectionRebuild.Options => ({

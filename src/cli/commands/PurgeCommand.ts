@@ -28,7 +28,7 @@ import { Terminal } from "../output/Terminal.js"
 import { UsageError } from "../UsageError.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
-import { confirm } from "./Confirmation.js"
+import { confirm, expected } from "./Confirmation.js"
 import * as RunProgress from "./RunProgress.js"
 
 export const options = {
@@ -166,7 +166,7 @@ const optionsOf = (given: Given): Effect.Effect<StreamPurge.PurgeOptions, UsageE
       export: Option.getOrUndefined(given.export),
       keepRows: given.keepRows,
       acceptProjectionLoss: given.acceptProjectionLoss,
-      expect: Option.getOrUndefined(given.expect)
+      expect: yield* expected(given.expect)
     }
   })
 

@@ -87,6 +87,7 @@ const applied = (
             phase: state.stage,
             cursor: RebuildState.cursorOf(next),
             done: events.length,
+            total: yield* RebuildState.totalWith(shadow.run, events.length),
             counters: { events: events.length }
           }
         }),

@@ -151,12 +151,17 @@ const tableProblems = (live: LiveTable, { mode }: RebuildPolicy): ReadonlyArray<
 
 const Events = Schema.Struct({ count: Schema.NumberFromString, types: Schema.parseJson(Schema.Array(Schema.String)) })
 
-const eventsOf = ({ events }: RebuildTarget) =>
+/** How many events count, and of which types of aggregates any are, archived ones among them: one that is restored counts again. */
+export const eventsOf = ({ archived, events }: RebuildTarget) =>
   Effect.flatMap(PgSql, (sql) =>
     sql
       .unsafe(
         `SELECT coalesce(sum(n), 0)::text AS count, coalesce(json_agg(aggregate_type), '[]')::text AS types
-        FROM (SELECT e.aggregate_type, count(*) AS n FROM kumiko_events e WHERE ${typeIn(events)} GROUP BY e.aggregate_type) AS t`
+        FROM (SELECT e.aggregate_type, count(*)${archived === "keep" ? "" : " FILTER (WHERE a.aggregate_id IS NULL)"} AS n FROM kumiko_events e${
+          archived === "keep"
+            ? ""
+            : " LEFT JOIN kumiko_archived_streams a ON a.tenant_id = e.tenant_id AND a.aggregate_id = e.aggregate_id"
+        } WHERE ${typeIn(events)} GROUP BY e.aggregate_type) AS t`
       )
       .pipe(rows("counting events", Events))
   ).pipe(Effect.map(([found]) => ({ count: found?.count ?? 0, aggregateTypes: found?.types ?? [] })))

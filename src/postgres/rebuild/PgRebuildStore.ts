@@ -117,6 +117,9 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
   Effect.gen(function* () {
     const feed = yield* EventFeed
     const upTo = yield* feed.settled(policy.lockTimeout)
+    const { done } = yield* run.current
+    // What is begun anew is done once more.
+    const total = done === 0 ? undefined : done + (yield* Inspection.eventsOf(target)).count
     const lanes = isByAggregate(target)
       ? BulkByAggregate.between(yield* feed.boundaries({ types: target.events }, policy.lanes))
       : []
@@ -137,7 +140,7 @@ const begun = (run: RunHandle, target: RebuildTarget, policy: RebuildPolicy, ane
           shape: Shadows.shapeOf(shadow),
           lanes: lanes.map(({ from, name, to }) => ({ name: `${run.epoch}.${anew}.${name}`, from, to }))
         }
-        return { value: { shadow, state }, phase: "bulk", cursor: RebuildState.cursorOf(state) }
+        return { value: { shadow, state }, phase: "bulk", cursor: RebuildState.cursorOf(state), total }
       })
     )
   })

@@ -1,6 +1,7 @@
 /**
  * How far a rebuild is, as it stands in the cursor of its run.
  */
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { RunHandle } from "../../operation/OperationRun.js"
@@ -43,3 +44,7 @@ export const cursorOf = (state: RebuildState): unknown => encode(state)
 /** The state of a run that is gone on with. */
 export const of = ({ cursor }: RunHandle): Option.Option<RebuildState> =>
   Option.flatMap(cursor, (found) => Schema.decodeUnknownOption(RebuildState)(found))
+
+/** How many events there are, as far as that is known once `more` of them are done: some came since they were counted. */
+export const totalWith = ({ current }: RunHandle, more: number): Effect.Effect<number> =>
+  Effect.map(current, ({ done, total }) => Math.max(done + more, Option.getOrElse(total, () => 0)))

@@ -55,6 +55,7 @@ const round = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, from: Rebu
             phase: "rounds",
             cursor: RebuildState.cursorOf(next),
             done: events.length,
+            total: yield* RebuildState.totalWith(shadow.run, events.length),
             counters: { events: events.length }
           }
         })
