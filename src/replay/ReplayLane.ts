@@ -48,7 +48,7 @@ export const deliver = (
     const blocked = new Set((yield* deliveries.failed(handle.id)).map((failure) => streamKey(failure)))
     const recorder = yield* DeliveryRecorders.make(handle, lane)
     const pace = cut.rate === undefined ? undefined : Paces.perSecond(cut.rate / (cut.boundaries.length + 1))
-    const delivering: Delivering = { subscriber, cut, ports, handle, recorder, pace, blocked }
+    const delivering: Delivering = { subscriber, cut, ports, handle, lane, recorder, pace, blocked }
     const selection = {
       ...cut.selection,
       fromAggregate: cut.boundaries[Number(lane) - 2],
@@ -90,6 +90,7 @@ interface Delivering {
   readonly cut: ReplayCut
   readonly ports: ReadOnlyPorts
   readonly handle: RunHandle
+  readonly lane: string
   readonly recorder: DeliveryRecorder
   /** None where it goes as fast as the subscriber takes them. */
   readonly pace: Pace | undefined
@@ -101,8 +102,8 @@ interface Delivering {
 const deliverPage = (
   delivering: Delivering,
   events: ReadonlyArray<Event>
-): Effect.Effect<void, DeliveryFailed, Deliveries> => {
-  const { blocked, cut, recorder, subscriber } = delivering
+): Effect.Effect<void, DeliveryFailed | RunRefused, Deliveries> => {
+  const { blocked, cut, recorder } = delivering
   const streams = streamsOf(events)
   let next = 0
   const worker = delivering.ports((handled) =>
@@ -114,7 +115,7 @@ const deliverPage = (
           const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
           if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
             yield* recorder.flush
-            return yield* failureOf(subscriber.name, event, error.value, streams)
+            return yield* failureOf(delivering, event, error.value, streams)
           }
           if (Option.isSome(error)) blocked.add(key)
           stream.delivered++
@@ -183,15 +184,35 @@ const deliveryId = (runId: string, subscriber: string, eventId: bigint): string 
   return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-a${hash.slice(17, 20)}-${hash.slice(20, 32)}`
 }
 
-/** It says from which id to go on: that of the first event that was not given. */
+/** It says from which id to go on: that of the first event that was not given, in whichever lane. */
 const failureOf = (
-  subscriber: string,
+  { cut, handle, lane, subscriber: { name: subscriber } }: Delivering,
   event: Event,
   cause: unknown,
   streams: ReadonlyArray<PageStream>
-): DeliveryFailed => {
-  const { message }: AttemptError = describe(cause)
-  const open = streams.flatMap(({ delivered, events }) => events.slice(delivered, delivered + 1))
-  const fromId = open.reduce((least, { id }) => (id < least ? id : least), event.id)
-  return new DeliveryFailed({ subscriber, eventId: event.id, ...streamOf(event), fromId, reason: message, cause })
-}
+): Effect.Effect<never, DeliveryFailed | RunRefused> =>
+  Effect.gen(function* () {
+    const { message }: AttemptError = describe(cause)
+    const open = streams.flatMap(({ delivered, events }) => events.slice(delivered, delivered + 1))
+    const others = cut.boundaries.length === 0 ? [] : standsOf(yield* handle.rejoined, cut, lane)
+    const fromId = [...open.map(({ id }) => id), ...others].reduce((least, id) => (id < least ? id : least), event.id)
+    return yield* new DeliveryFailed({
+      subscriber,
+      eventId: event.id,
+      ...streamOf(event),
+      fromId,
+      reason: message,
+      cause
+    })
+  })
+
+/** The ids from which the other lanes would go on, as far as that is recorded. */
+const standsOf = (handle: RunHandle, cut: ReplayCut, lane: string): ReadonlyArray<bigint> =>
+  [...cut.boundaries, undefined].flatMap((_, at) => {
+    const other = `${at + 1}`
+    const { after, isDone } = Option.getOrElse(standingOf(handle, other), () => ({
+      after: cut.selection.after,
+      isDone: false
+    }))
+    return other === lane || isDone ? [] : [after + 1n]
+  })

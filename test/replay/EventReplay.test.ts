@@ -178,6 +178,19 @@ describe("a replay", () => {
     }).pipe(Effect.provide(world((n) => (n === 12 ? Effect.fail("no") : Effect.void))))
   )
 
+  it.effect("says of a failure in one of its lanes from which event to go on in all of them", () => {
+    const handle: Handle = (n) => {
+      if (n === 31) return Effect.never
+      return n === 15 ? Effect.fail("no") : Effect.void
+    }
+    return Effect.gen(function* () {
+      yield* seeded(4, 5)
+      const error = yield* Effect.flip(replay({ all: true }, { lanes: 2 }))
+      assert.strictEqual(error._tag, "DeliveryFailed")
+      if (error._tag === "DeliveryFailed") assert.isAtMost(Number(error.fromId), 3)
+    }).pipe(Effect.provide(world(handle)))
+  })
+
   it.effect("goes on after a failure where it is told to, without the rest of that stream", () =>
     Effect.gen(function* () {
       yield* seeded(2, 3)
