@@ -147,7 +147,10 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
             yield* operation({ projections: [projection], observer })
             const [first, ...others] = yield* Ref.getAndSet(seen, [])
             const last = others.at(-1) ?? first
-            assert.isAbove(Option.getOrElse(first?.total ?? Option.none(), () => 0), 2)
+            assert.isAbove(
+              Option.getOrElse(first?.total ?? Option.none(), () => 0),
+              2
+            )
             assert.deepStrictEqual(Option.some(last?.done), last?.total)
           }
         }

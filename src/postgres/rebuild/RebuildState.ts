@@ -47,4 +47,9 @@ export const of = ({ cursor }: RunHandle): Option.Option<RebuildState> =>
 
 /** How many events there are, as far as that is known once `more` of them are done: some came since they were counted. */
 export const totalWith = ({ current }: RunHandle, more: number): Effect.Effect<number> =>
-  Effect.map(current, ({ done, total }) => Math.max(done + more, Option.getOrElse(total, () => 0)))
+  Effect.map(current, ({ done, total }) =>
+    Math.max(
+      done + more,
+      Option.getOrElse(total, () => 0)
+    )
+  )
