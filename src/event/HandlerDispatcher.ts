@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Tracer from "effect/Tracer"
 import { isNonEmptyReadonlyArray } from "effect/Array"
 import { SettingError } from "../operation/OperationConfig.js"
 import { DatabaseError } from "../operation/OperationError.js"
@@ -80,13 +81,11 @@ const makeUnited = <R>(
     })
 
     const decided = (request: WriteAllRequest) =>
-      decideAll(request).pipe(
-        inStep(context),
-        Effect.mapError((error) => writeError(request.handler, error)),
-        Effect.withSpan("WriteDispatcher.writeAll", {
-          attributes: { handler: request.handler },
-          captureStackTrace: false
-        })
+      Effect.useSpan(
+        "WriteDispatcher.writeAll",
+        { attributes: { handler: request.handler }, captureStackTrace: false },
+        (span) =>
+          Effect.mapError(inStep(context, span, decideAll(request)), (error) => writeError(request.handler, error))
       )
 
     // A refusal, of a projection too, leaves nothing: in a seed the savepoint around the write undoes it.
@@ -226,15 +225,17 @@ const written = (decisions: ReadonlyArray<Decision>, stored: ReadonlyArray<Event
 }
 
 /**
- * Provides what features require. The step's own services win: the dispatcher may have been made inside another transaction. The savepoint is that
- * of the write, and not of what its handler writes.
+ * Provides what features require, in this span. The step's own services win: the dispatcher may have been made inside another transaction. The savepoint
+ * is that of the write, and not of what its handler writes.
  */
-const inStep =
-  <R>(context: Context.Context<R>) =>
-  <A, E>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
-    Effect.mapInputContext(effect, (step: Context.Context<never>) =>
-      Context.merge(context, Context.omit(WriteSavepoint)(step))
-    )
+const inStep = <A, E, R>(
+  context: Context.Context<R>,
+  span: Tracer.Span,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E> =>
+  Effect.mapInputContext(effect, (step: Context.Context<never>) =>
+    Context.merge(context, Context.omit(WriteSavepoint)(step)).pipe(Context.add(Tracer.ParentSpan, span))
+  )
 
 /** The metadata of a request's events, one for all of them. */
 const metadataOf = ({ actor, correlationId, operationId }: WriteRequest): Either.Either<EventMetadata, Rejection> => {

@@ -147,11 +147,12 @@ export const make = (options: StepOptions): Effect.Effect<Service, never, Transa
     const transactor = yield* Transactor
     const dispatcher = yield* WriteDispatcher
     const directory = yield* Directory
-    const inStep = within(yield* Effect.context<never>())
+    const step = yield* Effect.context<never>()
+    const [inStep, inWrite] = [within(step), within(Context.add(step, WriteSavepoint, true))]
     const { correlationId, eventCount, operationId, preview } = options
 
     const settle = (writes: Effect.Effect<ReadonlyArray<Written>, WriteError>) =>
-      inStep(transactor.savepoint(Effect.provideService(writes, WriteSavepoint, true))).pipe(
+      inWrite(transactor.savepoint(writes)).pipe(
         Effect.tap((written) => {
           const count = written.reduce((sum, { events }) => sum + events.length, 0)
           return Ref.update(eventCount, (before) => before + count)

@@ -90,32 +90,114 @@ export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Ab
 export const cancelling = (connection: Connection, abandoned?: Abandoned): Connection =>
   decorate(connection, (run) => abandonable(run, abandoned))
 
-/** When a watch begins: most statements are answered before that. */
+/** Lets go of a fiber that is not needed any more, without waiting for its end. */
+export const dismiss: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<void> = Fiber.interruptAsFork(
+  FiberId.none
+)
+
+/** When a watch begins at the soonest, and how often it is looked for one that is due: most statements are answered before that. */
 export const watchDelay: Duration.Duration = Duration.millis(100)
 
-/** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
+/** One effect that is waited for. */
+interface Waiting {
+  readonly watch: Effect.Effect<unknown, unknown>
+  /** The beat from which on it takes long. */
+  readonly due: number
+  watching?: Fiber.RuntimeFiber<unknown, unknown>
+}
+
+/**
+ * What goes beside effects once they take long, which most do not. One fiber counts the time for all of them: a fiber and a timer for each were a fifth
+ * of a write.
+ */
+export class Watches {
+  private readonly waiting = new Set<Waiting>()
+  private beats = 0
+  private isBeating = false
+  private heart: Fiber.RuntimeFiber<never> | undefined
+
+  /** Runs `effect`, and beside it `watch` once it takes long. */
+  beside<A, E, R>(watch: Effect.Effect<unknown, unknown>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.uninterruptibleMask((restore) => {
+      // Where there are beats already, the next may come at once.
+      const one: Waiting = { watch, due: this.beats + (this.isBeating ? 2 : 1) }
+      this.waiting.add(one)
+      const run = Effect.ensuring(
+        restore(effect),
+        Effect.suspend(() => this.leave(one))
+      )
+      return this.isBeating ? run : Effect.zipRight(this.begin, run)
+    })
+  }
+
+  /** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
+  closing<A, E, R>(
+    close: Effect.Effect<void>,
+    watch: Effect.Effect<never, SqlError>,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | SqlError, R> {
+    return Effect.suspend(() => {
+      let failure: SqlError | undefined
+      const watching = Effect.catchAll(watch, (error) => {
+        failure = error
+        return close
+      })
+      return this.beside(
+        watching,
+        Effect.mapError(effect, (error) => failure ?? error)
+      )
+    })
+  }
+
+  /** Ends them, with whatever goes beside an effect. */
+  end(): void {
+    this.heart?.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  private get begin(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isBeating = true
+      const beats = Effect.forever(Effect.zipRight(Effect.sleep(watchDelay), this.beat))
+      return Effect.map(Effect.forkDaemon(Effect.interruptible(beats)), (heart) => {
+        this.heart = heart
+      })
+    })
+  }
+
+  private get beat(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.beats++
+      const late = [...this.waiting].filter(({ due, watching }) => watching === undefined && due <= this.beats)
+      return Effect.forEach(
+        late,
+        (one) =>
+          Effect.map(Effect.fork(one.watch), (watching) => {
+            one.watching = watching
+          }),
+        { discard: true }
+      )
+    })
+  }
+
+  private leave(one: Waiting): Effect.Effect<void> {
+    this.waiting.delete(one)
+    return one.watching === undefined ? Effect.void : dismiss(one.watching)
+  }
+}
+
+/** Runs one effect until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
 export const watched = <A, E, R>(
   close: Effect.Effect<void>,
   watch: Effect.Effect<never, SqlError>,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R> =>
   Effect.suspend(() => {
-    let failure: SqlError | undefined
-    const watching = Effect.catchAll(watch, (error) => {
-      failure = error
-      return close
-    })
-    return Effect.acquireUseRelease(
-      Effect.forkDaemon(Effect.interruptible(Effect.delay(watching, watchDelay))),
-      () => Effect.mapError(effect, (error) => failure ?? error),
-      dismiss
+    const watches = new Watches()
+    return Effect.ensuring(
+      watches.closing(close, watch, effect),
+      Effect.sync(() => watches.end())
     )
   })
-
-/** Lets go of a fiber that is not needed any more, without waiting for its end. */
-export const dismiss: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<void> = Fiber.interruptAsFork(
-  FiberId.none
-)
 
 /**
  * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an

@@ -105,8 +105,7 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
 /** Where tables were found, and what is known of them in a step. */
-export type FoundTables = Pick<PgStep["Type"], "tables"> &
-  Partial<Pick<PgStep["Type"], "plain" | "late" | "disconnect">>
+export type FoundTables = Pick<PgStep["Type"], "tables"> & Partial<Pick<PgStep["Type"], "plain" | "late" | "watched">>
 
 /**
  * Where the claim of the step or session that the fiber is in found the tables, by their quoted names: statements of ours name them so. One that
@@ -149,8 +148,6 @@ const closeOf = (lent: Connection): Effect.Effect<void> =>
     Effect.serviceOption(PgSession),
     Option.match({ onNone: () => DriverAccess.disconnect(lent), onSome: ({ disconnect }) => disconnect })
   )
-
-export { watchDelay, watched } from "./DecoratedConnection.js"
 
 /** The rows of a statement, decoded. */
 export const rows =

@@ -38,8 +38,11 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
   {
     /** The connection for statements of ours, past what the body may send. */
     readonly connection: Connection
-    /** Closes the connection: the server undoes the step then. */
-    readonly disconnect: Effect.Effect<void>
+    /** Runs `statement` until it ends or `watch` fails, which goes beside it once it takes long: the connection is closed then, and the server undoes the step. */
+    readonly watched: <A, E, R>(
+      watch: Effect.Effect<never, SqlError>,
+      statement: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | SqlError, R>
     /** Sends statements of ours in one message; gives the rows of each. */
     readonly send: (text: string) => Effect.Effect<Results, SqlError>
     /** Sends a claim, and with it guard and savepoint: what follows is the body. */

@@ -20,7 +20,6 @@ import {
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { watched } from "../client/DecoratedConnection.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { databaseError, notStored, refusedRow } from "../client/PgError.js"
 import { appendError } from "./AppendFailure.js"
@@ -133,7 +132,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
   const bounded = <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
     Effect.flatMap(
       Effect.serviceOption(PgStep),
-      Option.match({ onNone: () => statement, onSome: ({ disconnect }) => watched(disconnect, watch, statement) })
+      Option.match({ onNone: () => statement, onSome: ({ watched }) => watched(watch, statement) })
     )
 
   /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */

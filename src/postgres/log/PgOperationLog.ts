@@ -16,7 +16,6 @@ import type { EncodingChanged, LockControl } from "../../operation/OperationErro
 import { AlreadyApplied, DatabaseError, TransactionLeftOpen } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLog } from "../../operation/OperationLog.js"
-import { watched } from "../client/DecoratedConnection.js"
 import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { PgSession } from "../client/PgSession.js"
@@ -84,7 +83,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
       Effect.serviceOption(PgStep),
       Option.match({
         onNone: () => alone(sql, writing)(effect),
-        onSome: (step) => watched(step.disconnect, writing, over(step.connection)(effect))
+        onSome: (step) => step.watched(writing, over(step.connection)(effect))
       })
     )
 
@@ -97,8 +96,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         Option.match({
           onNone: () => Effect.catchAll(alone(sql, reading)(statement), noneIfMissing),
           onSome: (step) =>
-            watched(
-              step.disconnect,
+            step.watched(
               reading,
               over(step.connection)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
             )

@@ -14,7 +14,6 @@ import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import { watched } from "../client/DecoratedConnection.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { FoundTables } from "../client/PgSql.js"
 import { decodeRows, PgSql, tablesFound } from "../client/PgSql.js"
@@ -52,7 +51,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
   const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
     Effect.flatMap(tablesFound, (claimed) => {
       const name = quote(table.name)
-      const { disconnect, plain, tables } = Option.getOrElse(claimed, () => outside)
+      const { plain, tables, watched } = Option.getOrElse(claimed, () => outside)
       const found = tables.get(name)
       if (found === undefined) return sql.unsafe(text, params)
       const qualified = ["FROM", "UPDATE", "INTO"].reduce(
@@ -63,7 +62,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
         plain?.has(found) === true ? qualified.replace(ReadTableText.watched, ReadTableText.unwatched) : qualified,
         params
       )
-      return disconnect === undefined ? statement : watched(disconnect, watchOf(found), statement)
+      return watched === undefined ? statement : watched(watchOf(found), statement)
     })
 
   /** Notes that what is written to this table stays as it is sent. */

@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { PgSql } from "../client/PgSql.js"
-import { watched } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as TableLock from "../client/TableLock.js"
 
@@ -20,6 +19,6 @@ export const make = (
   return (statement) =>
     Effect.flatMap(
       Effect.serviceOption(PgStep),
-      Option.match({ onNone: () => statement, onSome: ({ disconnect }) => watched(disconnect, watch, statement) })
+      Option.match({ onNone: () => statement, onSome: ({ watched }) => watched(watch, statement) })
     )
 }

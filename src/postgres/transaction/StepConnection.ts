@@ -24,6 +24,7 @@ import {
   AbandonedStatements,
   decorate,
   toItsEnd,
+  Watches,
   withWholeStreams
 } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -60,6 +61,8 @@ export class StepConnection {
   private readonly waiting: Array<string>
   private readonly mutex = Mutex.make()
   readonly abandoned = new AbandonedStatements()
+  /** What goes beside statements of the body that take long, once there was one that may. */
+  private watches: Watches | undefined
   private savepoints = 0
   private failures = 0
   /** Whether nothing was sent so far. */
@@ -129,13 +132,14 @@ export class StepConnection {
   provide<A, E, R>(parts: StepParts, span: Tracer.AnySpan, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const inTurn: Around = (effect) => this.inTurn(effect)
     const checked = this.checked(inTurn, () => false)
+    const disconnect = Effect.suspend(() => DriverAccess.disconnect(this.wire))
     const step = PgStep.of({
       ...parts,
       ownSettings: this.ownSettings,
       plain: this.plain,
       late: this.late,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
-      disconnect: Effect.suspend(() => DriverAccess.disconnect(this.wire)),
+      watched: (watch, statement) => (this.watches ??= new Watches()).closing(disconnect, watch, statement),
       send: (text) => this.sendAbandonable(text),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
@@ -146,6 +150,7 @@ export class StepConnection {
   /** Ends the body, at once. */
   close(): void {
     this.isClosed = true
+    this.watches?.end()
   }
 
   /** Ends the body when what it left running has ended, within bounds; what it did to the transaction is its failure. */

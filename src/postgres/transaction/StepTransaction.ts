@@ -90,9 +90,10 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     }
   }
   // Work does not fail; where it dies, nothing is known of the transaction.
-  const ending = yield* Effect.onError(transaction.step.provide(parts, span, work), () =>
-    DriverAccess.disconnect(connection)
-  )
+  const ending = yield* Effect.onError(transaction.step.provide(parts, span, work), () => {
+    transaction.step.close()
+    return DriverAccess.disconnect(connection)
+  })
   const result = yield* conclude(transaction, ending, restore)
   // Whoever had the connection next would be hit by the cancellation, or have the body's settings, prepared statements and locks.
   if (transaction.step.abandoned.fibers.size > 0 || transaction.step.isChanged)
