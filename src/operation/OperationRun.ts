@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as BoundedWait from "./BoundedWait.js"
 import { describe } from "./ErrorDescription.js"
@@ -81,7 +82,17 @@ export const run = <A, E, R>(
   )
 
 /** How long a run that is interrupted may take to be recorded as paused; otherwise its lease runs out. */
-const pausePatience = "1 second"
+const pausePatience = "3 seconds"
+
+/** How long a batch that is interrupted may take to be undone: its statement is cancelled, then rolled back. */
+const undoPatience = "3 seconds"
+
+/**
+ * Waits until nothing of the work is under way, which a race that is interrupted does not: a batch that is not rolled back yet holds the row in which
+ * the end is recorded, and its statement is cancelled by the connection that would wait for that row.
+ */
+const undone = (worker: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
+  Effect.ignore(BoundedWait.within(Fiber.interrupt(worker), undoPatience))
 
 /** From the first batch to the record of its end, which an interruption does not cut short. */
 const toItsEnd = <A, E, R>(
@@ -95,12 +106,14 @@ const toItsEnd = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { current, handle } = yield* RunHandles.make(log, observer, run, lanes, isResumed)
-      const working = Effect.raceFirst(definition.work(handle), RunLease.keep(log, run))
+      const worker = yield* Effect.fork(restore(definition.work(handle)))
+      const working = Effect.raceFirst(Fiber.join(worker), RunLease.keep(log, run))
       const ticking = definition.observer === undefined ? RunObservers.mentioning(current) : Effect.never
       const finished = Effect.flatMap(Effect.raceFirst(working, ticking), (value) =>
         Effect.as(log.end(run, appliedOf(definition, value), definition.last?.(value) ?? Effect.void), value)
       )
       const exit = yield* Effect.exit(restore(finished))
+      yield* undone(worker)
       const outcome = Exit.isSuccess(exit) ? "applied" : yield* conclude(log, definition, run, exit.cause)
       yield* RunHandles.counted(outcome)
       yield* observer.ended({ ...(yield* current), outcome, isLive: false })
@@ -131,25 +144,30 @@ const conclude = <A, E, R>(
   const failure = Cause.failureOption(cause)
   if (Option.exists(failure, (error) => error instanceof Runs.RunLost)) return Effect.succeed("running")
   if (Option.exists(failure, (error) => error instanceof Runs.RunCancelled))
-    return Effect.as(noted(log.clear(run, definition.drop(run)), "What it left behind is still there"), "cancelled")
+    return Effect.as(
+      noted(log.clear(run, definition.drop(run)), "What it left behind is still there", undefined),
+      "cancelled"
+    )
   const isOwn = (error: E | RunRefused): error is E =>
     !(error instanceof Runs.RunLost || error instanceof Runs.RunCancelled)
   const isPause =
     Cause.isInterruptedOnly(cause) ||
     Option.exists(failure, (error) => RunPause.isPause(error) || (isOwn(error) && isPausedBy(definition, error)))
   if (isPause)
-    return Effect.as(
-      noted(
+    return noted(
+      Effect.as(
         BoundedWait.within(log.end(run, endingOf(definition, "paused"), Effect.void), pausePatience),
-        "That it is paused was not recorded: it can be gone on with once its lease is over"
+        "paused" as const
       ),
-      "paused"
+      "That it is paused was not recorded: it can be gone on with once its lease is over",
+      "running"
     )
   const failed = endingOf(definition, "failed", Option.some(describe(Cause.squash(cause))))
   return Effect.as(
     noted(
       Effect.catchAll(log.end(run, failed, definition.drop(run)), () => log.end(run, failed, Effect.void)),
-      "Its failure was not recorded"
+      "Its failure was not recorded",
+      undefined
     ),
     "failed"
   )
@@ -158,5 +176,12 @@ const conclude = <A, E, R>(
 /** A failure of the database's has its own rules. */
 const isPausedBy = <A, E, R>({ pauses }: RunDefinition<A, E, R>, error: E): boolean => pauses?.(error) ?? false
 
-const noted = <E, R>(effect: Effect.Effect<void, E, R>, warning: string): Effect.Effect<void, never, R> =>
-  Effect.catchAllCause(effect, (cause) => Effect.logWarning(`${warning}: ${describe(Cause.squash(cause)).message}`))
+/** The value of the effect, or another one with a warning. */
+const noted = <A, B, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  warning: string,
+  otherwise: B
+): Effect.Effect<A | B, never, R> =>
+  Effect.catchAllCause(effect, (cause) =>
+    Effect.as(Effect.logWarning(`${warning}: ${describe(Cause.squash(cause)).message}`), otherwise)
+  )
