@@ -51,7 +51,7 @@ export const applied = (
 }
 
 /** Ours are seeds whose body is one insert, one after another. */
-const inserts = (world: World, floor: (bare: Client, id: string) => Promise<unknown>) => async () => {
+export const inserts = (world: World, floor: (bare: Client, id: string) => Promise<unknown>) => async () => {
   const made = await arena(world)
   const insert = Seed.make({
     description: "one insert",
@@ -135,7 +135,7 @@ export const effectByHand = <A, E, R>(sql: SqlClient.SqlClient, id: string, body
 
 const insertOne = (bare: Client) => bare.query("INSERT INTO bench (n) VALUES ($1)", [1])
 
-const byHand = async (bare: Client, id: string) => {
+export const byHand = async (bare: Client, id: string) => {
   await bare.query("BEGIN")
   await bare.query(lock)
   await bare.query(check, [id])

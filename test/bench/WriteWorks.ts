@@ -28,7 +28,7 @@ const system = "00000000-0000-4000-8000-000000000001"
 const writes = (count: number) =>
   Array.from({ length: count }, (_, n) => ({ id: randomUUID(), key: `tenant-${n}`, name: `tenant ${n}` }))
 
-const oneWrite = (world: World) => async () => {
+export const oneWrite = (world: World) => async () => {
   const made = await arena(world)
   const times = 1_000
   const payloads = writes(times)
@@ -109,7 +109,7 @@ const userOf = ({ id, key }: { readonly id: string; readonly key: string }) => (
   tenantId: system
 })
 
-const singleWrites = (world: World) => async () => {
+export const singleWrites = (world: World) => async () => {
   const made = await arena(world)
   const count = 1_000
   const payloads = writes(count)

@@ -17,6 +17,7 @@ import * as ClusterWorks from "./ClusterWorks.js"
 import * as CommandWorks from "./CommandWorks.js"
 import * as KindWorks from "./KindWorks.js"
 import * as PeerWorks from "./PeerWorks.js"
+import * as ProtocolWorks from "./ProtocolWorks.js"
 import * as PurgeWorks from "./PurgeWorks.js"
 import * as RebuildWorks from "./RebuildWorks.js"
 import * as Rounds from "./Rounds.js"
@@ -41,6 +42,7 @@ const worksOn = (server: string) => {
   const all = [
     SeedWorks,
     WriteWorks,
+    ProtocolWorks,
     BootWorks,
     CommandWorks,
     PurgeWorks,

@@ -1,0 +1,118 @@
+/**
+ * What the protocol costs as an Effect program without us: the very messages of seeds and writes over the application's client, each of which can
+ * be left at once, with the spans, metrics and log lines that are promised of them, by nothing but Effect.
+ */
+import { SqlClient } from "@effect/sql"
+import { Config, Effect, Layer, ManagedRuntime, Metric, MetricBoundaries } from "effect"
+import type { Work } from "./Rounds.js"
+import { arena, byHand, inserts } from "./SeedWorks.js"
+import type { World } from "./World.js"
+import * as Worlds from "./World.js"
+import { oneWrite, singleWrites } from "./WriteWorks.js"
+
+type Message = readonly [text: string, params: Array<unknown>]
+
+/** Cuts a new part off before each message that begins so. */
+const cut = (messages: ReadonlyArray<Message>, begins: RegExp): ReadonlyArray<ReadonlyArray<Message>> => {
+  const parts: Array<Array<Message>> = []
+  for (const message of messages) {
+    const last = parts.at(-1)
+    if (last === undefined || begins.test(message[0])) parts.push([message])
+    else last.push(message)
+  }
+  return parts
+}
+
+const aStep = /^BEGIN /
+/** The first write of a step has the step's own savepoint. */
+const aWrite = /^(?:RELEASE SAVEPOINT es_ops_\d+; )?SAVEPOINT es_ops_\d+/
+
+const messagesAsEffect = (world: World, open: Work["open"], writes: boolean) => async () => {
+  const { close, floor, ours } = await open()
+  await ours.prepare?.()
+  const messages = await Worlds.sent(ours.run)
+  const steps = cut(messages.slice(messages.findIndex(([text]) => aStep.test(text))), aStep)
+  const made = await arena(world)
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
+  const all = Effect.flatMap(SqlClient.SqlClient, ({ reserve }) =>
+    Effect.forEach(
+      steps,
+      (step, n) =>
+        Effect.flatMap(reserve, (connection) =>
+          Effect.forEach(
+            cut(step, aWrite),
+            (part) => {
+              const sent = Effect.forEach(
+                part,
+                ([text, params]) => Effect.disconnect(connection.executeRaw(text, params)),
+                { discard: true }
+              )
+              return writes ? written(sent) : sent
+            },
+            { discard: true }
+          )
+        ).pipe(Effect.scoped, told(`${n}`)),
+      { discard: true }
+    )
+  )
+  return {
+    floor,
+    ours: { prepare: made.prepare, run: () => app.runPromise(all) },
+    close: () => Promise.all([close(), app.dispose(), made.bare.end()])
+  }
+}
+
+/** What every seed has around it: its flag, its spans, its metrics, a log line and the annotation of its logs. */
+const told =
+  (id: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Config.string(`BENCH_SKIP_${id}`).pipe(
+      Config.option,
+      Effect.zipRight(effect),
+      spanned("body"),
+      spanned("claim"),
+      spanned("step"),
+      spanned("seed"),
+      Effect.zipLeft(Metric.increment(through)),
+      Effect.zipLeft(Metric.incrementBy(events, 0)),
+      Effect.zipLeft(Metric.update(duration, 1)),
+      Effect.zipLeft(
+        Effect.annotateLogs(Effect.logInfo(`"${id}" applied`), { seed: id, outcome: "applied", duration: 1, events: 0 })
+      ),
+      Effect.annotateLogs("seed", id)
+    )
+
+/** What every write has around it. */
+const written = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect.pipe(spanned("append"), spanned("write"))
+
+const spanned =
+  (name: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.withSpan(effect, name, { captureStackTrace: false })
+
+const through = Metric.counter("bench_seeds", { incremental: true })
+const events = Metric.counter("bench_events", { incremental: true })
+const duration = Metric.histogram("bench_duration", MetricBoundaries.exponential({ start: 1, factor: 4, count: 10 }))
+
+const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
+
+export const works = (world: World): ReadonlyArray<Work> => [
+  {
+    name: "seed-messages-effect",
+    work,
+    floor: "1,000 times BEGIN, lock, check, insert, marker, COMMIT",
+    open: messagesAsEffect(world, inserts(world, byHand), false)
+  },
+  {
+    name: "write-messages-effect",
+    work,
+    floor: "the same statements in a transaction, 1,000 times",
+    open: messagesAsEffect(world, oneWrite(world), true)
+  },
+  {
+    name: "single-writes-messages-effect",
+    work,
+    floor: "the same round trips by hand",
+    open: messagesAsEffect(world, singleWrites(world), true)
+  }
+]
