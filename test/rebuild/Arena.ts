@@ -169,11 +169,13 @@ const tables = [
   "CREATE TABLE IF NOT EXISTS read_hands (id uuid PRIMARY KEY, total integer NOT NULL)"
 ]
 
-/** Opens a database whose event tables are there. */
-export const open = async (url: string, seed: number): Promise<Arena> => {
+/** Nothing happened so far. */
+export const nothing = (): Tally => ({ rounds: 0, kills: 0, wrong: 0, gaps: 0, writes: 0, mended: 0 })
+
+/** Opens a database whose event tables are there. What happens in it is added to `tally`. */
+export const open = async (url: string, seed: number, tally = nothing()): Promise<Arena> => {
   const client = await connect(url)
   for (const table of tables) await client.query(table)
-  const tally = { rounds: 0, kills: 0, wrong: 0, gaps: 0, writes: 0, mended: 0 }
   return { url, client, tally, next: random(seed) }
 }
 
