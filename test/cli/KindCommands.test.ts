@@ -92,6 +92,17 @@ beforeAll(async () => {
 })
 
 describe("the commands of rows, past events, snapshots and streams", () => {
+  it("on a database without our tables say how these come about", async () => {
+    const { env, query } = await database()
+    await query("CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)")
+    await query("INSERT INTO legacy VALUES (1, 1, now())")
+    for (const words of [["event:backfill", "legacy", "--dry-run"], ["snapshot:verify", "order"], ["projection:diff"]]) {
+      const { code, stderr } = await project.run(words, env)
+      assert.strictEqual(code, 6, stderr)
+      assert.match(stderr, /made by the first seed or run that is no dry run, or from what es-ops schema prints/)
+    }
+  })
+
   it("backfill rows, and compare the read tables with --verify", async () => {
     const { query } = world
     const { plan, report } = await planned(["event:backfill", "legacy"], backfilled, 1)

@@ -61,6 +61,8 @@ const hints: { readonly [code: string]: string } = {
   "28P01": "check user and password in DATABASE_URL",
   "28000": "check user and password in DATABASE_URL",
   "3D000": "create the database, or correct its name in DATABASE_URL",
+  "42P01":
+    "kumiko_* and es_ops_* tables are made by the first seed or run that is no dry run, or from what es-ops schema prints; others are the application's to make",
   "22P05": "its encoding has no such character: leave that out, or use a database in UTF8",
   "42501": "grant the role what it needs, or let an administrator create the tables",
   ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
