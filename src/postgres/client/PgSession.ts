@@ -20,6 +20,8 @@ export class PgSession extends Context.Tag("effect-es-ops/PgSession")<
     readonly connection: Connection
     /** Closes the connection. */
     readonly disconnect: Effect.Effect<void>
+    /** Notes why it is closed: what the body sends from then on fails for that, as the end of a transaction of its own. */
+    readonly closedFor: (failure: SqlError) => void
     /** Whether the body left a transaction of its own open. */
     readonly isOpen: Effect.Effect<boolean>
     /** Notes that the session may hold the lock of this key, or that it does not; told before the lock is tried. */

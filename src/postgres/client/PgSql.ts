@@ -105,7 +105,7 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
 export const layer: Layer.Layer<PgSql, never, SqlClient.SqlClient> = Layer.effect(PgSql, make)
 
 /** Where tables were found, and what is known of them in a step. */
-export type FoundTables = Pick<PgStep["Type"], "tables"> & Partial<Pick<PgStep["Type"], "plain" | "late" | "watched">>
+export type FoundTables = Pick<PgStep["Type"], "tables"> & Partial<Pick<PgStep["Type"], "plain" | "late">>
 
 /**
  * Where the claim of the step or session that the fiber is in found the tables, by their quoted names: statements of ours name them so. One that

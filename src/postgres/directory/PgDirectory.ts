@@ -9,6 +9,8 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { Directory } from "../../identity/Directory.js"
 import { rolesOf } from "../../identity/IdentityTables.js"
+import { OperationConfig } from "../../operation/OperationConfig.js"
+import * as PatientStatement from "../client/PatientStatement.js"
 import { PgSql, rows, tablesFound } from "../client/PgSql.js"
 
 const UserRow = Schema.Struct({ id: Schema.String, email: Schema.String, tenant_id: Schema.String })
@@ -26,8 +28,13 @@ const MembershipRow = Schema.Struct({
 const EventsRow = Schema.Struct({ id: Schema.NullOr(Schema.String) })
 
 /** The read tables that the search path finds. */
-export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(function* () {
+export const make: Effect.Effect<Directory["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
+  const config = yield* OperationConfig
+  const patient = (...tables: ReadonlyArray<string>) => PatientStatement.make(sql, config, "read", tables)
+  const users = patient("read_users")
+  const tenants = patient("read_tenants")
+  const memberships = patient("read_tenant_memberships", "kumiko_events")
   const eventsSeen = yield* Ref.make(false)
 
   /** A table, as it is named where a statement is sent. */
@@ -57,6 +64,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
         : sql`m.tenant_id`
       return sql`SELECT m.id::text, m.user_id, m.tenant_id::text, ${stream}::text AS stream_tenant_id, m.roles
         FROM ${name("read_tenant_memberships")} m WHERE ${where} ORDER BY m.tenant_id`.pipe(
+        memberships,
         rows("reading memberships", MembershipRow)
       )
     })
@@ -68,7 +76,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
           named,
           (table) =>
             sql`SELECT id::text, email, tenant_id::text FROM ${table("read_users")} WHERE email = ${email} LIMIT 1`
-        ).pipe(rows("finding a user", UserRow)),
+        ).pipe(users, rows("finding a user", UserRow)),
         (found) =>
           Option.map(Option.fromNullable(found[0]), (row) => ({
             id: row.id,
@@ -88,7 +96,7 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
       Effect.flatMap(
         named,
         (table) => sql`SELECT id::text, name, key FROM ${table("read_tenants")} ORDER BY inserted_at, key`
-      ).pipe(rows("listing tenants", TenantRow)),
+      ).pipe(tenants, rows("listing tenants", TenantRow)),
       (found) => found.map(({ id, key, name }) => ({ id, name, tenantKey: key }))
     ),
     findMembership: ({ tenantId, userId }) =>
@@ -104,4 +112,4 @@ export const make: Effect.Effect<Directory["Type"], never, PgSql> = Effect.gen(f
 })
 
 /** `Directory` on PostgreSQL. */
-export const layer: Layer.Layer<Directory, never, PgSql> = Layer.effect(Directory, make)
+export const layer: Layer.Layer<Directory, never, PgSql | OperationConfig> = Layer.effect(Directory, make)

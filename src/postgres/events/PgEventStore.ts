@@ -1,7 +1,6 @@
 /**
  * `EventStore` on PostgreSQL, on the events table of the system that we are drop-in for.
  */
-import type { SqlError } from "@effect/sql/SqlError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,11 +25,10 @@ import { appendError } from "./AppendFailure.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import * as PurgedStreams from "./PurgedStreams.js"
 import * as LateTriggers from "../client/LateTriggers.js"
+import * as PatientStatement from "../client/PatientStatement.js"
 import { decodeRows, PgSql, rows, tablesFound } from "../client/PgSql.js"
-import { PgStep } from "../client/PgStep.js"
 import * as PgTime from "../client/PgTime.js"
 import { literal } from "../client/SqlText.js"
-import * as TableLock from "../client/TableLock.js"
 
 const Answer = Schema.Struct({
   /** `changed`: the row is not the one that was sent. */
@@ -123,17 +121,9 @@ const decodeStored = decodeRows("appending an event", Stored)
 export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
   const config = yield* OperationConfig
-  const { lockTimeout } = config
   const purgedAmong = PurgedStreams.among(sql, config)
   const encoding = EncodedText.unknown()
-  const watch = TableLock.watch(sql, { tables: ourTables, access: "write", bound: Option.some(lockTimeout) })
-
-  /** Inside a step, a statement waits for our tables no longer than `lockTimeout`. */
-  const bounded = <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.flatMap(
-      Effect.serviceOption(PgStep),
-      Option.match({ onNone: () => statement, onSome: ({ watched }) => watched(watch, statement) })
-    )
+  const bounded = PatientStatement.make(sql, config, "write", ourTables)
 
   /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */
   const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean, tables: Named) => {

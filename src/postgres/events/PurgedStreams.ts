@@ -1,7 +1,6 @@
 /**
  * The tombstones of purged streams, as whoever writes to a stream asks for them: only once a write was refused, or nothing was there to change.
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -9,6 +8,8 @@ import * as Schema from "effect/Schema"
 import type { StreamId } from "../../event/Event.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as PatientStatement from "../client/PatientStatement.js"
+import type { PgSql } from "../client/PgSql.js"
 import { rows } from "../client/PgSql.js"
 import { literal, quote } from "../client/SqlText.js"
 
@@ -20,10 +21,11 @@ export const tableOf = ({ schema }: Pick<OperationConfig["Type"], "schema">): st
 
 /** Gives those of some streams that were purged. The table is there once a stream was. */
 export const among = (
-  sql: SqlClient.SqlClient,
-  config: Pick<OperationConfig["Type"], "schema">
+  sql: PgSql["Type"],
+  config: Pick<OperationConfig["Type"], "schema" | "lockTimeout">
 ): ((streams: NonEmptyReadonlyArray<StreamId>) => Effect.Effect<ReadonlyArray<StreamId>, DatabaseError>) => {
   const table = tableOf(config)
+  const patient = PatientStatement.make(sql, config, "read", [table])
   let isThere = false
   return (streams) =>
     Effect.gen(function* () {
@@ -45,7 +47,7 @@ export const among = (
             JOIN jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid) USING (tenant_id, aggregate_id)`,
           [input]
         )
-        .pipe(rows("looking for purged streams", StreamRow))
+        .pipe(patient, rows("looking for purged streams", StreamRow))
       return found.map((row) => ({ tenantId: row.tenant_id, aggregateId: row.aggregate_id }))
     })
 }

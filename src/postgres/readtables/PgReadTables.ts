@@ -14,11 +14,11 @@ import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as PatientStatement from "../client/PatientStatement.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { FoundTables } from "../client/PgSql.js"
 import { decodeRows, PgSql, tablesFound } from "../client/PgSql.js"
 import { quote } from "../client/SqlText.js"
-import * as TableLock from "../client/TableLock.js"
 import * as UniqueViolation from "../client/UniqueViolation.js"
 import type { Given } from "./ReadTableText.js"
 import * as ReadTableText from "./ReadTableText.js"
@@ -37,23 +37,23 @@ type Rows = NonEmptyReadonlyArray<StoredRow>
 /** The tables that the search path finds. */
 export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
   const sql = yield* PgSql
-  const bound = Option.some((yield* OperationConfig).lockTimeout)
-  const watches = new Map<string, Effect.Effect<never, SqlError>>()
+  const config = yield* OperationConfig
+  const waits = new Map<string, ReturnType<typeof PatientStatement.make>>()
 
-  /** Inside a step, a statement waits for its table no longer than `lockTimeout`. */
-  const watchOf = (name: string) => {
-    const watch = watches.get(name) ?? TableLock.watch(sql, { tables: [name], access: "write", bound })
-    watches.set(name, watch)
-    return watch
+  /** A statement waits for its table no longer than `lockTimeout`. */
+  const patient = (name: string) => {
+    const known = waits.get(name) ?? PatientStatement.make(sql, config, "write", [name])
+    waits.set(name, known)
+    return known
   }
 
   /** Sends a text of this table, which is named as the claim found it where there was one. */
   const send = (table: Table, text: string, params: ReadonlyArray<unknown>) =>
     Effect.flatMap(tablesFound, (claimed) => {
       const name = quote(table.name)
-      const { plain, tables, watched } = Option.getOrElse(claimed, () => outside)
+      const { plain, tables } = Option.getOrElse(claimed, () => outside)
       const found = tables.get(name)
-      if (found === undefined) return sql.unsafe(text, params)
+      if (found === undefined) return patient(name)(sql.unsafe(text, params))
       const qualified = ["FROM", "UPDATE", "INTO"].reduce(
         (all, word) => all.replaceAll(`${word} ${name} `, `${word} ${found} `),
         text
@@ -62,7 +62,7 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
         plain?.has(found) === true ? qualified.replace(ReadTableText.watched, ReadTableText.unwatched) : qualified,
         params
       )
-      return watched === undefined ? statement : watched(watchOf(found), statement)
+      return patient(found)(statement)
     })
 
   /** Notes that what is written to this table stays as it is sent. */

@@ -12,6 +12,7 @@ import { Snapshots } from "../../event/Snapshots.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { Transactor } from "../../operation/Transactor.js"
+import * as PatientStatement from "../client/PatientStatement.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { decodeRows, PgSql } from "../client/PgSql.js"
 import { literal } from "../client/SqlText.js"
@@ -30,8 +31,10 @@ export const make: Effect.Effect<Snapshots["Type"], never, PgSql | PgSchema | Op
     const sql = yield* PgSql
     const schema = yield* PgSchema
     const transactor = yield* Transactor
-    const { lockKey } = yield* OperationConfig
+    const config = yield* OperationConfig
+    const { lockKey } = config
     const table = yield* SnapshotStatement.tableOf(schema)
+    const patient = PatientStatement.make(sql, config, "write", [table.name, "kumiko_events"])
     /** Whether the table is there, once that is known. */
     let isThere: boolean | undefined
     const exists = () => isThere === true
@@ -59,15 +62,11 @@ export const make: Effect.Effect<Snapshots["Type"], never, PgSql | PgSchema | Op
     )
 
     const found = (key: SnapshotKey) =>
-      Effect.suspend(() => load(key)).pipe(
+      patient(Effect.suspend(() => load(key))).pipe(
         // What another fiber has found out meanwhile says nothing about the statement that was sent before.
         Effect.catchIf(
           (error) => Option.contains(sqlState(error), undefinedTable),
-          () =>
-            Effect.zipRight(
-              look,
-              Effect.suspend(() => load(key))
-            )
+          () => Effect.zipRight(look, patient(Effect.suspend(() => load(key))))
         )
       )
 
@@ -93,7 +92,7 @@ export const make: Effect.Effect<Snapshots["Type"], never, PgSql | PgSchema | Op
           `${snapshot.eventId}`,
           JSON.stringify(snapshot.state)
         ])
-        .pipe(Effect.mapError(databaseError("storing a snapshot")))
+        .pipe(patient, Effect.mapError(databaseError("storing a snapshot")))
 
     return Snapshots.of({
       load: (key) =>

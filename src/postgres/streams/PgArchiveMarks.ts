@@ -11,9 +11,9 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { StreamState } from "../../stream/ArchiveMarks.js"
 import { ArchiveMarks } from "../../stream/ArchiveMarks.js"
 import * as EncodedText from "../client/EncodedText.js"
+import * as PatientStatement from "../client/PatientStatement.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import * as PurgedStreams from "../events/PurgedStreams.js"
-import * as PatientStatement from "./PatientStatement.js"
 
 const StateRow = Schema.Struct({
   tenant_id: Schema.String,
@@ -56,7 +56,7 @@ export const make: Effect.Effect<ArchiveMarks["Type"], never, PgSql | OperationC
   const encoding = EncodedText.unknown()
   const fit = (text: string) => EncodedText.fit(encoding, text, EncodedText.asking(sql))
   const purgedAmong = PurgedStreams.among(sql, config)
-  const patient = PatientStatement.make(sql, config, ["kumiko_archived_streams", "kumiko_events"])
+  const patient = PatientStatement.make(sql, config, "write", ["kumiko_archived_streams", "kumiko_events"])
 
   const streams = (text: string, action: string, about: ReadonlyArray<unknown>) =>
     Effect.map(

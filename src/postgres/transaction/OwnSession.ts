@@ -70,6 +70,8 @@ export const make = (
     let lock: bigint | undefined
     const tables = new Map<string, string>()
     let over = false
+    /** Why we closed the connection ourselves. */
+    let closedFor: SqlError | undefined
     /** What the body sent first that would free the lock, or made of the encoding behind our back. */
     let violation: LockControl | EncodingChanged | undefined
 
@@ -77,6 +79,7 @@ export const make = (
     const guarded = decorate(connection, (run, text, params) =>
       Effect.suspend(() => {
         if (over) return Effect.fail(sessionIsOver)
+        if (closedFor !== undefined) return Effect.fail(closedFor)
         const statement = lock === undefined ? Option.none() : freesLock(text)
         if (Option.isNone(statement))
           return mayEncode(text, params) ? Effect.zipLeft(run, ClientEncoding.keep(connection)) : run
@@ -101,6 +104,9 @@ export const make = (
       reserve: reserved(guarded),
       connection: guarded,
       disconnect: DriverAccess.disconnect(wire),
+      closedFor: (failure) => {
+        closedFor = failure
+      },
       // The driver gives a failure before the server has told the state that it left: another statement is answered behind that.
       isOpen: Effect.map(Effect.ignore(connection.executeRaw("SELECT 1", [])), () =>
         Option.exists(DriverAccess.transactionStatus(wire), (status) => status !== "I")
