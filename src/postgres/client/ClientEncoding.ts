@@ -7,7 +7,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { EncodingChanged } from "../../operation/OperationError.js"
+import * as OwnRefusal from "./OwnRefusal.js"
 import { sqlError } from "./PgError.js"
+import { literal } from "./SqlText.js"
 
 /** Whether what is sent is not what is stored: SQL_ASCII stores bytes as they come, which may be what the database wants. */
 const isOther = `pg_catalog.current_setting('client_encoding') <> 'UTF8'
@@ -16,9 +18,13 @@ const isOther = `pg_catalog.current_setting('client_encoding') <> 'UTF8'
 /** The statement that gives a row with the encoding, where it is another one. */
 export const other = `SELECT pg_catalog.current_setting('client_encoding') AS encoding WHERE ${isOther}`
 
-/** The expression that fails where it is another one, saying so (22P02). */
-export const refused = `CASE WHEN ${isOther}
-    THEN ('client_encoding is ' || pg_catalog.current_setting('client_encoding') || ', where the driver sends and reads UTF-8')::pg_catalog.int4 END`
+const said = new EncodingChanged({ encoding: "\n" }).message
+  .split("\n")
+  .map(literal)
+  .join(" || pg_catalog.current_setting('client_encoding') || ")
+
+/** The expression that fails where it is another one, saying so. */
+export const refused = `CASE WHEN ${isOther} THEN ${OwnRefusal.raised(said)} END`
 
 /** The statement that puts it back, whether it was set for the transaction or for the session. */
 export const reset = "SET client_encoding = 'UTF8'"

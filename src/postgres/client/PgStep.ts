@@ -6,7 +6,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { DatabaseError } from "../../operation/OperationError.js"
-import type { LateRows } from "./LateTriggers.js"
+import type { Late } from "./LateTriggers.js"
 
 /** What the server answered to each statement of a text. */
 export type Results = ReadonlyArray<{ readonly command: unknown; readonly rows: ReadonlyArray<unknown> }>
@@ -52,7 +52,7 @@ export class PgStep extends Context.Tag("effect-es-ops/PgStep")<
     /** Tables, as they are named in statements, that this step has seen to have no trigger and no rule; none behind a statement that may give them one. */
     readonly plain: Set<string>
     /** The rows that deferred triggers may still take away, by the names of their tables. */
-    readonly late: Map<string, LateRows>
+    readonly late: Late
     /** The text that puts search path and role back to what the step began with. */
     readonly resetIdentity: () => string
     /** Names that statements of the body gave to settings of the application's own, such as `app.tenant`. */

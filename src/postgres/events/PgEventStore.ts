@@ -51,6 +51,14 @@ const Stored = Schema.Struct({ id: Schema.BigInt, created_at: PgTime.Column, kep
 /** `late`: the sum of the row, where deferred triggers may still take it away. */
 const Found = Schema.Struct({ id: Schema.String, late: Schema.NullOr(Schema.String) })
 
+/** The mark of an archived stream, the same. */
+const Marked = Schema.Struct({ late: Schema.NullOr(Schema.String) })
+
+const sameStream: LateTriggers.Sameness = {
+  columns: "tenant_id uuid, aggregate_id uuid",
+  same: "s.tenant_id = k.tenant_id AND s.aggregate_id = k.aggregate_id"
+}
+
 const createdAt = PgTime.select("created_at")
 
 /** The two tables, as they are named where a statement is sent. */
@@ -60,7 +68,7 @@ interface Named {
   /** Where a step notes that the events have no trigger and no rule. */
   readonly plain: Set<string> | undefined
   /** The rows of the step that are looked at once more at its end. */
-  readonly late: Map<string, LateTriggers.LateRows> | undefined
+  readonly late: LateTriggers.Late | undefined
 }
 
 const byPath: Named = {
@@ -259,7 +267,8 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
     Effect.gen(function* () {
       const archived = sql.literal(tables.archived)
       const held = yield* EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql))
-      const isThere = sql`SELECT 1 AS found FROM ${archived} WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid`
+      const isThere = sql`SELECT ${sql.literal(LateTriggers.column(tables.archived, "'t'"))} FROM ${archived}
+        WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid`
       const marked = yield* sql`INSERT INTO ${archived} (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
           SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
           WHERE NOT EXISTS (${isThere}) ON CONFLICT DO NOTHING RETURNING 1 AS marked`.pipe(
@@ -269,8 +278,12 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
       const [purged] = marked.length > 0 ? [] : yield* purgedAmong([{ tenantId, aggregateId }])
       if (purged !== undefined) return yield* new StreamPurged(purged)
       // Also behind an INSERT, of which a trigger may leave nothing.
-      const found = yield* Effect.mapError(bounded(isThere), databaseError(archiving))
-      if (found.length === 0) return yield* notStored(archiving, archivedTable)
+      const [found] = yield* isThere.pipe(bounded, rows(archiving, Marked))
+      if (found === undefined) return yield* notStored(archiving, archivedTable)
+      if (found.late !== null && tables.late !== undefined)
+        LateTriggers.note(tables.late, tables.archived, sameStream, [
+          { tenant_id: tenantId, aggregate_id: aggregateId }
+        ])
     })
 
   return EventStore.of({
@@ -300,14 +313,11 @@ const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload)
 
 /** Behind the INSERT they are there as they were sent; deferred triggers are still to come. */
 const noteLate = ({ events, late }: Named, found: ReadonlyArray<typeof Found.Type>): void => {
-  for (const row of found) {
-    if (row.late === null || late === undefined) continue
-    const known = late.get(events) ?? { sum, ids: [], sums: [] }
-    known.ids.push(row.id)
-    known.sums.push(row.late)
-    late.set(events, known)
-  }
+  const rows = found.flatMap((row) => (row.late === null ? [] : [{ id: row.id, sum: row.late }]))
+  if (late !== undefined && rows.length > 0) LateTriggers.note(late, events, sameEvent, rows)
 }
+
+const sameEvent: LateTriggers.Sameness = { columns: "id bigint, sum text", same: `s.id = k.id AND ${sum} = k.sum` }
 
 const toInput = (event: NewEvent, n: number) => ({
   n,

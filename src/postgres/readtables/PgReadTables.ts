@@ -14,6 +14,7 @@ import type { Column, Key, StoredRow, Table } from "../../event/Table.js"
 import { columnsNamed } from "../../event/Table.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as LateTriggers from "../client/LateTriggers.js"
 import * as PatientStatement from "../client/PatientStatement.js"
 import { databaseError, notStored, ruleInTheWay, sqlState } from "../client/PgError.js"
 import type { FoundTables } from "../client/PgSql.js"
@@ -25,7 +26,9 @@ import * as ReadTableText from "./ReadTableText.js"
 
 const Row = Schema.Struct({ row: Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown })) })
 
-const isWatched = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched === "true"
+const isWatched = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched !== "false"
+
+const isLate = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched === "late"
 
 const Reason = Schema.Struct({ place: Schema.NumberFromString, reason: Schema.String })
 
@@ -87,9 +90,21 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
       Effect.mapError(writeError(shape)),
       Effect.flatMap((written) => {
         if (written.length !== rows.length) return unwritten(shape.table, rows, written)
-        return written.some(isWatched) ? takenAway(shape.table, rows) : isPlain(shape.table)
+        if (!written.some(isWatched)) return isPlain(shape.table)
+        const missing = takenAway(shape.table, rows)
+        return written.some(isLate) ? Effect.zipLeft(missing, noteLate(shape.table, rows)) : missing
       })
     )
+
+  /** Notes rows that deferred triggers may still take away: at the end of the step they are looked for again. */
+  const noteLate = (table: Table, rows: Rows) =>
+    Effect.map(tablesFound, (claimed) => {
+      const { late, tables } = Option.getOrElse(claimed, () => outside)
+      const found = tables.get(quote(table.name))
+      if (late === undefined || found === undefined) return
+      const keys = rows.map((row) => keyOf(table, row))
+      LateTriggers.note(late, found, ReadTableText.sameness(table), keys)
+    })
 
   /** Those of the rows that are not there once the statement is through. */
   const takenAway = (table: Table, rows: Rows) => {

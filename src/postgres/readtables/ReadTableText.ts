@@ -4,6 +4,7 @@
  */
 import type { Column, Table } from "../../event/Table.js"
 import { columnsNamed, keyColumns } from "../../event/Table.js"
+import type { Sameness } from "../client/LateTriggers.js"
 import { literal, quote } from "../client/SqlText.js"
 
 /** Rows that are given: the columns that they have, and whether there is one row, whose values are parameters. */
@@ -53,6 +54,14 @@ export const remove = (given: Given): string =>
 
 /** The rows of these keys that are there. */
 export const find = (given: Given): string => rowsOf(given.table, `${from(given)}WHERE ${sameKey(given)}`)
+
+/** By what rows of the table are found again when deferred triggers have fired. */
+export const sameness = (table: Table): Sameness => ({
+  columns: keyColumns(table)
+    .map(({ name, type }) => `${quote(name)} ${type}`)
+    .join(", "),
+  same: table.primaryKey.map((name) => `s.${quote(name)} = k.${quote(name)}`).join(" AND ")
+})
 
 /** Why rows were not added: the key is another's (`key`), or a unique value is, by its number; else it cannot be told. */
 export const reasons = (given: Given): string => {
@@ -120,9 +129,12 @@ const returning = (table: Table): string =>
     .map((column) => `${literal(column.name)}, ${shown(column)}`)
     .join(", ")})::text AS row, ${watched}`
 
-/** Whether the table has triggers that fire behind the statement, which may take a row away: RETURNING does not see that. */
-export const watched = `EXISTS (SELECT FROM pg_catalog.pg_trigger g
-    WHERE g.tgrelid = t.tableoid AND NOT g.tgisinternal AND g.tgtype & 66 = 0)::text AS watched`
+/**
+ * Whether the table has triggers that fire behind the statement (`true`), or even behind what is asked then (`late`), and may take a row away:
+ * RETURNING does not see that.
+ */
+export const watched = `(SELECT CASE WHEN pg_catalog.bool_or(g.tgdeferrable) THEN 'late' WHEN count(*) > 0 THEN 'true' ELSE 'false' END
+    FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.tableoid AND NOT g.tgisinternal AND g.tgtype & 66 = 0) AS watched`
 
 /** In place of it, where the table is known to have none. */
 export const unwatched = "'false' AS watched"

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused } from "../../operation/OperationError.js"
+import * as LateTriggers from "../client/LateTriggers.js"
 import { databaseError, isConnectionLost, reasonOf, sqlState } from "../client/PgError.js"
 import type { PgStep } from "../client/PgStep.js"
 import * as SessionState from "./SessionState.js"
@@ -26,10 +27,18 @@ export const check = (step: PgStep["Type"]): Effect.Effect<void, CommitRefused |
   step.savepoint(
     Effect.gen(function* () {
       const found: unknown = (yield* step.send(`${step.resetIdentity()}; ${deferrable}`)).at(-1)?.rows[0]
+      const late = LateTriggers.around(step.late)
       const [names, deferred] = [textOf(found, "names"), textOf(found, "deferred")]
       if (names !== undefined)
         yield* step.send(
-          `SET CONSTRAINTS ${names} IMMEDIATE${deferred === undefined ? "" : `; SET CONSTRAINTS ${deferred} DEFERRED`}`
+          [
+            ...late.before,
+            `SET CONSTRAINTS ${names} IMMEDIATE`,
+            deferred === undefined ? [] : `SET CONSTRAINTS ${deferred} DEFERRED`,
+            ...late.after
+          ]
+            .flat()
+            .join("; ")
         )
       yield* SessionState.settle(step)
     }).pipe(

@@ -28,7 +28,8 @@ import {
   withWholeStreams
 } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
-import type { LateRows } from "../client/LateTriggers.js"
+import type { Late } from "../client/LateTriggers.js"
+import * as OwnRefusal from "../client/OwnRefusal.js"
 import { databaseError, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
@@ -78,7 +79,7 @@ export class StepConnection {
   /** Tables without triggers and rules: what is written to them stays as it is sent. */
   private readonly plain = new Set<string>()
   /** The rows that are looked at once more when deferred triggers have fired. */
-  readonly late = new Map<string, LateRows>()
+  readonly late: Late = new Map()
   /** Whether the body may have changed the session beyond its transaction. */
   isChanged = false
   /** Whether a statement is in the way that did not end in time: what a part did before it may not be undone. */
@@ -103,9 +104,12 @@ export class StepConnection {
       const all = [...this.waiting.splice(0), text].join("; ")
       this.isUnsent = false
       this.isAtSavepoint = false
-      return Effect.map(this.wire.executeRaw(all, []), (answer) => {
-        this.isBegun = true
-        return resultsOf(answer)
+      return Effect.mapBoth(this.wire.executeRaw(all, []), {
+        onFailure: OwnRefusal.inOwnWords,
+        onSuccess: (answer) => {
+          this.isBegun = true
+          return resultsOf(answer)
+        }
       })
     })
   }

@@ -118,6 +118,8 @@ describe("the encoding of what is sent", () => {
           /client_encoding .*(?:LATIN1|WIN1252), where the driver sends and reads UTF-8/,
           text
         )
+        assert.include(failed.message, "Leave it at UTF8", text)
+        assert.notInclude(failed.message, "invalid input syntax", text)
         assert.deepStrictEqual(yield* Effect.promise(() => query("SELECT FROM kumiko_events")), [], text)
       }
       for (const text of outsideAny) {

@@ -4,10 +4,10 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option } from "effect"
-import { EsOps, EventStore, Seed, SeedContext } from "effect-es-ops"
+import { EsOps, EventStore, Seed, SeedContext, SeedRunner } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 import type { Seeds } from "../../support/Applying.js"
-import { apply, event, fresh, layerOf, seed, tenant } from "../../support/Applying.js"
+import { apply, event, fresh, layerOf, quiet, seed, tenant } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
 import { TestDatabase } from "../../support/TestDatabase.js"
 
@@ -142,9 +142,9 @@ const after = (table: string, change: string) => [
 ]
 
 /** The same at COMMIT, behind everything else. */
-const late = (change: string) => [
-  returning(`${change}; RETURN NULL;`),
-  "CREATE CONSTRAINT TRIGGER t AFTER INSERT ON kumiko_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()"
+const late = (change: string, table = "kumiko_events") => [
+  returning(`${change}; RETURN NULL;`).replace("CREATE", "CREATE OR REPLACE"),
+  `CREATE CONSTRAINT TRIGGER t AFTER INSERT ON ${table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()`
 ]
 
 const altered: ReadonlyArray<
@@ -175,7 +175,19 @@ const altered: ReadonlyArray<
     [1, 3].map((count): (typeof altered)[number] => ["kumiko_events", statements, things(1, count)])
   ),
   ["kumiko_archived_streams", after("kumiko_archived_streams", "DELETE FROM kumiko_archived_streams"), archiving],
+  ["kumiko_archived_streams", late("DELETE FROM kumiko_archived_streams", "kumiko_archived_streams"), archiving],
   ["read_tenants", after("read_tenants", "DELETE FROM read_tenants WHERE id = NEW.id"), tenant("two")],
+  ...[
+    tenant("two"),
+    SeedContext.systemWriteAll(
+      "tenant:write:create",
+      ["two", "three"].map((key) => ({ key, name: key }))
+    )
+  ].map((write): (typeof altered)[number] => [
+    "read_tenants",
+    late("DELETE FROM read_tenants WHERE key = 'two'", "read_tenants"),
+    write
+  ]),
   ["kumiko_events", [returning("RETURN NULL;"), before("kumiko_events")], things(1, 3)],
   ["kumiko_events", [instead("kumiko_events")], things(1, 1)],
   ["kumiko_events", [instead("kumiko_events")], things(1, 3)],
@@ -202,6 +214,7 @@ describe("a write whose row is not stored as it is sent", () => {
         yield* rows(statements.join("; "))
         const exit = yield* applied({ a: seed(Effect.void), b: seed(write) })
         assert.include(String(exit), `${table} did not store the row as it was sent`, statements.join("; "))
+        assert.notInclude(String(exit), "invalid input syntax", statements.join("; "))
         yield* rows(`DROP FUNCTION IF EXISTS f CASCADE; DROP RULE IF EXISTS r ON ${table}`)
       }
       assert.deepStrictEqual(yield* rows("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
@@ -214,6 +227,50 @@ describe("a write whose row is not stored as it is sent", () => {
       )
       const kept = yield* applied({ a: seed(Effect.void), b: seed(Effect.zipRight(things(1, 1), undone)) })
       assert.isTrue(Exit.isSuccess(kept), String(kept))
+    }).pipe(fresh)
+  )
+
+  it.effect("fails it for a deferred trigger in a dry run and outside any transaction as well", () =>
+    Effect.gen(function* () {
+      const setUp = yield* applied({ a: seed(tenant("one")) })
+      assert.isTrue(Exit.isSuccess(setUp), String(setUp))
+      for (const table of ["kumiko_events", "read_tenants"]) {
+        yield* rows(late(`DELETE FROM ${table} WHERE id = NEW.id`, table).join("; "))
+        const { url } = yield* TestDatabase
+        const dry = SeedRunner.dryRun({ appliedBy: "boot", observer: quiet })
+        const client = Database.clientOf(url)
+        const exits = [
+          yield* Effect.exit(Effect.provide(dry, layerOf(client, { a: seed(Effect.void), b: seed(tenant("two")) }))),
+          yield* applied({ a: seed(Effect.void), b: outside(tenant("two")) })
+        ]
+        for (const exit of exits) {
+          assert.include(String(exit), `${table} did not store the row as it was sent`)
+          assert.include(String(exit), "es-ops doctor names a trigger")
+          assert.notInclude(String(exit), "invalid input syntax")
+        }
+        yield* rows("DROP FUNCTION f CASCADE; DELETE FROM kumiko_es_operations WHERE id = 'b'")
+      }
+      assert.deepStrictEqual(yield* rows("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 1 }])
+    }).pipe(fresh)
+  )
+
+  it.effect("is one that a deferred trigger takes away, and not one that the seed itself removes or changes", () =>
+    Effect.gen(function* () {
+      const setUp = yield* applied({ a: seed(tenant("one")) })
+      assert.isTrue(Exit.isSuccess(setUp), String(setUp))
+      for (const table of ["read_tenants", "kumiko_archived_streams"]) yield* rows(late("PERFORM 1", table).join("; "))
+      const body = Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.ignore(sql.withTransaction(Effect.zipRight(tenant("undone"), Effect.fail("no"))))
+        yield* tenant("removed")
+        yield* sql`DELETE FROM read_tenants WHERE key = 'removed'`
+        yield* tenant("changed")
+        yield* sql`UPDATE read_tenants SET name = 'other' WHERE key = 'changed'`
+        yield* archiving
+        yield* sql`DELETE FROM kumiko_archived_streams`
+      })
+      const exit = yield* applied({ a: seed(Effect.void), b: seed(body) })
+      assert.isTrue(Exit.isSuccess(exit), String(exit))
     }).pipe(fresh)
   )
 
