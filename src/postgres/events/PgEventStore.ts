@@ -19,6 +19,7 @@ import {
 import { allStorable, isJson } from "../../event/JsonValue.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
+import * as ArchiveMark from "../client/ArchiveMark.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { databaseError, notStored, refusedRow } from "../client/PgError.js"
 import { appendError } from "./AppendFailure.js"
@@ -54,11 +55,6 @@ const Found = Schema.Struct({ id: Schema.String, late: Schema.NullOr(Schema.Stri
 /** The mark of an archived stream, the same. */
 const Marked = Schema.Struct({ late: Schema.NullOr(Schema.String) })
 
-const sameStream: LateTriggers.Sameness = {
-  columns: "tenant_id uuid, aggregate_id uuid",
-  same: "s.tenant_id = k.tenant_id AND s.aggregate_id = k.aggregate_id"
-}
-
 const createdAt = PgTime.select("created_at")
 
 /** The two tables, as they are named where a statement is sent. */
@@ -73,7 +69,7 @@ interface Named {
 
 const byPath: Named = {
   events: "kumiko_events",
-  archived: "kumiko_archived_streams",
+  archived: ArchiveMark.table,
   plain: undefined,
   late: undefined
 }
@@ -121,7 +117,7 @@ const mayTakeAway = (table: string, plain: ReadonlySet<string> | undefined): str
     : `(SELECT c.relhastriggers OR c.relhasrules OR c.relkind <> 'r'
     FROM pg_catalog.pg_class c WHERE c.oid = ${literal(table)}::pg_catalog.regclass)::text AS watched`
 
-const ourTables = ["kumiko_events", "kumiko_archived_streams"]
+const ourTables = ["kumiko_events", ArchiveMark.table]
 
 const decodeStored = decodeRows("appending an event", Stored)
 
@@ -267,23 +263,20 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
     Effect.gen(function* () {
       const archived = sql.literal(tables.archived)
       const held = yield* EncodedText.fit(encoding, reason ?? "", EncodedText.asking(sql))
-      const isThere = sql`SELECT ${sql.literal(LateTriggers.column(tables.archived, "'t'"))} FROM ${archived}
+      const isThere = sql`SELECT ${sql.literal(ArchiveMark.late(tables.archived))} FROM ${archived}
         WHERE tenant_id = ${tenantId}::uuid AND aggregate_id = ${aggregateId}::uuid`
       const marked = yield* sql`INSERT INTO ${archived} (tenant_id, aggregate_id, aggregate_type, archived_by, reason)
           SELECT ${tenantId}::uuid, ${aggregateId}::uuid, ${aggregateType}::text, ${archivedBy}::text, ${reason === undefined ? null : held}::text
           WHERE NOT EXISTS (${isThere}) ON CONFLICT DO NOTHING RETURNING 1 AS marked`.pipe(
         bounded,
-        Effect.mapError((error) => refusedRow(error, archiving, archivedTable) ?? databaseError(archiving)(error))
+        Effect.mapError((error) => refusedRow(error, archiving, ArchiveMark.table) ?? databaseError(archiving)(error))
       )
       const [purged] = marked.length > 0 ? [] : yield* purgedAmong([{ tenantId, aggregateId }])
       if (purged !== undefined) return yield* new StreamPurged(purged)
       // Also behind an INSERT, of which a trigger may leave nothing.
       const [found] = yield* isThere.pipe(bounded, rows(archiving, Marked))
-      if (found === undefined) return yield* notStored(archiving, archivedTable)
-      if (found.late !== null && tables.late !== undefined)
-        LateTriggers.note(tables.late, tables.archived, sameStream, [
-          { tenant_id: tenantId, aggregate_id: aggregateId }
-        ])
+      if (found === undefined) return yield* notStored(archiving, ArchiveMark.table)
+      if (found.late !== null) yield* ArchiveMark.noteLate(tables.archived, [{ tenantId, aggregateId }])
     })
 
   return EventStore.of({
@@ -302,7 +295,7 @@ export const layer: Layer.Layer<EventStore, never, PgSql | OperationConfig> = La
 
 type Archiving = Parameters<EventStore["Type"]["archive"]>[0]
 
-const [archiving, archivedTable] = ["archiving a stream", "kumiko_archived_streams"] as const
+const archiving = "archiving a stream"
 
 /** Whether the row that was stored is the one that was sent. */
 const isKept = `i.n IS NOT NULL AND (${columns.replaceAll(/\w+/g, "s.$&")}) = (${columns.replaceAll(/\w+/g, "i.$&")})`

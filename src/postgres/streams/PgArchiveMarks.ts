@@ -8,11 +8,14 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { StreamId } from "../../event/Event.js"
 import { OperationConfig } from "../../operation/OperationConfig.js"
-import type { StreamState } from "../../stream/ArchiveMarks.js"
+import type { DatabaseError } from "../../operation/OperationError.js"
+import type { MarksChanged, NewMark, StreamState } from "../../stream/ArchiveMarks.js"
 import { ArchiveMarks } from "../../stream/ArchiveMarks.js"
+import * as ArchiveMark from "../client/ArchiveMark.js"
 import * as EncodedText from "../client/EncodedText.js"
 import * as PatientStatement from "../client/PatientStatement.js"
-import { PgSql, rows } from "../client/PgSql.js"
+import { databaseError, notStored, refusedRow } from "../client/PgError.js"
+import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import * as PurgedStreams from "../events/PurgedStreams.js"
 
 const StateRow = Schema.Struct({
@@ -40,6 +43,14 @@ const setting = `INSERT INTO kumiko_archived_streams (tenant_id, aggregate_id, a
   ORDER BY tenant_id, aggregate_id ON CONFLICT DO NOTHING
   RETURNING tenant_id::text, aggregate_id::text`
 
+const MarkRow = Schema.Struct({ ...PurgedStreams.StreamRow.fields, late: Schema.NullOr(Schema.String) })
+
+/** The marks of some streams, which a trigger may take away behind the statement that set them. */
+const finding = `SELECT a.tenant_id::text, a.aggregate_id::text, ${ArchiveMark.late(ArchiveMark.table)} FROM kumiko_archived_streams a
+  JOIN jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid) ON a.tenant_id = i.tenant_id AND a.aggregate_id = i.aggregate_id`
+
+const [archiving, restoring] = ["archiving streams", "restoring streams"] as const
+
 const given = "jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid)"
 
 const locking = `SELECT a.tenant_id::text, a.aggregate_id::text FROM kumiko_archived_streams a
@@ -60,7 +71,11 @@ export const make: Effect.Effect<ArchiveMarks["Type"], never, PgSql | OperationC
 
   const streams = (text: string, action: string, about: ReadonlyArray<unknown>) =>
     Effect.map(
-      sql.unsafe(text, [JSON.stringify(about)]).pipe(patient, rows(action, PurgedStreams.StreamRow)),
+      sql.unsafe(text, [JSON.stringify(about)]).pipe(
+        patient,
+        Effect.mapError((error) => refusedRow(error, action, ArchiveMark.table) ?? databaseError(action)(error)),
+        Effect.flatMap(decodeRows(action, PurgedStreams.StreamRow))
+      ),
       (found): ReadonlyArray<StreamId> =>
         found.map((row) => ({ tenantId: row.tenant_id, aggregateId: row.aggregate_id }))
     )
@@ -82,29 +97,54 @@ export const make: Effect.Effect<ArchiveMarks["Type"], never, PgSql | OperationC
       }))
     })
 
+  /** Those that have no mark, of streams that were marked just now or had one: another may have restored them meanwhile, or a trigger did. */
+  const unmarked = (marks: NonEmptyReadonlyArray<NewMark>) =>
+    Effect.gen(function* () {
+      const found = yield* sql
+        .unsafe(finding, [JSON.stringify(marks.map(toRow))])
+        .pipe(patient, rows(archiving, MarkRow))
+      const streams = found.map((row) => ({ ...row, tenantId: row.tenant_id, aggregateId: row.aggregate_id }))
+      yield* ArchiveMark.noteLate(
+        ArchiveMark.table,
+        streams.filter(({ late }) => late !== null)
+      )
+      return without(marks, streams)
+    })
+
+  const set = (marks: NonEmptyReadonlyArray<NewMark>, isLast = false): Effect.Effect<MarksChanged, DatabaseError> =>
+    Effect.gen(function* () {
+      const about = yield* Effect.forEach(marks, (mark) =>
+        Effect.map(Effect.transposeMapOption(mark.reason, fit), (reason) => ({
+          ...toRow(mark),
+          aggregate_type: mark.aggregateType,
+          archived_by: mark.archivedBy,
+          reason: Option.getOrNull(reason)
+        }))
+      )
+      const changed = yield* streams(setting, archiving, about)
+      const missing = yield* unmarked(marks)
+      const lost = missing.length > without(missing, changed).length
+      if (lost || (isLast && missing.length > 0)) return yield* notStored(archiving, ArchiveMark.table)
+      // The mark of a purged stream stays: it is among those that had one.
+      const before = without(marks, changed)
+      const purged = Arr.isNonEmptyReadonlyArray(before) ? yield* purgedAmong(before) : []
+      if (!Arr.isNonEmptyReadonlyArray(missing)) return { changed, purged }
+      const more = yield* set(missing, true)
+      return { changed: [...changed, ...more.changed], purged: [...purged, ...more.purged] }
+    })
+
   return ArchiveMarks.of({
     look,
-    set: (marks) =>
-      Effect.gen(function* () {
-        const about = yield* Effect.forEach(marks, (mark) =>
-          Effect.map(Effect.transposeMapOption(mark.reason, fit), (reason) => ({
-            ...toRow(mark),
-            aggregate_type: mark.aggregateType,
-            archived_by: mark.archivedBy,
-            reason: Option.getOrNull(reason)
-          }))
-        )
-        const changed = yield* streams(setting, "archiving streams", about)
-        // The mark of a purged stream stays: it is among those that had one.
-        const before = without(marks, changed)
-        return { changed, purged: Arr.isNonEmptyReadonlyArray(before) ? yield* purgedAmong(before) : [] }
-      }),
+    set: (marks) => set(marks),
     remove: (asked) =>
       Effect.gen(function* () {
         const marked = yield* streams(locking, "locking archive marks", asked.map(toRow))
         if (!Arr.isNonEmptyReadonlyArray(marked)) return { changed: [], purged: [] }
         const purged = yield* purgedAmong(marked)
-        const changed = yield* streams(removing, "restoring streams", without(marked, purged).map(toRow))
+        const restored = without(marked, purged)
+        const changed = yield* streams(removing, restoring, restored.map(toRow))
+        // They are locked: none was another's to restore.
+        if (changed.length < restored.length) return yield* notStored(restoring, ArchiveMark.table)
         return { changed, purged }
       })
   })
