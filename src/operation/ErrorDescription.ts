@@ -20,7 +20,7 @@ const nameBytes = 256
 const messageBytes = 7 * 1024
 
 /** Errors that only say that something failed; the reason is the error that they carry. */
-const wrappers = new Set(["SqlError", "UnknownException", "WriteFailed", "BodyFailed"])
+const wrappers = new Set(["SqlError", "UnknownException", "WriteFailed", "BodyFailed", "PartFailed"])
 
 /** One of several addresses that were tried (`AggregateError`) stands for all. */
 const rootCause = (cause: unknown, depth = 0): unknown => {

@@ -137,6 +137,36 @@ describe("while a table is locked only for who writes", () => {
   )
 })
 
+describe("while a table of another command is locked", () => {
+  const stream = ["--id", actor.id, "--tenant", actor.tenantId]
+  let locked: Awaited<ReturnType<typeof prepared>>
+  let written: ReadonlyArray<string>
+  beforeAll(async () => {
+    locked = await prepared()
+    const [row] = await locked.query("SELECT tenant_id::text AS tenant, aggregate_id::text AS id FROM kumiko_events")
+    written = ["--id", String(row?.["id"]), "--tenant", String(row?.["tenant"])]
+  })
+
+  it.each([
+    ["kumiko_events", ["projection:status"]],
+    ["kumiko_events", ["stream:archive", ...stream]],
+    ["kumiko_archived_streams", ["stream:restore", ...stream]],
+    ["read_tenants", ["stream:archive", "--dry-run"]],
+    ["read_tenants", ["stream:archive"]]
+  ])("%s: %j ends in time with LockTimeout, which names the holder", async (table, words) => {
+    const { env, run, url } = locked
+    const more = words[0] === "stream:archive" && !words.includes("--id") ? written : []
+    await admin(async (holder) => {
+      await holder.query(lock(table, "ACCESS EXCLUSIVE"))
+      const { code, stderr, stdout } = await run([...words, ...more, "--json"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
+      assert.strictEqual(code, 5, `${stderr}${stdout}`)
+      assert.match(stderr, new RegExp(`${table}.* locked by server process`))
+      assert.notInclude(stderr, "PartFailed")
+      assert.notInclude(stderr, '{"')
+    }, url)
+  })
+})
+
 describe("a table that is locked once the seed is under way", () => {
   it("of the seed's own is waited for as long as it takes: lockTimeout is not about it", async () => {
     const { env, query, start, url } = await prepared(Projects.seedSource("yield* sql`INSERT INTO own VALUES (1)`"))
@@ -233,6 +263,7 @@ describe("the markers that are locked when a seed is claimed", () => {
           )
           assert.strictEqual(error._tag, "DatabaseError")
           assert.include(error.message, "the table kumiko_events, which is locked by server process")
+          assert.notInclude(error.message, "{")
         }, url)
       )
     })

@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { describe } from "../../operation/ErrorDescription.js"
+import * as TableWait from "../../operation/TableWait.js"
 import type { SeedProblem } from "../../seed/SeedProblem.js"
 import { UsageError } from "../UsageError.js"
 
@@ -38,11 +39,15 @@ const usage = new Set([
   "UnknownProjection"
 ])
 
+/** A statement that failed as it waited too long for a table failed for that. */
+const asTimeout = (failure: CommandFailure): CommandFailure =>
+  failure._tag === "DatabaseError" ? Option.getOrElse(TableWait.timeoutIn(failure), () => failure) : failure
+
 /** The failure in a cause. A defect keeps its own tag, and its message says that nobody expected it. */
 export const fromCause = <E extends CommandFailure>(cause: Cause.Cause<E>): CommandFailure =>
   Option.match(Cause.failureOption(cause), {
     onSome: (failure): CommandFailure =>
-      usage.has(failure._tag) ? new UsageError({ reason: failure.message }) : failure,
+      usage.has(failure._tag) ? new UsageError({ reason: failure.message }) : asTimeout(failure),
     onNone: () => {
       const { _tag, message } = describe(Cause.squash(cause))
       return { _tag, message: `unexpected: ${message}` }

@@ -107,7 +107,7 @@ export const make: Effect.Effect<
         const named = Effect.mapError(part, asPart)
         if (Option.isNone(transaction)) {
           return Effect.catchAll(runIn({ step }, named), (failed): Effect.Effect<never, E | DatabaseError> => {
-            const error = failed._tag === "Part" ? failed.error : writeFailure(failed)
+            const error = failed._tag === "PartFailed" ? failed.cause : writeFailure(failed)
             return error instanceof DatabaseError
               ? Standby.explained(error, (text) => sql.unsafe(text))
               : Effect.fail(error)
@@ -115,7 +115,7 @@ export const make: Effect.Effect<
         }
         const { savepoint } = Option.getOrElse(own, () => SessionSavepoints.ofTransaction(transaction.value[0]))
         return Effect.mapError(savepoint(named), (failed) =>
-          failed._tag === "Part" ? failed.error : databaseError("writing")(failed)
+          failed._tag === "PartFailed" ? failed.cause : databaseError("writing")(failed)
         )
       }
     )
@@ -161,7 +161,7 @@ const recordLater =
     )
 
 /** The failure of a part, apart from those of its transaction. */
-const asPart = <E>(error: E) => ({ _tag: "Part" as const, error })
+const asPart = <E>(cause: E) => ({ _tag: "PartFailed" as const, cause })
 
 const runIn = <A, E, R>(transactor: Pick<Transactor["Type"], "step">, part: Effect.Effect<A, E, R>) =>
   Transactors.run(transactor, part, "write")
