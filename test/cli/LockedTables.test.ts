@@ -144,6 +144,8 @@ describe("while a table of another command is locked", () => {
   beforeAll(async () => {
     locked = await prepared()
     const [row] = await locked.query("SELECT tenant_id::text AS tenant, aggregate_id::text AS id FROM kumiko_events")
+    const { code, stderr } = await locked.run(["projection:rebuild", "read_tenants"], locked.env)
+    assert.strictEqual(code, 0, stderr)
     written = ["--id", String(row?.["id"]), "--tenant", String(row?.["tenant"])]
   })
 
@@ -152,7 +154,10 @@ describe("while a table of another command is locked", () => {
     ["kumiko_events", ["stream:archive", ...stream]],
     ["kumiko_archived_streams", ["stream:restore", ...stream]],
     ["read_tenants", ["stream:archive", "--dry-run"]],
-    ["read_tenants", ["stream:archive"]]
+    ["read_tenants", ["stream:archive"]],
+    ["es_ops_runs", ["runs"]],
+    ["es_ops_runs", ["runs:cancel", actor.tenantId]],
+    ["es_ops_runs", ["projection:rebuild", "read_tenants"]]
   ])("%s: %j ends in time with LockTimeout, which names the holder", async (table, words) => {
     const { env, run, url } = locked
     const more = words[0] === "stream:archive" && !words.includes("--id") ? written : []
@@ -163,6 +168,16 @@ describe("while a table of another command is locked", () => {
       assert.match(stderr, new RegExp(`${table}.* locked by server process`))
       assert.notInclude(stderr, "PartFailed")
       assert.notInclude(stderr, '{"')
+    }, url)
+  })
+
+  it("doctor ends in time, and names who holds es_ops_runs", async () => {
+    const { env, run, url } = locked
+    await admin(async (holder) => {
+      await holder.query(lock("es_ops_runs", "ACCESS EXCLUSIVE"))
+      const { code, stdout } = await run(["doctor"], { ...env, ES_OPS_LOCK_TIMEOUT: "1s" })
+      assert.strictEqual(code, 6, stdout)
+      assert.include(stdout, "the table es_ops_runs is locked by server process")
     }, url)
   })
 })

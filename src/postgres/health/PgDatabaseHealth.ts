@@ -239,7 +239,7 @@ export const make: Effect.Effect<DatabaseHealth["Type"], never, PgSql | PgSchema
     const locked = Effect.mapBoth(
       TableLock.find(
         sql,
-        schema.tables.map(({ name }) => name),
+        [...schema.tables, ...schema.kinds.values()].map(({ name }) => name),
         "read"
       ),
       {

@@ -41,21 +41,23 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
   const owner = yield* Replica
   const there = yield* RunTablesThere.make
   const names = { runs: schema.kind("es_ops_runs"), lanes: schema.kind("es_ops_run_lanes") }
+  const bound = Option.some(config.lockTimeout)
   const database: RunDatabase = {
     sql,
     config,
     host: owner.host,
-    waits: TableLock.watch(sql, {
-      tables: [names.runs, names.lanes],
-      access: "write",
-      bound: Option.some(config.lockTimeout)
-    })
+    tables: [names.runs, names.lanes],
+    waits: TableLock.watch(sql, { tables: [names.runs, names.lanes], access: "write", bound })
   }
+  const reading = TableLock.watch(sql, { tables: [names.runs, names.lanes], access: "read", bound })
   const me = { host: owner.host, pid: owner.pid }
 
   /** The runs that meet a condition; none where there is no table. */
   const look = (condition: string): Effect.Effect<ReadonlyArray<Run>, DatabaseError> =>
-    alone(sql)(sql.unsafe(RunRow.select(there.located(), condition))).pipe(
+    alone(
+      sql,
+      reading
+    )(sql.unsafe(RunRow.select(there.located(), condition))).pipe(
       Effect.catchAll(noneIfMissing),
       rows("reading the runs", RunRow.RunRow),
       Effect.map((found) => found.map(RunRow.toRun))

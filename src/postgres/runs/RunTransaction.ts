@@ -12,13 +12,14 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as BoundedWait from "../../operation/BoundedWait.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
-import { DatabaseError } from "../../operation/OperationError.js"
+import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
 import { AbandonedStatements, cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
-import { databaseError, isConnectionLost } from "../client/PgError.js"
+import { databaseError, isConnectionLost, sqlError, sqlState } from "../client/PgError.js"
 import type { PgSql } from "../client/PgSql.js"
-import { over } from "../client/PgSql.js"
+import { alone, over } from "../client/PgSql.js"
+import * as TableLock from "../client/TableLock.js"
 import * as StepStatements from "../transaction/StepStatements.js"
 
 /** How long an abandoned statement, or the end of an interrupted transaction, may take; then the connection is closed, and the server rolls back. */
@@ -47,6 +48,8 @@ export interface RunDatabase {
   readonly sql: PgSql["Type"]
   readonly config: OperationConfig["Type"]
   readonly host: string
+  /** The tables of ours that may be locked. */
+  readonly tables: ReadonlyArray<string>
   /** Tells of a wait for a table of ours, and fails when it takes too long. */
   readonly waits: Effect.Effect<never, SqlError>
 }
@@ -64,7 +67,10 @@ export const run = <A, E, R>(
         const abandoned = new AbandonedStatements()
         const wire = cancelling(own, abandoned.note)
         const begin = Effect.mapError(
-          watched(DriverAccess.disconnect(own), database.waits, send(wire, openingOf(database, transaction))),
+          Effect.catchAll(
+            watched(DriverAccess.disconnect(own), database.waits, send(wire, openingOf(database, transaction))),
+            (error) => waitedInVain(database, error)
+          ),
           failed
         )
         const worked = yield* Effect.exit(restore(Effect.flatMap(begin, (rows) => over(wire)(transaction.work(rows)))))
@@ -95,6 +101,20 @@ const openingOf = (
 /** The server's timeouts are 32-bit milliseconds, of which 0 is none. */
 const lockPatience = ({ lockTimeout }: OperationConfig["Type"]): number =>
   Math.min(2_147_483_647, Math.max(500, Math.ceil(Duration.toMillis(lockTimeout))))
+
+/** The server may notice before the watch does that the time is over: whoever is in the way is named as well. */
+const waitedInVain = ({ config, sql, tables }: RunDatabase, error: SqlError): Effect.Effect<never, SqlError> =>
+  Option.contains(sqlState(error), TableLock.notAvailable)
+    ? Effect.flatMap(Effect.option(alone(sql)(TableLock.find(sql, tables, "write"))), (found) =>
+        Effect.fail(
+          Option.match(Option.flatten(found), {
+            onNone: () => error,
+            onSome: ({ holder, table }) =>
+              sqlError(new LockTimeout({ id: null, holder, waitedMs: lockPatience(config), table }))
+          })
+        )
+      )
+    : Effect.fail(error)
 
 /** Sends statements in one message; the rows of the last. */
 const send = (wire: Connection, text: string): Effect.Effect<ReadonlyArray<unknown>, SqlError> =>
