@@ -96,7 +96,11 @@ describe("the commands of rows, past events, snapshots and streams", () => {
     const { env, query } = await database()
     await query("CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)")
     await query("INSERT INTO legacy VALUES (1, 1, now())")
-    for (const words of [["event:backfill", "legacy", "--dry-run"], ["snapshot:verify", "order"], ["projection:diff"]]) {
+    for (const words of [
+      ["event:backfill", "legacy", "--dry-run"],
+      ["snapshot:verify", "order"],
+      ["projection:diff"]
+    ]) {
       const { code, stderr } = await project.run(words, env)
       assert.strictEqual(code, 6, stderr)
       assert.match(stderr, /made by the first seed or run that is no dry run, or from what es-ops schema prints/)
