@@ -151,6 +151,9 @@ describe("while a table of another command is locked", () => {
 
   it.each([
     ["kumiko_events", ["projection:status"]],
+    ["kumiko_events", ["projection:diff", "read_tenants"]],
+    ["read_tenants", ["projection:diff", "read_tenants"]],
+    ["read_tenants", ["projection:rebuild", "read_tenants"]],
     ["kumiko_events", ["stream:archive", ...stream]],
     ["kumiko_archived_streams", ["stream:restore", ...stream]],
     ["read_tenants", ["stream:archive", "--dry-run"]],

@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { EncodingChanged } from "../../operation/OperationError.js"
-import * as OwnRefusal from "./OwnRefusal.js"
+import { raised } from "./PgError.js"
 import { sqlError } from "./PgError.js"
 import { literal } from "./SqlText.js"
 
@@ -24,7 +24,7 @@ const said = new EncodingChanged({ encoding: "\n" }).message
   .join(" || pg_catalog.current_setting('client_encoding') || ")
 
 /** The expression that fails where it is another one, saying so. */
-export const refused = `CASE WHEN ${isOther} THEN ${OwnRefusal.raised(said)} END`
+export const refused = `CASE WHEN ${isOther} THEN ${raised(said)} END`
 
 /** The statement that puts it back, whether it was set for the transaction or for the session. */
 export const reset = "SET client_encoding = 'UTF8'"

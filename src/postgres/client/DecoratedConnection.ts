@@ -2,15 +2,20 @@
  * Decorated connections: the same connection, with something around each of its statements, such as that its fiber can abandon it. An abandoned
  * statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8).
  */
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as BoundedWait from "../../operation/BoundedWait.js"
+import { PgSession } from "./PgSession.js"
+import { PgStep } from "./PgStep.js"
 
 /** Goes around a statement, which it may refuse, delay or give up. */
 export type AroundStatement = <A>(
@@ -198,6 +203,35 @@ export const watched = <A, E, R>(
       Effect.sync(() => watches.end())
     )
   })
+
+/** How long statements wait for a table that another session has locked. */
+interface Patience {
+  /** Tells of the wait, and fails when it was too long. */
+  readonly bounded: Effect.Effect<never, SqlError>
+  /** Only tells of it. */
+  readonly told: Effect.Effect<never, SqlError>
+  /** Around statements outside any transaction. */
+  readonly outside: <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+}
+
+/** Makes statements wait so, wherever their fiber is. */
+export const patient =
+  ({ bounded, outside, told }: Patience) =>
+  <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    Effect.flatMap(Effect.context<never>(), (context) => {
+      // A write in a session is a step on a connection that only the session can close.
+      const session = Context.getOption(context, PgSession)
+      if (Option.isSome(session)) {
+        const { closedFor, disconnect } = session.value
+        const noted = Effect.tapError(bounded, (failure) => Effect.sync(() => closedFor(failure)))
+        return watched(disconnect, noted, statement)
+      }
+      const step = Context.getOption(context, PgStep)
+      if (Option.isSome(step)) return step.value.watched(bounded, statement)
+      return Option.isSome(Context.getOption(context, SqlClient.TransactionConnection))
+        ? watched(Effect.void, told, statement)
+        : outside(statement)
+    })
 
 /**
  * Waits for `effect` to its end, also when the waiting fiber is interrupted: for a statement that must not be left in the middle. After an

@@ -3,7 +3,7 @@
  * many there are as they were stored, before the triggers fire and behind it. Some may be gone before, with a savepoint of the body's own, or as the
  * body removed them.
  */
-import * as OwnRefusal from "./OwnRefusal.js"
+import { raised } from "./PgError.js"
 import { literal } from "./SqlText.js"
 
 /** By what the rows of a table are found again: columns of `k`, with their types, and when a row `s` is the same. */
@@ -50,7 +50,7 @@ export const around = (
     before: all.map(({ count, setting }) => `SELECT pg_catalog.set_config(${setting}, ${count}::text, true)`),
     after: all.map(({ count, setting, table }) => {
       const before = `pg_catalog.current_setting(${setting})`
-      return `SELECT CASE WHEN ${count}::text <> ${before} THEN ${OwnRefusal.raised(said(table, `${count}::text`, before))} END`
+      return `SELECT CASE WHEN ${count}::text <> ${before} THEN ${raised(said(table, `${count}::text`, before))} END`
     })
   }
 }

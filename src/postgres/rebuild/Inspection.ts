@@ -19,8 +19,10 @@ import {
 import type { Inspection } from "../../projection/RebuildStore.js"
 import type { RebuildTarget } from "../../projection/RebuildTarget.js"
 import { isByAggregate } from "../../projection/RebuildTarget.js"
+import * as PatientStatement from "../client/PatientStatement.js"
+import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
-import { literal } from "../client/SqlText.js"
+import { literal, quote } from "../client/SqlText.js"
 import type { PgSchema } from "../schema/PgSchema.js"
 import { hasEvents } from "./Comparison.js"
 import type { LiveTable } from "./LiveTable.js"
@@ -38,6 +40,7 @@ export const make = (
 ): Effect.Effect<Inspection, DatabaseError, PgSql | PgSchema | EventFeed> =>
   Effect.gen(function* () {
     const sql = yield* PgSql
+    yield* unlocked(target, policy)
     const live = (yield* Effect.forEach(target.tables, (table) => LiveTables.find(sql, table))).flatMap(Option.toArray)
     const unordered = yield* (yield* EventFeed).problem
     const reasons = [
@@ -64,6 +67,18 @@ export const make = (
       bytes: live.reduce((sum, { bytes }) => sum + bytes, 0) * 2,
       shape: live.map(({ shape }) => shape).join(" ")
     }
+  })
+
+/** Waits for tables that another session has locked, within `lockTimeout`; what is asked of them behind that has nobody to wait for. */
+const unlocked = (
+  { tables }: RebuildTarget,
+  { lockTimeout }: RebuildPolicy
+): Effect.Effect<unknown, DatabaseError, PgSql> =>
+  Effect.flatMap(PgSql, (sql) => {
+    const names = ["kumiko_events", ...tables.map(({ name }) => quote(name))]
+    const opened = names.map((name) => `pg_relation_size(to_regclass(${literal(name)}))`)
+    const patient = PatientStatement.make(sql, { lockTimeout }, "read", names)
+    return Effect.mapError(patient(sql.unsafe(`SELECT ${opened.join(", ")}`)), databaseError("looking at the tables"))
   })
 
 const declaredProblems = ({ projections, tables }: RebuildTarget): ReadonlyArray<string> => [

@@ -29,8 +29,7 @@ import {
 } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import type { Late } from "../client/LateTriggers.js"
-import * as OwnRefusal from "../client/OwnRefusal.js"
-import { databaseError, sqlError, sqlState } from "../client/PgError.js"
+import { databaseError, inOwnWords, sqlError, sqlState } from "../client/PgError.js"
 import type { Results, SavepointOptions } from "../client/PgStep.js"
 import { PgStep } from "../client/PgStep.js"
 import { look } from "../client/SqlText.js"
@@ -105,7 +104,7 @@ export class StepConnection {
       this.isUnsent = false
       this.isAtSavepoint = false
       return Effect.mapBoth(this.wire.executeRaw(all, []), {
-        onFailure: OwnRefusal.inOwnWords,
+        onFailure: inOwnWords,
         onSuccess: (answer) => {
           this.isBegun = true
           return resultsOf(answer)
