@@ -87,7 +87,7 @@ const whileLocked = <A, E, R>(table: string, body: (free: Effect.Effect<unknown>
     }
   })
 
-describe("a finder of a seed whose read table is locked", () => {
+describe.concurrent("a finder of a seed whose read table is locked", () => {
   for (const [name, table, find] of finders)
     for (const [kind, make] of [
       ["in a transaction", () => seed(find)],
@@ -110,7 +110,7 @@ describe("a finder of a seed whose read table is locked", () => {
       )
 })
 
-describe("a write of a seed outside any transaction whose read table is locked", () => {
+describe.concurrent("a write of a seed outside any transaction whose read table is locked", () => {
   for (const [kind, run] of [
     ["alone", tenant("two")],
     ["in a transaction of the seed's own", inOwnTransaction(tenant("two"))]
@@ -132,7 +132,7 @@ describe("a write of a seed outside any transaction whose read table is locked",
     )
 })
 
-describe("a finder of an application whose read table is locked", () => {
+describe.concurrent("a finder of an application whose read table is locked", () => {
   const stream = { tenantId: user, aggregateId: user }
   const readTenants = Effect.flatMap(ReadTables.ReadTables, (all) =>
     Effect.forEach(Identity.feature.tables.slice(0, 1), (table) => all.page(table, undefined, 1))
