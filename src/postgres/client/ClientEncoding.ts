@@ -7,8 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { EncodingChanged } from "../../operation/OperationError.js"
-import { raised } from "./PgError.js"
-import { sqlError } from "./PgError.js"
+import { raised, sqlError } from "./PgError.js"
 import { literal } from "./SqlText.js"
 
 /** Whether what is sent is not what is stored: SQL_ASCII stores bytes as they come, which may be what the database wants. */

@@ -1,6 +1,7 @@
 /**
  * Decorated connections: the same connection, with something around each of its statements, such as that its fiber can abandon it. An abandoned
- * statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8).
+ * statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8). One that takes long has a watch
+ * beside it, which tells of what it waits for, and ends the wait.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"

@@ -92,8 +92,8 @@ const hint = (code: Option.Option<string>): string =>
   )
 
 /**
- * Refusals of our own in the middle of a message, whose COMMIT must not be reached: an expression that fails over a text that is no number. The server's
- * error quotes it, in whichever language, and what is between two marks is what happened. invalid_text_representation:
+ * invalid_text_representation. Refusals of our own in the middle of a message, whose COMMIT must not be reached, are an expression that fails over a
+ * text that is no number: the server's error quotes it, in whichever language, and what is between two marks is what happened.
  */
 const notNumber = "22P02"
 
