@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
 import type { CommandFailure } from "../output/CommandFailure.js"
@@ -19,10 +20,8 @@ export const stoppable = <A, E, R, R2>(
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) =>
       Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-        Fiber.interrupt(fiber).pipe(
-          Effect.interruptible,
-          Effect.timeoutOption(patience),
-          Effect.flatMap((ended) => stopped(Option.isSome(ended)))
+        Effect.flatMap(Effect.option(BoundedWait.within(Fiber.interrupt(fiber), patience)), (ended) =>
+          stopped(Option.isSome(ended))
         )
       )
     )

@@ -132,8 +132,8 @@ describe("a run of a process", { timeout: 180_000 }, () => {
     const first = start({ HOLD: "inside 4" })
     await first.says("at inside 4\n")
     first.process.kill("SIGINT")
-    await first.result
-    assert.deepStrictEqual(await runs(), [{ outcome: "paused", done: 3, epoch: 1 }])
+    const { stderr, stdout } = await first.result
+    assert.deepStrictEqual(await runs(), [{ outcome: "paused", done: 3, epoch: 1 }], stdout + stderr)
     const second = await start({ RESTART: "1" }).result
     assert.include(second.stdout, "done Some", second.stderr)
     assert.deepStrictEqual(await counted(), six(6))
