@@ -101,7 +101,8 @@ export const watch = (sql: PgSql["Type"], { access, bound, tables }: Waiting): E
     for (let first = true; ; first = false) {
       yield* Effect.sleep(first ? Duration.subtract(firstAfter, watchDelay) : interval)
       const seen = yield* Effect.option(
-        BoundedWait.within(elsewhere(alone(sql)(find(sql, tables, access))), "1 second")
+        // Not cancelled when nobody waits for it any more: that would take a connection, which may be what the cancelled statement waits for as well.
+        BoundedWait.within(elsewhere(alone(sql)(Effect.uninterruptible(find(sql, tables, access)))), "1 second")
       )
       const locked = Option.flatten(seen)
       // It was asked, and nobody is in the way: the server only takes its time.
