@@ -59,9 +59,11 @@ export const backfillAll = (
 
 const cut = (source: SqlSource, lanes: number, handle: RunHandle) =>
   Effect.gen(function* () {
-    const boundaries = yield* (yield* BackfillStore).boundaries(source, lanes)
+    const store = yield* BackfillStore
+    const total = yield* store.count(source)
+    const boundaries = yield* store.boundaries(source, lanes)
     const cursor = Schema.encodeSync(Cut)({ boundaries })
-    return yield* handle.batch(Effect.succeed({ value: boundaries, phase: "appending", cursor }))
+    return yield* handle.batch(Effect.succeed({ value: boundaries, phase: "appending", cursor, total }))
   })
 
 /** Works on the rows of one lane, from where its cursor stands. */

@@ -53,6 +53,8 @@ export class BackfillStore extends Context.Tag("effect-es-ops/BackfillStore")<
         readonly lock: boolean
       }
     ) => Effect.Effect<ReadonlyArray<SourceRow>, DatabaseError>
+    /** How many rows it has. */
+    readonly count: (source: SqlSource) => Effect.Effect<number, DatabaseError>
     /** Keys, in their order, between which there are about as many rows: the inner ends of so many parts. Looks at every key. */
     readonly boundaries: (source: SqlSource, parts: number) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
     /** Whether its rows can be locked: not those of a query that groups or joins what is not there, nor without the privilege. */

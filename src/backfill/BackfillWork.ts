@@ -4,6 +4,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { streamKey } from "../event/AppendRules.js"
 import type { Backfill, SqlSource } from "../event/Backfill.js"
 import * as BatchSize from "../operation/BatchSize.js"
@@ -65,9 +66,16 @@ export const throughSql = (
     const store = yield* BackfillStore
     const lock = yield* store.canLock(source)
     const size = yield* BatchSize.make({ initial: 500, max: 5000 })
+    const { total: known } = yield* handle.current
+    let total = Option.isSome(known) ? undefined : yield* store.count(source)
     for (let isMore = true; isMore;) {
       const limit = yield* size.get
       const page = Effect.suspend(() => store.read(source, { after: progress.after, upTo, limit, lock }))
-      isMore = yield* handle.batch(Effect.flatMap(page, work), { size })
+      const done = Effect.flatMap(page, work)
+      isMore = yield* handle.batch(total === undefined ? done : counted(done, total), { size })
+      total = undefined
     }
   })
+
+const counted = <A, E, R>(batch: Effect.Effect<Batch<A>, E, R>, total: number): Effect.Effect<Batch<A>, E, R> =>
+  Effect.map(batch, (made) => ({ ...made, total }))

@@ -9,7 +9,9 @@ import type { Backfill } from "../event/Backfill.js"
 import { Features } from "../event/Features.js"
 import type { AppliedBy } from "../operation/Operation.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
-import type { DatabaseError } from "../operation/OperationError.js"
+import type { DatabaseError, LockTimeout } from "../operation/OperationError.js"
+import type { OperationLock } from "../operation/OperationLock.js"
+import type { OperationLog } from "../operation/OperationLog.js"
 import type { RunError, RunHandle, RunResult } from "../operation/OperationRun.js"
 import * as OperationRun from "../operation/OperationRun.js"
 import type { Run } from "../operation/Run.js"
@@ -26,6 +28,7 @@ import { Progress } from "./BackfillProgress.js"
 import * as BackfillSource from "./BackfillSource.js"
 import { BackfillStore } from "./BackfillStore.js"
 import { BackfillTaken } from "./BackfillTaken.js"
+import * as BackfillTables from "./BackfillTables.js"
 import * as BackfillTrial from "./BackfillTrial.js"
 import * as BackfillWork from "./BackfillWork.js"
 
@@ -56,17 +59,24 @@ export type Requirements = Features | BackfillStore | Transactor
 
 /**
  * What a backfill would do, row by row. No row is written, and no id is given: the inline projections are asked in a transaction that is rolled
- * back, as only they know what they refuse.
+ * back, as only they know what they refuse. Tables of ours that are not there yet are created for it, and rolled back too.
  */
 export const plan = (
   name: string
-): Effect.Effect<BackfillPlan, UnknownBackfill | SourceFailed | DatabaseError, Requirements> =>
+): Effect.Effect<
+  BackfillPlan,
+  UnknownBackfill | SourceFailed | LockTimeout | DatabaseError,
+  Requirements | OperationLog | OperationLock | OperationConfig
+> => Effect.flatMap(named(name), (backfill) => BackfillTables.planned(backfill.name, planOf(backfill)))
+
+const planOf = (
+  backfill: Backfill<unknown, never>
+): Effect.Effect<BackfillPlan, SourceFailed | DatabaseError, Requirements> =>
   Effect.gen(function* () {
-    const backfill = yield* named(name)
     const store = yield* BackfillStore
     const { projections } = yield* Features
     const append = yield* BackfillAppend.make(projections)
-    const progress = new Progress(name, [])
+    const progress = new Progress(backfill.name, [])
     const taken = new BackfillTaken(backfill)
     yield* Stream.runForEach(BackfillSource.pages(backfill), (rows) =>
       Effect.gen(function* () {

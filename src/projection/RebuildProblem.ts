@@ -35,7 +35,7 @@ export class StreamIncomplete extends Schema.TaggedError<StreamIncomplete>()("St
   streams: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `projection "${this.projection}" cannot be rebuilt from streams with versions that are missing (${some(this.count, "stream")}: ${list(this.count, this.streams)}). With --on-poison quarantine their rows stay as they are`
+    return `projection "${this.projection}" cannot be rebuilt from streams with versions that are missing (${some(this.count, "stream")}: ${list(this.count, this.streams)}). With projection:rebuild --on-poison quarantine their rows stay as they are`
   }
 }
 

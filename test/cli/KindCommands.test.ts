@@ -93,18 +93,30 @@ beforeAll(async () => {
 
 describe("the commands of rows, past events, snapshots and streams", () => {
   it("on a database without our tables say how these come about", async () => {
-    const { env, query } = await database()
-    await query("CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)")
-    await query("INSERT INTO legacy VALUES (1, 1, now())")
-    for (const words of [
-      ["event:backfill", "legacy", "--dry-run"],
-      ["snapshot:verify", "order"],
-      ["projection:diff"]
-    ]) {
+    const { env } = await database()
+    for (const words of [["snapshot:verify", "order"], ["projection:diff"]]) {
       const { code, stderr } = await project.run(words, env)
       assert.strictEqual(code, 6, stderr)
       assert.match(stderr, /made by the first seed or run that is no dry run, or from what es-ops schema prints/)
     }
+  })
+
+  it("backfill the first database of ours: a dry run has the tables that the run creates, and leaves none", async () => {
+    const { env, query } = await database()
+    await query("CREATE TABLE legacy (id bigint PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL)")
+    await query("INSERT INTO legacy SELECT g, g + 10, '2020-01-01Z' FROM generate_series(1, 3) g")
+    const tables = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    const dry = await project.run(["event:backfill", "legacy", "--dry-run", "--json"], env)
+    assert.deepStrictEqual([dry.code, await query(tables)], [1, [{ relname: "legacy" }]], dry.stderr)
+    const plan = backfilled(dry.stdout)
+    assert.deepInclude(plan, { dryRun: true, rows: 3, appended: 2, failedRows: 1 })
+    const run = await project.run(["event:backfill", "legacy", "--json"], env)
+    assert.strictEqual(run.code, 1, run.stderr)
+    const report = backfilled(run.stdout)
+    assert.deepStrictEqual({ ...plan, dryRun: false, runId: report.runId }, report)
+    assert.deepStrictEqual(await query("SELECT done::int AS done, total::int AS total FROM es_ops_runs"), [
+      { done: 3, total: 3 }
+    ])
   })
 
   it("backfill rows, and compare the read tables with --verify", async () => {

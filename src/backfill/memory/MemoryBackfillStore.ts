@@ -25,6 +25,7 @@ export const layer: Layer.Layer<BackfillStore, never, MemoryDatabase.MemoryDatab
     const noTables = DatabaseError.because(reading, "a source in SQL needs a database: give a test Backfill.rows")
     return BackfillStore.of({
       read: () => noTables,
+      count: () => noTables,
       boundaries: () => noTables,
       canLock: () => noTables,
       look: (streams) =>

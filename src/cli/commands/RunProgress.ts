@@ -8,14 +8,27 @@ import { progressText, title } from "../../operation/RunObserver.js"
 import * as LiveLine from "../output/LiveLine.js"
 import { Terminal } from "../output/Terminal.js"
 
-/** Shows where each run is that `operation` observes; the line is gone when it ends, however it ends. */
+/** Shows where each run is that `operation` observes; the line is gone when it ends, however it ends. Where one fails, those that are done are named. */
 export const shown = <A, E, R>(
   operation: (observer: RunObserver) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Terminal> =>
   Effect.scoped(
     Effect.gen(function* () {
       const terminal = yield* Terminal
-      return yield* operation(make(terminal, yield* LiveLine.make))
+      const applied: Array<string> = []
+      const observer = make(terminal, yield* LiveLine.make)
+      const noting: RunObserver = {
+        ...observer,
+        ended: (run) => {
+          if (run.outcome === "applied") applied.push(title(run))
+          return observer.ended(run)
+        }
+      }
+      return yield* Effect.onError(operation(noting), () =>
+        applied.length === 0
+          ? Effect.void
+          : terminal.err(`done before that: ${applied.join(", ")}; the same command goes on with the others`)
+      )
     })
   )
 

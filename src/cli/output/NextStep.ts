@@ -10,7 +10,7 @@ export class CurrentCommand extends Context.Reference<CurrentCommand>()("effect-
 }) {}
 
 const unfoldable =
-  "The read tables are as they were. Mend the event type or the projection and run the command again, or give --on-poison quarantine: what cannot be folded is left out then, and its rows stay."
+  "The read tables are as they were. Mend the event type or the projection and run the command again. With projection:rebuild --on-poison quarantine what cannot be folded is left out, and its rows stay."
 
 const steps: { readonly [tag: string]: string } = {
   SeedFailed: "Mend the seed, then run es-ops seed:apply again; what was applied before it stays applied.",

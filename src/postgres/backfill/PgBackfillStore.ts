@@ -38,6 +38,11 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
           Effect.mapError(databaseError(reading)),
           Effect.flatMap((found) => Effect.forEach(found, toSourceRow))
         ),
+    count: (source) =>
+      sql.unsafe(`SELECT count(*)::text AS count FROM ${sourceOf(source)} AS q`).pipe(
+        rows("counting the rows of a backfill", Count),
+        Effect.map(([found]) => found?.count ?? 0)
+      ),
     boundaries: (source, parts) =>
       parts === 1
         ? Effect.succeed([])
@@ -111,6 +116,8 @@ const boundariesOf = (source: SqlSource, parts: number): string => {
   return `SELECT coalesce(to_json((percentile_disc(ARRAY[${shares}]::float8[]) WITHIN GROUP (ORDER BY q.${quote(source.key)}))::text[]), '[]')::text AS keys
     FROM ${sourceOf(source)} AS q`
 }
+
+const Count = Schema.Struct({ count: Schema.NumberFromString })
 
 const Boundaries = Schema.Struct({ keys: Schema.parseJson(Schema.Array(Schema.NullOr(Schema.String))) })
 
