@@ -88,7 +88,7 @@ describe("the pages", () => {
   })
 
   const programs = docs.flatMap(({ blocks }) => blocks.filter(({ language }) => language === "ts"))
-  it("show programs that compile", { timeout: 120_000 }, async () => {
+  it("show programs that compile", async () => {
     const compilerOptions = {
       noEmit: true,
       noUnusedLocals: true,
@@ -101,7 +101,7 @@ describe("the pages", () => {
     assert.strictEqual(await Pages.inFolder([...programs, tsconfig], Pages.compile), "")
   })
 
-  it("show tests that pass", { timeout: 120_000 }, async () => {
+  it("show tests that pass", async () => {
     const tests = programs.filter(({ name }) => name.endsWith(".test.ts"))
     assert.strictEqual(tests.length, 3)
     const files = tests.map(({ name, text }) => ({ name, text: text.replace("./seeds/", "../../../seeds/") }))
@@ -191,7 +191,7 @@ describe("the page of the command", () => {
       assert.match(command.text, new RegExp(`^\\| ${code} +\\| `, "m"))
   })
 
-  it("gives commands that run, in the order in which they stand", { timeout: 120_000 }, async () => {
+  it("gives commands that run, in the order in which they stand", async () => {
     const quotes = named("docs/seeds.md").blocks.filter(Pages.isQuote)
     const { run } = await project(Object.fromEntries(quotes.map(({ name, text }) => [name, text])))
     const { env } = await database()

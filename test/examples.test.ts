@@ -127,14 +127,14 @@ describe("the examples", () => {
     }
   })
 
-  it("compile", { timeout: 120_000 }, async () => {
+  it("compile", async () => {
     const tsc = join(modules, "typescript", "bin", "tsc")
     await Promise.all(names.map((name) => succeeded(start(name, execPath, [tsc]))))
   })
 })
 
 describe.concurrent("the example of seeds at boot", () => {
-  it("listens when its seeds are applied, and has a file for the command", { timeout: 120_000 }, async () => {
+  it("listens when its seeds are applied, and has a file for the command", async () => {
     const { env, query } = await database()
     await serving("boot", env, async (url) => {
       assert.strictEqual(await (await fetch(url)).text(), "ready")
@@ -146,7 +146,7 @@ describe.concurrent("the example of seeds at boot", () => {
     assert.include(status, "2 applied.")
   })
 
-  it("opens no port before that", { timeout: 120_000 }, async () => {
+  it("opens no port before that", async () => {
     const { env, url } = await database()
     const port = await freePort()
     await admin(async (client) => {
@@ -167,7 +167,7 @@ describe.concurrent("the example of seeds at boot", () => {
 })
 
 describe.concurrent("the example of requests", () => {
-  it("writes, lists and refuses", { timeout: 120_000 }, async () => {
+  it("writes, lists and refuses", async () => {
     const { env, query } = await database()
     const id = "018f6b2e-7c1d-7000-8000-0000000000cc"
     await serving("requests", env, async (url) => {
@@ -203,7 +203,7 @@ const who = {
 }
 
 describe.concurrent("the example of an own dispatcher", () => {
-  it("writes through it, and creates no event tables", { timeout: 120_000 }, async () => {
+  it("writes through it, and creates no event tables", async () => {
     const { env, query } = await database()
     assert.include(await succeeded(node("own-dispatcher", "dist/src/main.js", env)), "welcome: Good to see you.")
     assert.deepStrictEqual(await query("SELECT to_regclass('kumiko_events')::text AS name"), [{ name: null }])
@@ -211,7 +211,7 @@ describe.concurrent("the example of an own dispatcher", () => {
 })
 
 describe.concurrent("the example of a bundle", () => {
-  it("is one file, which runs where nothing is installed", { timeout: 120_000 }, async () => {
+  it("is one file, which runs where nothing is installed", async () => {
     const { env, query } = await database()
     await succeeded(start("bundle", "npm", ["run", "bundle"]))
     const elsewhere = `${top}-elsewhere`
@@ -233,7 +233,7 @@ describe.concurrent("the example of a bundle", () => {
 })
 
 describe.concurrent("the example of OpenTelemetry", () => {
-  it("exports the spans of a run, its seed and its writes, as one trace", { timeout: 120_000 }, async () => {
+  it("exports the spans of a run, its seed and its writes, as one trace", async () => {
     const { env } = await database()
     const said = await succeeded(node("opentelemetry", "dist/src/main.js", env))
     const spans = [
@@ -250,7 +250,7 @@ describe.concurrent("the example of OpenTelemetry", () => {
 })
 
 describe.concurrent("the example of tests", () => {
-  it("passes, in memory and on a server", { timeout: 120_000 }, async () => {
+  it("passes, in memory and on a server", async () => {
     const { env } = await database()
     const vitest = join(modules, "vitest", "vitest.mjs")
     const said = await succeeded(start("tests", execPath, [vitest, "run", ...together], { ...env, NO_COLOR: "1" }))
@@ -259,7 +259,7 @@ describe.concurrent("the example of tests", () => {
 })
 
 describe.concurrent("the example of projections", () => {
-  it("passes, in memory and on a server", { timeout: 120_000 }, async () => {
+  it("passes, in memory and on a server", async () => {
     const { env, query } = await database()
     const vitest = join(modules, "vitest", "vitest.mjs")
     const line = [vitest, "run", ...together]
@@ -273,7 +273,7 @@ describe.concurrent("the example of projections", () => {
 })
 
 describe.concurrent("the example of a cluster", () => {
-  it("rebuilds on three runners while payments come in, and is right at the end", { timeout: 120_000 }, async () => {
+  it("rebuilds on three runners while payments come in, and is right at the end", async () => {
     const { env, query } = await database()
     const runner = async () => node("cluster", "dist/src/main.js", { ...env, RUNNER_PORT: `${await freePort()}` })
     const ready = async (started: Running) => started.says("this runner is ready")

@@ -52,7 +52,7 @@ beforeAll(async () => {
   await write("package.json", "{}")
   await Installed.dependencies(folder)
   await npm(["install", "--no-audit", "--no-fund", "--prefer-offline", tarball], folder)
-}, 240_000)
+})
 
 afterAll(() => rm(top, { recursive: true, force: true }))
 

@@ -98,7 +98,7 @@ describe("the README", () => {
     for (const one of named(npm)) assert.include(named(pnpm), one)
   })
 
-  it("gives commands that run, in the order in which they stand, here on a server", { timeout: 120_000 }, async () => {
+  it("gives commands that run, in the order in which they stand, here on a server", async () => {
     const [seed] = readme.blocks.filter(({ language }) => language === "ts")
     const name = seed?.name.replace(/^.*(?=seeds\/)/, "") ?? ""
     const { run } = await project({ [name]: seed?.text ?? "" })

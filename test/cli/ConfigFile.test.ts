@@ -115,7 +115,7 @@ describe("es-ops.config.ts", () => {
     [`throw new Error("at load")`, "at load", 4],
     [`export default { databaseUrl: "mysql://x" }`, "databaseUrl", 4]
   ]
-  it("is refused with exit 4 when it says what it cannot, naming file and key", { timeout: 60_000 }, async () => {
+  it("is refused with exit 4 when it says what it cannot, naming file and key", async () => {
     const made = await Projects.make({})
     projects.push(made)
     // Each under a name of its own, as a process loads a file of one name once.

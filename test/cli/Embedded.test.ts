@@ -21,57 +21,50 @@ const decodeApply = Schema.decodeUnknownSync(Schema.parseJson(SeedDocument.Apply
 const sampleSeeds = join(Projects.repository, "seeds")
 
 describe("--embedded", () => {
-  it(
-    "applies the sample seeds once, in a folder that is its owner's alone; killed and wrong owners are told apart",
-    { timeout: 180_000 },
-    async () => {
-      const made = await Projects.make({})
-      projects.push(made)
-      const first = await made.run(["seed:apply", "--embedded", "--seeds", sampleSeeds])
-      assert.strictEqual(first.code, 0, first.stderr)
-      assert.include(first.stdout, "2 applied, 0 not attempted.")
-      assert.include(
-        first.stderr,
-        `database: embedded:${join(made.folder, ".es-ops")} (for development only: no fsync)`
-      )
-      const folder = join(made.folder, ".es-ops")
-      assert.strictEqual((await stat(folder)).mode & 0o777, 0o700)
-      assert.strictEqual(await readFile(join(folder, ".gitignore"), "utf8"), "*\n")
-      assert.deepStrictEqual((await readdir(folder)).toSorted(), [".gitignore", "data"])
-      const second = await made.run(["seed:apply", "--embedded", "--seeds", sampleSeeds], {
-        DATABASE_URL: "postgres://u@h/d"
-      })
-      assert.deepStrictEqual([second.code, second.stdout], [0, "Nothing to do.\n"])
-      assert.include(second.stderr, "DATABASE_URL is set, but ignored")
+  it("applies the sample seeds once, in a folder that is its owner's alone; killed and wrong owners are told apart", async () => {
+    const made = await Projects.make({})
+    projects.push(made)
+    const first = await made.run(["seed:apply", "--embedded", "--seeds", sampleSeeds])
+    assert.strictEqual(first.code, 0, first.stderr)
+    assert.include(first.stdout, "2 applied, 0 not attempted.")
+    assert.include(first.stderr, `database: embedded:${join(made.folder, ".es-ops")} (for development only: no fsync)`)
+    const folder = join(made.folder, ".es-ops")
+    assert.strictEqual((await stat(folder)).mode & 0o777, 0o700)
+    assert.strictEqual(await readFile(join(folder, ".gitignore"), "utf8"), "*\n")
+    assert.deepStrictEqual((await readdir(folder)).toSorted(), [".gitignore", "data"])
+    const second = await made.run(["seed:apply", "--embedded", "--seeds", sampleSeeds], {
+      DATABASE_URL: "postgres://u@h/d"
+    })
+    assert.deepStrictEqual([second.code, second.stdout], [0, "Nothing to do.\n"])
+    assert.include(second.stderr, "DATABASE_URL is set, but ignored")
 
-      // A seed that does not end keeps the folder.
-      await made.write("seeds/9.ts", Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`))
-      const busy = made.start(["seed:apply", "--embedded"])
-      await busy.says("inside")
-      const refused = await made.run(["seed:apply", "--embedded", "--lock-timeout", "0s", "--json"])
-      assert.strictEqual(refused.code, 6)
-      assert.strictEqual(decodeApply(refused.stdout).failed?.error._tag, "EmbeddedInUse")
-      assert.include(refused.stderr, `process ${busy.process.pid} on ${hostname()}`)
-      busy.process.kill("SIGKILL")
-      await busy.result
-      // What the dead process left behind is taken over.
-      const status = await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])
-      assert.strictEqual(status.code, 0, status.stderr)
-      assert.include(status.stdout, "pending     9")
+    // A seed that does not end keeps the folder.
+    await made.write("seeds/9.ts", Projects.seedSource(`yield* Effect.log("inside")\n    yield* Effect.never`))
+    const busy = made.start(["seed:apply", "--embedded"])
+    await busy.says("inside")
+    const refused = await made.run(["seed:apply", "--embedded", "--lock-timeout", "0s", "--json"])
+    assert.strictEqual(refused.code, 6)
+    assert.strictEqual(decodeApply(refused.stdout).failed?.error._tag, "EmbeddedInUse")
+    assert.include(refused.stderr, `process ${busy.process.pid} on ${hostname()}`)
+    busy.process.kill("SIGKILL")
+    await busy.result
+    // What the dead process left behind is taken over.
+    const status = await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])
+    assert.strictEqual(status.code, 0, status.stderr)
+    assert.include(status.stdout, "pending     9")
 
-      // A process of another host cannot be looked at: its claim stays, and the message says how to remove it.
-      const foreign = { host: "elsewhere", bootId: "x", pid: 1, startTime: "1" }
-      await writeFile(join(folder, "lock-foreign.json"), JSON.stringify(foreign))
-      const elsewhere = await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])
-      assert.strictEqual(elsewhere.code, 6)
-      assert.include(elsewhere.stderr, `rm '${join(folder, "lock-foreign.json")}'`)
-      // One of this host's earlier start is gone for certain.
-      await writeFile(join(folder, "lock-foreign.json"), JSON.stringify({ ...foreign, host: hostname() }))
-      assert.strictEqual((await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])).code, 0)
-    }
-  )
+    // A process of another host cannot be looked at: its claim stays, and the message says how to remove it.
+    const foreign = { host: "elsewhere", bootId: "x", pid: 1, startTime: "1" }
+    await writeFile(join(folder, "lock-foreign.json"), JSON.stringify(foreign))
+    const elsewhere = await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])
+    assert.strictEqual(elsewhere.code, 6)
+    assert.include(elsewhere.stderr, `rm '${join(folder, "lock-foreign.json")}'`)
+    // One of this host's earlier start is gone for certain.
+    await writeFile(join(folder, "lock-foreign.json"), JSON.stringify({ ...foreign, host: hostname() }))
+    assert.strictEqual((await made.run(["seed:status", "--embedded", "--lock-timeout", "0s"])).code, 0)
+  })
 
-  it("has every effect once after twenty kills in the middle of a seed", { timeout: 240_000 }, async () => {
+  it("has every effect once after twenty kills in the middle of a seed", async () => {
     const count =
       Projects.seedSource(`const [row] = yield* SeedContext.query("SELECT count(*)::int AS events, (SELECT count(*)::int FROM read_tenants) AS rows FROM kumiko_events")
     yield* Effect.log("counted " + row.events + " " + row.rows)`)

@@ -72,7 +72,7 @@ const world = async () => {
 }
 
 describe("es-ops stream:purge", () => {
-  it("deletes nothing that is not in its export, wherever it is killed, and goes on", { timeout: 60_000 }, async () => {
+  it("deletes nothing that is not in its export, wherever it is killed, and goes on", async () => {
     const { folder, query, run, start, url } = await world()
     await query(streams(1, 520))
     const path = join(folder, "orders.jsonl")

@@ -16,19 +16,15 @@ beforeAll(async () => {
 afterAll(() => Clusters.close(cluster))
 
 describe("a rebuild on a cluster of processes", () => {
-  it(
-    "has every row right, and every lane's work once, though a runner is killed with its lanes and one comes late",
-    { timeout: 120_000 },
-    async () => {
-      const [first, second] = [await Clusters.join(cluster), await Clusters.join(cluster)]
-      await Clusters.round(cluster, 4, async () => {
-        const victim = await Promise.race(
-          [first, second].map((runner) => runner.says("is worked on here").then(() => runner))
-        )
-        await Clusters.kill(cluster, victim)
-        await Clusters.join(cluster)
-      })
-      assert.deepStrictEqual(cluster.tally, { rounds: 1, kills: 1, outages: 0, wrong: 0, uneven: 0, unsteady: 0 })
-    }
-  )
+  it("has every row right, and every lane's work once, though a runner is killed with its lanes and one comes late", async () => {
+    const [first, second] = [await Clusters.join(cluster), await Clusters.join(cluster)]
+    await Clusters.round(cluster, 4, async () => {
+      const victim = await Promise.race(
+        [first, second].map((runner) => runner.says("is worked on here").then(() => runner))
+      )
+      await Clusters.kill(cluster, victim)
+      await Clusters.join(cluster)
+    })
+    assert.deepStrictEqual(cluster.tally, { rounds: 1, kills: 1, outages: 0, wrong: 0, uneven: 0, unsteady: 0 })
+  })
 })

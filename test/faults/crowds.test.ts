@@ -12,7 +12,7 @@ const ids = Array.from({ length: 5 }, (_, n) => `${n}`)
 describe("a crowd", () => {
   // Fifty, and whatever else the machine bears: npm run test:faults -- --crowd 50.
   const size = 20
-  it(`of ${size} processes on an empty database: everything once, and nobody fails`, { timeout: 240_000 }, async () => {
+  it(`of ${size} processes on an empty database: everything once, and nobody fails`, async () => {
     const { env, query, url } = await database()
     const { start } = await bundled(Object.fromEntries(ids.map((id) => [`seeds/${id}.mjs`, tenant(`t${id}`)])))
     await admin(async (gate) => {
@@ -89,41 +89,37 @@ describe("a crowd", () => {
     assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "applied" }])
   })
 
-  it(
-    "of eight over a seed that fails runs it once; a changed file and a new start run it again",
-    { timeout: 120_000 },
-    async () => {
-      const { env, query, url } = await database()
-      const failing = (text: string) =>
-        Projects.seedSource(`yield* Effect.log("the body runs")
+  it("of eight over a seed that fails runs it once; a changed file and a new start run it again", async () => {
+    const { env, query, url } = await database()
+    const failing = (text: string) =>
+      Projects.seedSource(`yield* Effect.log("the body runs")
     return yield* Effect.fail(new Error("${text}"))`)
-      const made = await bundled({ "seeds/1.mjs": failing("broken") })
-      await admin(async (gate) => {
-        await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
-        const eight = Array.from({ length: 8 }, () => made.start(["seed:apply", "--json"], env))
-        for (const one of eight) await one.says("waits, 0 s so far")
-        await gate.query("COMMIT")
-        const ended = await Promise.all(eight.map(({ result }) => result))
-        assert.deepStrictEqual(new Set(ended.map(({ code }) => code)), new Set([1]))
-        assert.strictEqual(ended.filter(({ stderr }) => stderr.includes("the body runs")).length, 1)
-        const failures = ended.map(({ stdout }) => decodeApply(stdout).failed)
-        const elsewhere = failures.filter((failed) => failed?.error._tag === "SeedFailedElsewhere")
-        assert.deepStrictEqual([failures.length - elsewhere.length, elsewhere.length], [1, 7])
-        for (const failed of elsewhere) {
-          assert.include(failed?.error.message, `failed on ${hostname()} (process `)
-          assert.match(failed?.error.message ?? "", / at 20\d\d-\d\d-\d\dT.*broken$/)
-        }
-      }, url)
-      assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "failed" }])
-      assert.strictEqual((await made.run(["seed:apply"], env)).code, 1)
-      await made.write("seeds/1.mjs", failing("still broken"))
-      assert.include((await made.run(["seed:apply"], env)).stderr, "still broken")
-      assert.deepStrictEqual(await query("SELECT attempt FROM es_ops_attempts ORDER BY id"), [
-        { attempt: 1 },
-        { attempt: 2 },
-        { attempt: 3 }
-      ])
-      assert.deepStrictEqual(await query(Database.advisoryLocks), [])
-    }
-  )
+    const made = await bundled({ "seeds/1.mjs": failing("broken") })
+    await admin(async (gate) => {
+      await gate.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
+      const eight = Array.from({ length: 8 }, () => made.start(["seed:apply", "--json"], env))
+      for (const one of eight) await one.says("waits, 0 s so far")
+      await gate.query("COMMIT")
+      const ended = await Promise.all(eight.map(({ result }) => result))
+      assert.deepStrictEqual(new Set(ended.map(({ code }) => code)), new Set([1]))
+      assert.strictEqual(ended.filter(({ stderr }) => stderr.includes("the body runs")).length, 1)
+      const failures = ended.map(({ stdout }) => decodeApply(stdout).failed)
+      const elsewhere = failures.filter((failed) => failed?.error._tag === "SeedFailedElsewhere")
+      assert.deepStrictEqual([failures.length - elsewhere.length, elsewhere.length], [1, 7])
+      for (const failed of elsewhere) {
+        assert.include(failed?.error.message, `failed on ${hostname()} (process `)
+        assert.match(failed?.error.message ?? "", / at 20\d\d-\d\d-\d\dT.*broken$/)
+      }
+    }, url)
+    assert.deepStrictEqual(await query("SELECT outcome FROM es_ops_attempts"), [{ outcome: "failed" }])
+    assert.strictEqual((await made.run(["seed:apply"], env)).code, 1)
+    await made.write("seeds/1.mjs", failing("still broken"))
+    assert.include((await made.run(["seed:apply"], env)).stderr, "still broken")
+    assert.deepStrictEqual(await query("SELECT attempt FROM es_ops_attempts ORDER BY id"), [
+      { attempt: 1 },
+      { attempt: 2 },
+      { attempt: 3 }
+    ])
+    assert.deepStrictEqual(await query(Database.advisoryLocks), [])
+  })
 })

@@ -30,7 +30,7 @@ const cases = FaultProxies.pointNames.flatMap((point, n) =>
 
 describe("exactly once", () => {
   // "before the lock" is passed once more: the first BEGIN is that of the tables' own transaction.
-  it.each(cases)("$fault $point", { timeout: 60_000 }, async ({ fault, passes, point }) => {
+  it.each(cases)("$fault $point", async ({ fault, passes, point }) => {
     await Faults.atPoint(
       arena,
       `p${cases.findIndex((c) => c.point === point && c.fault === fault)}`,
@@ -44,7 +44,7 @@ describe("exactly once", () => {
     await Faults.whileWaiting(arena, `w${signal.toLowerCase()}`, signal)
   })
 
-  it("crowds that are killed at random instants", { timeout: 120_000 }, async () => {
+  it("crowds that are killed at random instants", async () => {
     const next = Faults.random(20_261_124)
     for (let n = 0; n < 4; n++) {
       await Faults.crowd(

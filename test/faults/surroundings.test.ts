@@ -55,57 +55,53 @@ describe("settings of the role", () => {
 })
 
 describe("a server", () => {
-  it(
-    "that only reads, stops at once and starts again: a typed error, and every seed once",
-    { timeout: 180_000 },
-    async () => {
-      const server = await TestServer.start()
-      try {
-        const url = `postgres://${server.address.user}:${server.address.password}@127.0.0.1:${server.address.port}/postgres`
-        const ask = (text: string) =>
-          admin(async (client) => (await client.query<Record<string, unknown>>(text)).rows, url)
-        const env = { DATABASE_URL: url }
-        const { run, start } = await bundled({
-          "seeds/1.mjs": tenant("one"),
-          "seeds/2.mjs":
-            Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "two", name: "n" })
+  it("that only reads, stops at once and starts again: a typed error, and every seed once", async () => {
+    const server = await TestServer.start()
+    try {
+      const url = `postgres://${server.address.user}:${server.address.password}@127.0.0.1:${server.address.port}/postgres`
+      const ask = (text: string) =>
+        admin(async (client) => (await client.query<Record<string, unknown>>(text)).rows, url)
+      const env = { DATABASE_URL: url }
+      const { run, start } = await bundled({
+        "seeds/1.mjs": tenant("one"),
+        "seeds/2.mjs":
+          Projects.seedSource(`yield* SeedContext.systemWriteAs("tenant:write:create", { key: "two", name: "n" })
     yield* Effect.log("inside")
     yield* sql\`SELECT pg_sleep(CASE WHEN count(*) = 0 THEN 60 ELSE 0 END) FROM go\``),
-          "seeds/3.mjs": tenant("three")
-        })
-        await ask("CREATE TABLE go (n integer)")
-        const running = start(["seed:apply", "--json"], env)
-        await untilTrue(() => ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
-        await server.restart("immediate")
-        const { code, stderr, stdout } = await running.result
-        assert.strictEqual(code, 6, stderr)
-        const { applied, failed, notAttempted } = decodeApply(stdout)
-        assert.deepStrictEqual(
-          [applied.map(({ id }) => id), failed?.id, failed?.error._tag, notAttempted],
-          [["1"], "2", "DatabaseError", ["3"]]
-        )
-        assert.deepStrictEqual(await ask("SELECT key FROM read_tenants"), [{ key: "one" }])
+        "seeds/3.mjs": tenant("three")
+      })
+      await ask("CREATE TABLE go (n integer)")
+      const running = start(["seed:apply", "--json"], env)
+      await untilTrue(() => ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+      await server.restart("immediate")
+      const { code, stderr, stdout } = await running.result
+      assert.strictEqual(code, 6, stderr)
+      const { applied, failed, notAttempted } = decodeApply(stdout)
+      assert.deepStrictEqual(
+        [applied.map(({ id }) => id), failed?.id, failed?.error._tag, notAttempted],
+        [["1"], "2", "DatabaseError", ["3"]]
+      )
+      assert.deepStrictEqual(await ask("SELECT key FROM read_tenants"), [{ key: "one" }])
 
-        await ask("INSERT INTO go VALUES (1)")
-        await server.restart("fast", true)
-        const refused = await run(["seed:apply", "--json"], env)
-        assert.strictEqual(refused.code, 6, refused.stderr)
-        assert.deepStrictEqual(decodeApply(refused.stdout).failed?.error._tag, "DatabaseError")
-        assert.strictEqual((await run(["seed:status"], env)).code, 0)
+      await ask("INSERT INTO go VALUES (1)")
+      await server.restart("fast", true)
+      const refused = await run(["seed:apply", "--json"], env)
+      assert.strictEqual(refused.code, 6, refused.stderr)
+      assert.deepStrictEqual(decodeApply(refused.stdout).failed?.error._tag, "DatabaseError")
+      assert.strictEqual((await run(["seed:status"], env)).code, 0)
 
-        await server.restart("fast")
-        const again = await run(["seed:apply", "--json"], env)
-        assert.strictEqual(again.code, 0, again.stderr)
-        assert.deepStrictEqual(
-          decodeApply(again.stdout).applied.map(({ id }) => id),
-          ["2", "3"]
-        )
-        assert.deepStrictEqual(await ask("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 3 }])
-      } finally {
-        await server.stop()
-      }
+      await server.restart("fast")
+      const again = await run(["seed:apply", "--json"], env)
+      assert.strictEqual(again.code, 0, again.stderr)
+      assert.deepStrictEqual(
+        decodeApply(again.stdout).applied.map(({ id }) => id),
+        ["2", "3"]
+      )
+      assert.deepStrictEqual(await ask("SELECT count(*)::int AS n FROM kumiko_events"), [{ n: 3 }])
+    } finally {
+      await server.stop()
     }
-  )
+  })
 })
 
 describe("a wire", () => {

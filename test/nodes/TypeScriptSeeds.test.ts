@@ -74,7 +74,7 @@ describe.each(kinds)("TypeScript seeds on Node $major", ({ major, types }) => {
   let binary: string
   beforeAll(async () => {
     binary = major === own ? execPath : await Nodes.binaryOf(major)
-  }, 240_000)
+  })
 
   it.each(types)(
     "load with enums, parameter properties, .js for .ts, no extension and paths, in a package of type %s, with one effect",
@@ -110,5 +110,5 @@ describe.each(kinds)("TypeScript seeds on Node $major", ({ major, types }) => {
       Array(4).fill("SeedImportError")
     )
     for (const word of ["on purpose", "Missing", "gone.js"]) assert.include(stdout, word)
-  }, 60_000)
+  })
 })

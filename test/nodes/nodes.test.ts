@@ -11,7 +11,7 @@ describe.each(Nodes.majors)("the command on Node %s", (major) => {
   let binary: string
   beforeAll(async () => {
     binary = await Nodes.binaryOf(major)
-  }, 240_000)
+  })
 
   it("checks TypeScript and JavaScript seeds, applies them once and shows them as applied", async () => {
     const { env, query } = await database()

@@ -22,7 +22,6 @@ describe("a rebuild beside programs that write, roll back, archive and restore",
     { projection: "entries", mode: "swap", kills: 0 }
   ] as const)(
     "leaves no row of $projection wrong, and shows readers no gap: $mode, killed $kills times",
-    { timeout: 120_000 },
     async ({ kills, mode, projection }) => {
       await Arenas.round(arena, projection, mode, kills)
       assert.deepStrictEqual([arena.tally.wrong, arena.tally.gaps], [0, 0])

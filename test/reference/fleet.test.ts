@@ -86,7 +86,7 @@ describe("four replicas of the reference and four of ours", () => {
     await judge(query)
   })
 
-  it("are killed, one of each after every few seeds, and started again: the same", { timeout: 240_000 }, async () => {
+  it("are killed, one of each after every few seeds, and started again: the same", async () => {
     const { env, query } = await database()
     await query(`${ledger}; ${Reference.tables}`)
     const made = await bundled({ ...files, "reference.mjs": Reference.replica })

@@ -66,7 +66,7 @@ const world = async () => {
 
 const six = (first: number) => Array.from({ length: 6 }, (_, index) => ({ n: index + 1, epoch: index < first ? 1 : 2 }))
 
-describe("a run of a process that is killed", { timeout: 180_000 }, () => {
+describe("a run of a process that is killed", () => {
   it.each([
     ["begin", 0],
     ["inside 3", 2],
@@ -107,7 +107,7 @@ describe("a run of a process that is killed", { timeout: 180_000 }, () => {
   })
 })
 
-describe("a run of a process", { timeout: 180_000 }, () => {
+describe("a run of a process", () => {
   it("that is started twice is waited for by the second, and done by the first alone", async () => {
     const { counted, query, start } = await world()
     const first = start({ HOLD: "after 2" })

@@ -93,8 +93,8 @@ describe("an embedded database in memory", () => {
     yield* sql`BEGIN`
   })
 
-  it.live("is empty for a first test", () => Effect.provide(leavesAll, services), 90_000)
-  it.live("is empty for a second test, whatever the first one left", () => Effect.provide(leavesAll, services), 90_000)
+  it.live("is empty for a first test", () => Effect.provide(leavesAll, services))
+  it.live("is empty for a second test, whatever the first one left", () => Effect.provide(leavesAll, services))
 
   it.live(
     "takes well under a second once it is open, and is another one while it is lent",
