@@ -56,8 +56,11 @@ export class AppliedOperations implements ReadonlyMap<string, string> {
 
   /** Whether exactly these ids are applied as operations of this type. One that is listed twice is not exactly that. */
   isExactly(type: string, ids: ReadonlyArray<string>): boolean {
-    if (type === this.type && ids.length !== this.count) return false
-    if (type === this.type && (areRising(ids) ? ids : ids.toSorted(order)).join(separator) === this.joined) return true
+    if (type === this.type) {
+      if (ids.length !== this.count) return false
+      // Most often they are listed in their order.
+      if (ids.join(separator) === this.joined || ids.toSorted(order).join(separator) === this.joined) return true
+    }
     const applied = [...this].filter(([, other]) => other === type)
     const listed = new Set(ids)
     return ids.length === applied.length && listed.size === ids.length && applied.every(([id]) => listed.has(id))

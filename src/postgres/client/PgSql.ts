@@ -163,9 +163,23 @@ export const decodeRows = <A, I>(
   schema: Schema.Schema<A, I>
 ): ((found: ReadonlyArray<unknown>) => Either.Either<ReadonlyArray<A>, DatabaseError>) =>
   flow(
-    ParseResult.decodeUnknownEither(Schema.Array(schema)),
+    ParseResult.decodeUnknownEither(arrayOf(schema)),
     Either.mapLeft((issue) => unexpectedRows(action, issue))
   )
+
+type Rows = Schema.Schema<ReadonlyArray<unknown>, ReadonlyArray<unknown>>
+
+/** The schemas of rows by those of one: Effect keeps what decodes by a schema, and would make it anew for each statement. */
+const made = new WeakMap<object, Rows>()
+
+function arrayOf<A, I>(schema: Schema.Schema<A, I>): Schema.Schema<ReadonlyArray<A>, ReadonlyArray<I>>
+function arrayOf(schema: Schema.Schema<unknown>): Rows {
+  const known = made.get(schema)
+  if (known !== undefined) return known
+  const array = Schema.Array(schema)
+  made.set(schema, array)
+  return array
+}
 
 const unexpectedRows = (action: string, issue: ParseResult.ParseIssue): DatabaseError =>
   DatabaseError.because(action, `the database answered with other columns than expected: ${FieldErrors.lines(issue)}`, {

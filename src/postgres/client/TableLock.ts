@@ -98,6 +98,7 @@ export const watch = (sql: PgSql["Type"], { access, bound, tables }: Waiting): E
     const startedAt = (yield* Clock.currentTimeMillis) - Duration.toMillis(watchDelay)
     const firstAfter = Option.match(bound, { onNone: () => interval, onSome: Duration.clamp(between) })
     let mentionedAt: number | undefined
+    let isNamed = false
     for (let first = true; ; first = false) {
       yield* Effect.sleep(first ? Duration.subtract(firstAfter, watchDelay) : interval)
       const seen = yield* Effect.option(
@@ -109,8 +110,11 @@ export const watch = (sql: PgSql["Type"], { access, bound, tables }: Waiting): E
       if (Option.isSome(seen) && Option.isNone(locked)) continue
       const waitedMs = Math.round((yield* Clock.currentTimeMillis) - startedAt)
       const { holder, table } = Option.getOrElse(locked, () => unseen(tables))
-      if (mentionedAt === undefined || waitedMs - mentionedAt >= Duration.toMillis(LockWait.mentionEvery)) {
+      const isDue = mentionedAt === undefined || waitedMs - mentionedAt >= Duration.toMillis(LockWait.mentionEvery)
+      // Who could not be found at first is named as soon as that is known.
+      if (isDue || (!isNamed && Option.isSome(locked))) {
         mentionedAt = waitedMs
+        isNamed = Option.isSome(locked)
         const held = new LockHeld({ id: "", holder, table })
         yield* Effect.logInfo(`waits, ${Math.round(waitedMs / 1000)} s so far: ${held.message}`)
       }

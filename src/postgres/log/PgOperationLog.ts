@@ -183,7 +183,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
         : RowSecurity.unseen("reading the attempts", schema.attempts, "an attempt that was interrupted")
   )
 
-  const attemptNotStored = notStored(recordingAttempt, schema.attempts)
+  const attemptNotStored = Effect.suspend(() => notStored(recordingAttempt, schema.attempts))
 
   /** Fails where a trigger behind the INSERT took the attempt away: a body that is interrupted would be run again. */
   const kept = (id: number): Effect.Effect<void, DatabaseError> =>
