@@ -27,6 +27,8 @@ export interface RunRequest extends Pick<Run, "operationType" | "name" | "params
   readonly access: RunAccess
   /** Tables of ours that its kind needs. */
   readonly tables: ReadonlyArray<KindTable>
+  /** Whether its success writes a marker. Default: no. */
+  readonly isMarked?: boolean | undefined
 }
 
 /** What came of asking for a run. */
@@ -62,7 +64,7 @@ export class RunLog extends Context.Tag("effect-es-ops/RunLog")<
     /**
      * Begins the run of this operation, or takes over an unfinished one of the same parameters that nobody is in. Fails with `RunInProgress` where
      * the unfinished one has other parameters, or a run is under way that this one must not go beside. Tables that are missing are created, under
-     * the operations lock.
+     * the operations lock. Where the end could not be recorded, nothing is begun.
      */
     readonly begin: (
       request: RunRequest

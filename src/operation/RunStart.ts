@@ -73,7 +73,8 @@ const requestOf = <A, E, R>(definition: RunDefinition<A, E, R>): RunRequest => (
   params: definition.params,
   definition: definition.definition,
   access: definition.access ?? noAccess,
-  tables: definition.tables ?? []
+  tables: definition.tables ?? [],
+  isMarked: definition.marker !== undefined
 })
 
 const anew = ({ appliedBy }: Pick<RunDefinition<never, never, never>, "appliedBy">) => ({

@@ -82,6 +82,9 @@ const hints: { readonly [code: string]: string } = {
   )
 }
 
+/** What a role is to do that lacks a right, as every refusal of the server's for that says it. */
+export const privilegeHint = ` (${hints["42501"]})`
+
 const hint = (code: Option.Option<string>): string =>
   Option.match(
     Option.orElse(

@@ -25,6 +25,7 @@ import { literal } from "../client/SqlText.js"
 import * as TableLock from "../client/TableLock.js"
 import * as LogStatement from "../log/LogStatement.js"
 import { PgSchema } from "../schema/PgSchema.js"
+import * as RunRights from "./RunRights.js"
 import * as RunRow from "./RunRow.js"
 import * as RunStatement from "./RunStatement.js"
 import * as RunTablesThere from "./RunTablesThere.js"
@@ -110,6 +111,7 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
       if (Option.isSome(refusal)) return yield* refusal.value
       const open = unfinished.find(RunAdmission.isOf(request))
       if (open?.isLive === true) return busy(open)
+      yield* RunRights.check(sql, beginning, schema, there.located(), request)
       return yield* open === undefined ? insert(request) : takeOver(open)
     })
 
