@@ -4,6 +4,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Projection } from "../event/Projection.js"
 import { RowInvalid } from "../event/Backfill.js"
 import { describe } from "../operation/ErrorDescription.js"
@@ -40,12 +41,15 @@ export const make = (
         return transactor.savepoint(Effect.sandbox(append(verdict.events))).pipe(
           Effect.as(verdict),
           Effect.catchAll((failure): Effect.Effect<Verdict, DatabaseError> => {
-            const error = failure instanceof DatabaseError ? failure : Cause.squash(failure)
-            if (isFatal(error)) return Effect.fail(error)
-            return Effect.succeed({
-              _tag: "Failed",
-              key: verdict.key,
-              error: new RowInvalid({ reason: describe(error).message })
+            const error = reasonOf(failure)
+            return Option.match(fatal(error), {
+              onSome: Effect.fail,
+              onNone: () =>
+                Effect.succeed({
+                  _tag: "Failed",
+                  key: verdict.key,
+                  error: new RowInvalid({ reason: describe(error).message })
+                })
             })
           })
         )
@@ -55,15 +59,29 @@ export const make = (
       const events = verdicts.flatMap((verdict) => (verdict._tag === "Append" ? verdict.events : []))
       return Effect.matchEffect(transactor.savepoint(Effect.sandbox(append(events))), {
         onSuccess: () => Effect.succeed(verdicts),
-        onFailure: (failure) => {
-          const error = failure instanceof DatabaseError ? failure : Cause.squash(failure)
-          return isFatal(error) ? Effect.fail(error) : rowByRow(verdicts)
-        }
+        onFailure: (failure) =>
+          Option.match(fatal(reasonOf(failure)), { onSome: Effect.fail, onNone: () => rowByRow(verdicts) })
       })
     }
   })
 
-/** The row is not to blame for a lost connection, or a server that is out of something or going down. */
-const isFatal = (error: unknown): error is DatabaseError =>
-  error instanceof DatabaseError &&
-  (error.connectionLost || (error.code._tag === "Some" && /^(?:53|57|40|55)/.test(error.code.value)))
+const reasonOf = (failure: DatabaseError | Cause.Cause<unknown>): unknown =>
+  failure instanceof DatabaseError ? failure : Cause.squash(failure)
+
+/** The failure that no row is to blame for, as what ends the run. */
+const fatal = (error: unknown): Option.Option<DatabaseError> => {
+  if (error instanceof DatabaseError && error.connectionLost) return Option.some(error)
+  const { code, message } = describe(error)
+  if (code === null || !ofTheServer.test(code)) return Option.none()
+  return Option.some(
+    error instanceof DatabaseError
+      ? error
+      : DatabaseError.because("folding the events of a backfill", message, { code: Option.some(code), cause: error })
+  )
+}
+
+/**
+ * Classes of SQLSTATE (PostgreSQL manual, appendix A): the connection, the transaction, a statement that is wrong or not allowed, a server that is
+ * out of something, busy, going down or broken.
+ */
+const ofTheServer = /^(?:08|25|40|42|53|55|57|58|XX)[0-9A-Z]{3}$/

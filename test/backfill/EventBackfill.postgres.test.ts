@@ -2,6 +2,7 @@
  * Backfills on a server: digits, locked rows, rows that fail by themselves, and nobody notified.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { SqlClient } from "@effect/sql"
 import { Effect, Layer, Option, Schema } from "effect"
 import { Backfill, EsOps, EventBackfill, Feature, Projection, RunObserver, WriteHandler } from "effect-es-ops"
 import * as Database from "../support/TestDatabase.js"
@@ -28,17 +29,26 @@ const picky = Projection.make({
     events.some(({ payload }) => payload["sku"] === "bad") ? WriteHandler.reject("conflict", "bad sku") : Effect.void
 })
 
-const features = [Feature.make({ name: "f", handlers: [], projections: [picky], backfills: [orders] })]
+/** The server refuses it, whichever the row. */
+const refused = (statement: string) =>
+  Projection.make({
+    name: "refused",
+    events: ["placed"],
+    apply: () => Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(statement))
+  })
 
-const world = EsOps.layer({ seeds: {}, features }).pipe(
-  Layer.provide(Database.client()),
-  Layer.provideMerge(Database.layer)
-)
+const worldOf = (projection: Projection.Projection<unknown, SqlClient.SqlClient>) =>
+  EsOps.layer({
+    seeds: {},
+    features: [Feature.make({ name: "f", handlers: [], projections: [projection], backfills: [orders] })]
+  }).pipe(Layer.provide(Database.client()), Layer.provideMerge(Database.layer))
+
+const world = worldOf(picky)
 
 const seeded = (rows: string) =>
   Effect.gen(function* () {
     const { query } = yield* TestDatabase
-    const statements = yield* EsOps.ddl({ features })
+    const statements = yield* EsOps.ddl({ features: [Feature.make({ name: "f", handlers: [] })] })
     yield* Effect.promise(() => query(statements.filter((text) => /kumiko_/.test(text)).join(";")))
     yield* Effect.promise(() =>
       query(`CREATE TABLE legacy (id bigint PRIMARY KEY, sku text NOT NULL, doc jsonb NOT NULL, at timestamptz NOT NULL);
@@ -90,4 +100,24 @@ describe("a backfill on a server", () => {
       })
     }).pipe(Effect.provide(world))
   )
+
+  for (const [what, code, statement] of [
+    ["a right is missing", "42501", "DO 'BEGIN RAISE insufficient_privilege; END'"],
+    ["a table is missing", "42P01", "INSERT INTO nowhere VALUES (1)"],
+    ["the server only reads", "25006", "DO 'BEGIN RAISE read_only_sql_transaction; END'"]
+  ] as const)
+    it.scopedLive(`blames no row, and ends with the first batch, where ${what}`, () =>
+      Effect.gen(function* () {
+        const query = yield* seeded("SELECT g, 's' || g, '{}', '2020-01-01Z' FROM generate_series(1, 9) g")
+        const error = yield* Effect.flip(run())
+        assert.deepInclude(error, { _tag: "DatabaseError", code: Option.some(code) })
+        assert.deepStrictEqual(
+          yield* query(
+            `SELECT (SELECT count(*)::int FROM kumiko_events) AS events, (SELECT count(*)::int FROM kumiko_es_operations) AS markers,
+              (SELECT outcome FROM es_ops_runs) AS outcome`
+          ),
+          [{ events: 0, markers: 0, outcome: "failed" }]
+        )
+      }).pipe(Effect.provide(worldOf(refused(statement))))
+    )
 })
