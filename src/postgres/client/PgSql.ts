@@ -22,6 +22,7 @@ import * as FieldErrors from "../../operation/FieldErrors.js"
 import { DatabaseError } from "../../operation/OperationError.js"
 import { dismiss, watched } from "./DecoratedConnection.js"
 import * as DriverAccess from "./DriverAccess.js"
+import * as LeavableConnection from "./LeavableConnection.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
@@ -36,8 +37,10 @@ export class PgSql extends Context.Tag("effect-es-ops/PgSql")<
 
 /** A connection that was asked for. */
 export interface Loan {
-  /** The connection, once it is free; where the wait may be interrupted is for the borrower to say. */
+  /** The connection, once it is free; where the wait may be interrupted is for the borrower to say, and what follows on a statement that was. */
   readonly connection: Effect.Effect<Connection, SqlError>
+  /** The same for statements that may be interrupted: it is closed then. One of a session is not, as what follows in it waits. */
+  readonly leavable: Effect.Effect<Connection, SqlError>
   /** Gives it back, now or as soon as it is there; to be run in any case. */
   readonly giveBack: Effect.Effect<void>
 }
@@ -63,8 +66,10 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const lent = yield* Deferred.make<Connection, SqlError>()
       const reserving = yield* Effect.forkDaemon(Effect.intoDeferred(Scope.extend(reserve, scope), lent))
       const close = Scope.close(scope, Exit.void)
+      const connection = Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent)
       return {
-        connection: Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent),
+        connection,
+        leavable: Option.isSome(session) ? connection : Effect.map(connection, LeavableConnection.make),
         giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
           onTrue: constant(close),
           onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
@@ -81,14 +86,37 @@ const boundedBy = (lent: Deferred.Deferred<Connection, SqlError>): Effect.Effect
     dismiss
   )
 
+/**
+ * Transactions and savepoints as the client has them, but that a ROLLBACK which fails is no defect: the connection is closed, or was because a
+ * statement was interrupted, and the server rolls back.
+ */
+const transactionOf = (
+  lent: Effect.Effect<Connection, SqlError, Scope.Scope>
+): SqlClient.SqlClient["withTransaction"] => {
+  const send = (text: string) => (connection: Connection) => connection.executeUnprepared(text, [], undefined)
+  const named = (text: string) => (connection: Connection, id: number) => send(`${text} effect_sql_${id}`)(connection)
+  return SqlClient.makeWithTransaction({
+    transactionTag: SqlClient.TransactionConnection,
+    spanAttributes: [],
+    acquireConnection: Effect.flatMap(Scope.make(), (scope) =>
+      Effect.map(Scope.extend(lent, scope), (connection) => [scope, connection] as const)
+    ),
+    begin: send("BEGIN"),
+    savepoint: named("SAVEPOINT"),
+    commit: send("COMMIT"),
+    rollback: (connection) => Effect.catchAll(send("ROLLBACK")(connection), () => DriverAccess.disconnect(connection)),
+    rollbackSavepoint: named("ROLLBACK TO SAVEPOINT")
+  })
+}
+
 /** Statements over the application's `SqlClient`; inside its transaction, or in ours, they join it. */
 export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {
   const lend = lendOf(yield* SqlClient.SqlClient)
   const lent = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(lend, ({ connection, giveBack }) =>
+    Effect.flatMap(lend, ({ giveBack, leavable }) =>
       Effect.zipRight(
         Effect.addFinalizer(() => giveBack),
-        restore(connection)
+        restore(leavable)
       )
     )
   )
@@ -98,7 +126,7 @@ export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Ef
     compiler: PgClient.makeCompiler(),
     spanAttributes: []
   })
-  return Object.assign(sql, { lend })
+  return Object.assign(sql, { lend, withTransaction: transactionOf(lent) })
 }).pipe(Effect.provideServiceEffect(Reactivity.Reactivity, Reactivity.make))
 
 /** Statements over the application's `SqlClient`. */
@@ -130,10 +158,10 @@ export const alone =
   (sql: PgSql["Type"], watch?: Effect.Effect<never, SqlError>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
+      Effect.flatMap(sql.lend, ({ giveBack, leavable }) =>
         Effect.ensuring(
           restore(
-            Effect.flatMap(connection, (lent) =>
+            Effect.flatMap(leavable, (lent) =>
               watch === undefined ? over(lent)(effect) : watched(closeOf(lent), watch, over(lent)(effect))
             )
           ),

@@ -14,8 +14,6 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import { AlreadyApplied, DatabaseError, LockHeld } from "../../operation/OperationError.js"
 import { outsideStep } from "../../operation/OutsideStep.js"
 import { OperationLock } from "../../operation/OperationLock.js"
-import { cancelling } from "../client/DecoratedConnection.js"
-import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, sqlState } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
 import { alone, decodeRows, over, PgSql, rows } from "../client/PgSql.js"
@@ -201,7 +199,7 @@ export const make: Effect.Effect<OperationLock["Type"], never, PgSql | PgSchema 
 
     /** The row of a question that can be left; none where the server does not answer within what the role may: an attempt is to tell. */
     const asked = <A, I>(action: string, row: Schema.Schema<A, I>, text: string) =>
-      leavable(sql, sql.unsafe(text)).pipe(
+      alone(sql)(sql.unsafe(text)).pipe(
         rows(action, row),
         Effect.catchIf(
           ({ connectionLost }) => !connectionLost,
@@ -317,13 +315,3 @@ export const layer: Layer.Layer<OperationLock, never, PgSql | PgSchema | Operati
   OperationLock,
   make
 )
-
-/** Asks on a connection of its own, which is closed when the answer is not waited for: with a pool of one, nobody could cancel the statement. */
-const leavable = <A>(sql: PgSql["Type"], ask: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(sql.lend, ({ connection, giveBack }) =>
-      Effect.flatMap(restore(connection), (own) => {
-        return Effect.onInterrupt(restore(over(cancelling(own))(ask)), () => DriverAccess.disconnect(own))
-      }).pipe(Effect.ensuring(giveBack))
-    )
-  )

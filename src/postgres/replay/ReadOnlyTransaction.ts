@@ -37,15 +37,20 @@ export const inTurn = <A, E, R>(
     let opened: Connection | undefined
     let refused: ReplayWrites | undefined
     const turn = Effect.unsafeMakeSemaphore(1)
-    const open = Effect.gen(function* () {
-      if (opened !== undefined) return opened
-      loan = yield* sql.lend
-      const connection = yield* loan.connection
-      opened = connection
-      yield* connection.executeRaw(begin, [])
-      return connection
-    })
-    const connected = Effect.uninterruptible(turn.withPermits(1)(open))
+    const open = Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        if (opened !== undefined) return opened
+        const asked = yield* sql.lend
+        const connection = yield* restore(asked.leavable).pipe(
+          Effect.tap((own) => Effect.onError(own.executeRaw(begin, []), () => DriverAccess.disconnect(own))),
+          Effect.onError(() => asked.giveBack)
+        )
+        loan = asked
+        opened = connection
+        return connection
+      })
+    )
+    const connected = turn.withPermits(1)(open)
     const noted = (error: SqlError) => {
       if (Option.exists(sqlState(error), (state) => writes.has(state)))
         refused ??= new ReplayWrites({ what: `the subscriber tried to write: ${reasonOf(error)}` })
@@ -60,8 +65,7 @@ export const inTurn = <A, E, R>(
       const [had, own] = [loan, opened]
       loan = undefined
       opened = undefined
-      if (had === undefined) return Effect.void
-      if (own === undefined) return had.giveBack
+      if (had === undefined || own === undefined) return Effect.void
       const undo = Effect.catchAll(Effect.asVoid(own.executeRaw("ROLLBACK", [])), () => DriverAccess.disconnect(own))
       return Effect.ensuring(undo, had.giveBack)
     })
