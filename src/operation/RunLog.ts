@@ -21,6 +21,7 @@ import type {
   RunLane,
   RunLost
 } from "./Run.js"
+import type { Restore } from "./Transactor.js"
 
 /** What a run is begun with. */
 export interface RunRequest extends Pick<Run, "operationType" | "name" | "params" | "definition"> {
@@ -64,10 +65,12 @@ export class RunLog extends Context.Tag("effect-es-ops/RunLog")<
     /**
      * Begins the run of this operation, or takes over an unfinished one of the same parameters that nobody is in. Fails with `RunInProgress` where
      * the unfinished one has other parameters, or a run is under way that this one must not go beside. Tables that are missing are created, under
-     * the operations lock. Where the end could not be recorded, nothing is begun.
+     * the operations lock. Where the end could not be recorded, nothing is begun. `restore`, where the caller is not to be interrupted, makes the waits
+     * before its COMMIT interruptible.
      */
     readonly begin: (
-      request: RunRequest
+      request: RunRequest,
+      restore?: Restore
     ) => Effect.Effect<Begun, RunInProgress | TableMismatch | LockTimeout | DatabaseError>
     /** The run and its lanes, for a process that helps its owner with one of them. */
     readonly join: (
@@ -80,11 +83,15 @@ export class RunLog extends Context.Tag("effect-es-ops/RunLog")<
      * and the ports, join the transaction.
      */
     readonly batch: <A, E, R>(run: RunKey, work: Effect.Effect<Batch<A>, E, R>) => Effect.Effect<A, E | RunRefused, R>
-    /** Ends the run, or pauses it, with `work` in the same transaction, and a marker and an attempt where there is something to record. */
+    /**
+     * Ends the run, or pauses it, with `work` in the same transaction, and a marker and an attempt where there is something to record. `restore`, where
+     * the caller is not to be interrupted, makes the waits and the work before its COMMIT interruptible.
+     */
     readonly end: <E, R>(
       run: RunKey,
       ending: RunEnding,
-      work: Effect.Effect<void, E, R>
+      work: Effect.Effect<void, E, R>,
+      restore?: Restore
     ) => Effect.Effect<void, E | RunRefused, R>
     /** Runs `work`, which drops what an ended run left behind, in one transaction, unless the run has not ended. */
     readonly clear: <E, R>(run: Run, work: Effect.Effect<void, E, R>) => Effect.Effect<void, E | DatabaseError, R>

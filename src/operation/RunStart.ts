@@ -15,52 +15,69 @@ import { noAccess, RunCancelled, RunFailedElsewhere } from "./Run.js"
 import { inTheWay } from "./RunAdmission.js"
 import type { RunRefused, RunRequest } from "./RunLog.js"
 import { RunLog } from "./RunLog.js"
+import * as RunConclusion from "./RunConclusion.js"
 import type { RunObserver } from "./RunObserver.js"
 import { progressText, title } from "./RunObserver.js"
+import type { Restore } from "./Transactor.js"
 
 /** Why a run was not begun. */
 export type StartError = RunInProgress | RunFailedElsewhere | RunRefused | TableMismatch | LockTimeout | DatabaseError
 
 /** How it started. */
-export type Started =
-  | { readonly _tag: "Own"; readonly run: Run; readonly lanes: ReadonlyArray<RunLane>; readonly isResumed: boolean }
-  | { readonly _tag: "DoneElsewhere"; readonly run: Run }
+export type Started<E, R> = OwnRun<E, R> | { readonly _tag: "DoneElsewhere"; readonly run: Run }
 
-/** Begins the run or goes on with it, or waits while another process is in it. */
+/** It is this process's: from here on its end is to be recorded, whatever becomes of it. */
+export interface OwnRun<out E, out R> {
+  readonly _tag: "Own"
+  readonly run: Run
+  readonly lanes: ReadonlyArray<RunLane>
+  readonly isResumed: boolean
+  /** Drops what the run before it left; to be run before its work. */
+  readonly prepare: Effect.Effect<void, E | DatabaseError, R>
+}
+
+/**
+ * Begins the run or goes on with it, or waits while another process is in it. `restore`, that of an `uninterruptibleMask`, makes the waits
+ * interruptible: a run that was begun is not lost with the fiber that began it.
+ */
 export const start = <A, E, R>(
   definition: RunDefinition<A, E, R>,
-  observer: RunObserver
-): Effect.Effect<Started, E | StartError, R | RunLog | OperationConfig> =>
+  observer: RunObserver,
+  restore: Restore
+): Effect.Effect<Started<E, R>, E | StartError, R | RunLog | OperationConfig> =>
   Effect.gen(function* () {
     const log = yield* RunLog
     const request = requestOf(definition)
     let dropped: string | undefined
     for (let restart = definition.restart ?? false; ;) {
-      const begun = yield* log.begin(request)
+      const begun = yield* log.begin(request, restore)
       switch (begun._tag) {
         case "New": {
-          yield* Option.match(
+          const prepare = Option.match(
             Option.filter(begun.previous, (run) => hasLeftSomething(run) && run.id !== dropped),
             {
               onNone: () => Effect.void,
               onSome: (previous) => log.clear(previous, definition.drop(previous))
             }
           )
-          return { _tag: "Own", run: begun.run, lanes: [], isResumed: false }
+          return { _tag: "Own", run: begun.run, lanes: [], isResumed: false, prepare }
         }
         case "Resumed": {
           const { lanes, run } = begun
-          if (!restart && run.definition === definition.definition) return { _tag: "Own", run, lanes, isResumed: true }
+          if (!restart && run.definition === definition.definition)
+            return { _tag: "Own", run, lanes, isResumed: true, prepare: Effect.void }
           yield* Effect.logInfo(
             restart ? "begins anew" : "begins anew, as its definitions are others than when it was begun"
           )
           restart = false
-          yield* log.end(run, anew(definition), definition.drop(run))
+          yield* Effect.onError(log.end(run, anew(definition), definition.drop(run), restore), (cause) =>
+            RunConclusion.record(log, definition, run, cause)
+          )
           dropped = run.id
           break
         }
         case "Busy": {
-          const ended = yield* waitFor(begun.run, definition, observer, restart)
+          const ended = yield* restore(waitFor(begun.run, definition, observer, restart))
           if (Option.isSome(ended)) return { _tag: "DoneElsewhere", run: ended.value }
         }
       }

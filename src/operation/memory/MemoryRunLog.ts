@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { randomUUID } from "node:crypto"
@@ -145,11 +146,11 @@ export const layer: Layer.Layer<
             return value
           })
         ),
-      end: (run, ending, work) =>
+      end: (run, ending, work, restore = identity) =>
         transactor.savepoint(
           Effect.gen(function* () {
             yield* own(run)
-            yield* work
+            yield* restore(work)
             yield* keep(run.id, ending)
             const at = yield* now
             yield* change(run.id, (kept) => ({ ...kept, run: ended(kept.run, ending, at) }))

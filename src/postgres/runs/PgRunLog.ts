@@ -2,6 +2,7 @@
  * `RunLog` on PostgreSQL: the tables of runs and lanes. Every write of an owner begins with the run's row, as it is in the owner's epoch.
  */
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -17,6 +18,7 @@ import * as RunAdmission from "../../operation/RunAdmission.js"
 import * as RunAttempt from "../../operation/RunAttempt.js"
 import type { Begun, RunEnding, RunRefused, RunRequest } from "../../operation/RunLog.js"
 import { RunLog } from "../../operation/RunLog.js"
+import type { Restore } from "../../operation/Transactor.js"
 import { Transactor } from "../../operation/Transactor.js"
 import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import { alone, decodeRows, PgSql, rows } from "../client/PgSql.js"
@@ -86,14 +88,19 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
     action: string,
     run: RunKey,
     strength: "KEY SHARE" | "UPDATE",
-    work: Effect.Effect<RunTransaction.Closing<A>, E, R>
+    work: Effect.Effect<RunTransaction.Closing<A>, E, R>,
+    restore?: Restore
   ): Effect.Effect<A, E | RunRefused, R> =>
-    RunTransaction.run(database, {
-      action,
-      name: `run ${run.id}`,
-      opening: [RunStatement.fence(there.located().runs, run, strength)],
-      work: (found): Effect.Effect<RunTransaction.Closing<A>, E | NotOwn, R> => (found.length === 1 ? work : notOwn)
-    }).pipe(
+    RunTransaction.run(
+      database,
+      {
+        action,
+        name: `run ${run.id}`,
+        opening: [RunStatement.fence(there.located().runs, run, strength)],
+        work: (found): Effect.Effect<RunTransaction.Closing<A>, E | NotOwn, R> => (found.length === 1 ? work : notOwn)
+      },
+      restore
+    ).pipe(
       Effect.catchAll((error): Effect.Effect<never, E | RunRefused> => {
         if (error instanceof NotOwn) return refused(run)
         if (error instanceof DatabaseError && Option.contains(error.code, RunStatement.laneElsewhere))
@@ -165,14 +172,18 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
     })
 
   return RunLog.of({
-    begin: Effect.fn("RunLog.begin")(function* (request) {
-      yield* there.ensure(request)
-      return yield* RunTransaction.run(database, {
-        action: beginning,
-        name: `${request.operationType} ${request.name}`,
-        opening: [RunStatement.beginInTurn, RunRow.select(there.located(), "r.outcome IN ('running', 'paused')")],
-        work: (found) => beginIn(request, found)
-      }).pipe(Effect.catchTag("StillHeld", ({ run }) => Effect.succeed<Begun>({ _tag: "Busy", run })))
+    begin: Effect.fn("RunLog.begin")(function* (request, restore = identity) {
+      yield* restore(there.ensure(request))
+      return yield* RunTransaction.run(
+        database,
+        {
+          action: beginning,
+          name: `${request.operationType} ${request.name}`,
+          opening: [RunStatement.beginInTurn, RunRow.select(there.located(), "r.outcome IN ('running', 'paused')")],
+          work: (found) => beginIn(request, found)
+        },
+        restore
+      ).pipe(Effect.catchTag("StillHeld", ({ run }) => Effect.succeed<Begun>({ _tag: "Busy", run })))
     }),
     join: (key) =>
       Effect.gen(function* () {
@@ -196,7 +207,7 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
           statements: RunStatement.progress(there.located(), run, made)
         }))
       ).pipe(Effect.withSpan("RunLog.batch", { attributes: { run: run.id }, captureStackTrace: false })),
-    end: (run, ending, work) =>
+    end: (run, ending, work, restore) =>
       fenced(
         ended_,
         run,
@@ -211,7 +222,8 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
               ...record
             ]
           }))
-        )
+        ),
+        restore
       ).pipe(
         Effect.withSpan("RunLog.end", {
           attributes: { run: run.id, outcome: ending.outcome },

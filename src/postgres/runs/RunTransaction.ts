@@ -14,6 +14,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
+import type { Restore } from "../../operation/Transactor.js"
 import { AbandonedStatements, cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, sqlError, sqlState } from "../client/PgError.js"
@@ -54,28 +55,33 @@ export interface RunDatabase {
   readonly waits: Effect.Effect<never, SqlError>
 }
 
-/** Runs one on a connection that it has for itself. It is interrupted at once where a statement can be abandoned, and rolled back. */
+/**
+ * Runs one on a connection that it has for itself. It is interrupted at once where a statement can be abandoned, and rolled back. `given` makes it so
+ * where the caller is not to be interrupted: then it learns what was kept, also when it was interrupted meanwhile.
+ */
 export const run = <A, E, R>(
   database: RunDatabase,
-  transaction: RunTransaction<A, E, R>
+  transaction: RunTransaction<A, E, R>,
+  given?: Restore
 ): Effect.Effect<A, E | DatabaseError, R> =>
-  Effect.uninterruptibleMask((restore) =>
+  Effect.uninterruptibleMask((own) =>
     Effect.flatMap(database.sql.lend, ({ connection, giveBack }) =>
       Effect.gen(function* () {
+        const restore = given ?? own
         const failed = databaseError(transaction.action)
-        const own = yield* Effect.mapError(restore(connection), failed)
+        const lent = yield* Effect.mapError(restore(connection), failed)
         const abandoned = new AbandonedStatements()
-        const wire = cancelling(own, abandoned.note)
+        const wire = cancelling(lent, abandoned.note)
         const begin = Effect.mapError(
           Effect.catchAll(
-            watched(DriverAccess.disconnect(own), database.waits, send(wire, openingOf(database, transaction))),
+            watched(DriverAccess.disconnect(lent), database.waits, send(wire, openingOf(database, transaction))),
             (error) => waitedInVain(database, error)
           ),
           failed
         )
         const worked = yield* Effect.exit(restore(Effect.flatMap(begin, (rows) => over(wire)(transaction.work(rows)))))
-        if (Exit.isSuccess(worked)) return yield* commit(own, transaction.action, worked.value)
-        yield* rollback(own, abandoned)
+        if (Exit.isSuccess(worked)) return yield* commit(lent, transaction.action, worked.value)
+        yield* rollback(lent, abandoned)
         return yield* Effect.failCause(worked.cause)
       }).pipe(Effect.ensuring(giveBack))
     )
