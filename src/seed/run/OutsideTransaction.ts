@@ -47,25 +47,30 @@ export const run = <A extends StepRecord, B, R, R2>(
   attempt: Recording<R2>,
   { committed, committing, undone }: Commit<A, B>
 ): Effect.Effect<B, BodyFailed | AlreadyApplied | DatabaseError, R | R2 | OperationLog> =>
-  Effect.gen(function* () {
-    const log = yield* OperationLog
-    const attemptId = yield* Effect.flatMap(attempt("running"), log.begin)
-    const unfinished = (cause: Cause.Cause<BodyFailed>) => endWithout(cause, attemptId, attempt)
-    const done = yield* body.pipe(
-      Effect.mapError(({ cause }) => new BodyFailed({ cause: refusalIn(cause) })),
-      // A failure in the middle of which the connection went is the server's, whatever the body made of it.
-      Effect.catchTag("BodyFailed", (failed) =>
-        Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
-          Option.match(lost, {
-            onNone: () => Effect.fail(failed),
-            onSome: (error) => Effect.fail(lostWithin(failed, error))
-          })
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const log = yield* OperationLog
+      const attemptId = yield* begun(log, attempt, restore)
+      const unfinished = (cause: Cause.Cause<BodyFailed>) => endWithout(cause, attemptId, attempt)
+      const done = yield* restore(body).pipe(
+        Effect.mapError(({ cause }) => new BodyFailed({ cause: refusalIn(cause) })),
+        // A failure in the middle of which the connection went is the server's, whatever the body made of it.
+        Effect.catchTag("BodyFailed", (failed) =>
+          Effect.flatMap(unfinished(Cause.fail(failed)), (lost): Effect.Effect<never, BodyFailed | DatabaseError> =>
+            Option.match(lost, {
+              onNone: () => Effect.fail(failed),
+              onSome: (error) => Effect.fail(lostWithin(failed, error))
+            })
+          )
+        ),
+        // An interruption may come with a defect, of what the body has around it for that.
+        Effect.tapErrorCause((cause) =>
+          Cause.isFailure(cause)
+            ? Effect.void
+            : unfinished(Cause.isInterrupted(cause) ? Cause.interrupt(FiberId.none) : Cause.die(Cause.squash(cause)))
         )
-      ),
-      Effect.onInterrupt(() => unfinished(Cause.interrupt(FiberId.none)))
-    )
-    return yield* Effect.uninterruptibleMask((restore) =>
-      committing.pipe(
+      )
+      return yield* committing.pipe(
         Effect.zipRight(finished(log, attemptId, done, restore)),
         Effect.tap((isKept) =>
           isKept ? Effect.void : Effect.all([unfinished(Cause.interrupt(FiberId.none)), undone, Effect.interrupt])
@@ -78,7 +83,25 @@ export const run = <A extends StepRecord, B, R, R2>(
         Effect.tapErrorTag("BodyFailed", (failed) => unfinished(Cause.fail(failed))),
         Effect.zipRight(Effect.suspend(() => committed(done)))
       )
-    )
+    })
+  )
+
+/** The attempt that is there before its body. Where it is interrupted while it is being recorded, it is ended, if it got there in time. */
+const begun = <R>(
+  log: OperationLog["Type"],
+  attempt: Recording<R>,
+  restore: Restore
+): Effect.Effect<number, DatabaseError, R | OperationLog> =>
+  Effect.gen(function* () {
+    const running = yield* attempt("running")
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(log.begin(running)))
+    const waited = yield* Effect.exit(restore(Fiber.await(fiber)))
+    if (Exit.isSuccess(waited)) return yield* waited.value
+    const late = yield* Effect.option(BoundedWait.within(Fiber.await(fiber), commitPatience))
+    if (Option.isNone(late)) yield* Fiber.interruptFork(fiber)
+    else if (Exit.isSuccess(late.value))
+      yield* endWithout(Cause.interrupt(FiberId.none), late.value.value, attempt)
+    return yield* Effect.interrupt
   })
 
 /**

@@ -103,6 +103,39 @@ const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
       })
     )
 
+    it.effect("that is interrupted while its attempt is being recorded does not leave it as running", () =>
+      Effect.gen(function* () {
+        const id = `i-${randomUUID()}`
+        const log = yield* OperationLog.OperationLog
+        const [recorded, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const wait = Effect.zipRight(Deferred.succeed(recorded, undefined), Deferred.await(go))
+        const slow: typeof log = { ...log, begin: (made) => Effect.uninterruptible(Effect.zipLeft(log.begin(made), wait)) }
+        const seed = Seed.make({ description: "d", transaction: "none", run: Effect.void })
+        const fiber = yield* Effect.fork(Effect.provideService(apply(id, seed), OperationLog.OperationLog, slow))
+        yield* Deferred.await(recorded)
+        yield* Fiber.interruptFork(fiber)
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(go, undefined)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
+        assert.deepInclude(yield* lastOf(id), { outcome: "interrupted" })
+      })
+    )
+
+    it.effect("that is interrupted, and dies of how it takes that, is recorded as interrupted", () =>
+      Effect.gen(function* () {
+        const id = `j-${randomUUID()}`
+        const inside = yield* Deferred.make<void>()
+        const body = Effect.zipRight(Deferred.succeed(inside, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() => Effect.dieMessage("the end of its connection"))
+        )
+        const seed = Seed.make({ description: "d", transaction: "none", run: body })
+        const fiber = yield* Effect.fork(apply(id, seed))
+        yield* Deferred.await(inside)
+        yield* Fiber.interrupt(fiber)
+        assert.deepInclude(yield* lastOf(id), { outcome: "interrupted" })
+      })
+    )
+
     it.effect("is left out of a dry run, which says so", () =>
       Effect.gen(function* () {
         let ran = false
