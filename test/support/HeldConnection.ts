@@ -5,7 +5,7 @@
 import { Reactivity } from "@effect/experimental"
 import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { PgClient } from "@effect/sql-pg"
 import { Deferred, Effect, Stream } from "effect"
 import { Duplex } from "node:stream"
@@ -26,8 +26,9 @@ export const make = Effect.gen(function* () {
   )
   const send = (text: string): Effect.Effect<ReadonlyArray<never>, SqlError> =>
     Effect.suspend(() => {
+      if (socket.destroyed) return new SqlError({ message: "closed", cause: new Error("Connection terminated") })
       if (!/^(BEGIN|COMMIT|ROLLBACK)/.test(text)) return held
-      if (!socket.destroyed) seen.push(text.split(/[ ;]/)[0] ?? "")
+      seen.push(text.split(/[ ;]/)[0] ?? "")
       return Effect.succeed([])
     })
   const connection: Connection & { readonly pg: unknown } = {

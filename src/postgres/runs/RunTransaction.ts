@@ -15,7 +15,7 @@ import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
 import type { Restore } from "../../operation/Transactor.js"
-import { AbandonedStatements, cancelling, toItsEnd, watched } from "../client/DecoratedConnection.js"
+import { AbandonedStatements, cancelling, decorate, toItsEnd, watched } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, sqlError, sqlState } from "../client/PgError.js"
 import type { PgSql } from "../client/PgSql.js"
@@ -71,7 +71,7 @@ export const run = <A, E, R>(
         const failed = databaseError(transaction.action)
         const lent = yield* Effect.mapError(restore(connection), failed)
         const abandoned = new AbandonedStatements()
-        const wire = cancelling(lent, abandoned.note)
+        const wire = inOrder(lent, abandoned)
         const begin = Effect.mapError(
           Effect.catchAll(
             watched(DriverAccess.disconnect(lent), database.waits, send(wire, openingOf(database, transaction))),
@@ -85,6 +85,16 @@ export const run = <A, E, R>(
         return yield* Effect.failCause(worked.cause)
       }).pipe(Effect.ensuring(giveBack))
     )
+  )
+
+/** Each statement can be abandoned; what follows on one that was, such as the end of its savepoint, would be hit by its cancellation, and waits. */
+const inOrder = (own: Connection, abandoned: AbandonedStatements): Connection =>
+  decorate(cancelling(own, abandoned.note), (run) =>
+    abandoned.fibers.size === 0
+      ? run
+      : Effect.flatMap(abandoned.settled(patience), (isSettled) =>
+          isSettled ? run : Effect.zipRight(DriverAccess.disconnect(own), run)
+        )
   )
 
 const openingOf = (
