@@ -22,7 +22,12 @@ export const make = Effect.gen(function* () {
   // As the driver does it: a cancellation that is interrupted itself is on its way all the same.
   const cancel = Deferred.await(cancelled).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
   const held = Effect.zipRight(Deferred.succeed(asked, undefined), Effect.never).pipe(
-    Effect.onInterrupt(() => Effect.zipRight(cancel, Effect.sync(() => seen.push("cancelled"))))
+    Effect.onInterrupt(() =>
+      Effect.zipRight(
+        cancel,
+        Effect.sync(() => seen.push("cancelled"))
+      )
+    )
   )
   const send = (text: string): Effect.Effect<ReadonlyArray<never>, SqlError> =>
     Effect.suspend(() => {

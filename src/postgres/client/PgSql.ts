@@ -18,11 +18,11 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as FieldErrors from "../../operation/FieldErrors.js"
 import { DatabaseError } from "../../operation/OperationError.js"
-import { dismiss, watched } from "./DecoratedConnection.js"
+import { abandonable, dismiss, watched } from "./DecoratedConnection.js"
 import * as DriverAccess from "./DriverAccess.js"
-import * as LeavableConnection from "./LeavableConnection.js"
 import { databaseError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
@@ -41,6 +41,8 @@ export interface Loan {
   readonly connection: Effect.Effect<Connection, SqlError>
   /** The same for statements that may be interrupted: it is closed then. One of a session is not, as what follows in it waits. */
   readonly leavable: Effect.Effect<Connection, SqlError>
+  /** Whether it is that of the session that the fiber is in. */
+  readonly isOfSession: boolean
   /** Gives it back, now or as soon as it is there; to be run in any case. */
   readonly giveBack: Effect.Effect<void>
 }
@@ -69,7 +71,8 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       const connection = Option.isSome(session) ? Deferred.await(lent) : boundedBy(lent)
       return {
         connection,
-        leavable: Option.isSome(session) ? connection : Effect.map(connection, LeavableConnection.make),
+        isOfSession: Option.isSome(session),
+        leavable: Option.isSome(session) ? connection : Effect.map(connection, leavable),
         giveBack: Effect.if(Effect.map(Fiber.poll(reserving), Option.isSome), {
           onTrue: constant(close),
           onFalse: constant(Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close))))
@@ -77,6 +80,32 @@ const lendOf = (client: SqlClient.SqlClient): Effect.Effect<Loan> =>
       }
     })
   )
+
+/**
+ * The connection, each statement of which can be left at once. When its cancellation comes, and what it hits then, is not ours to know: it may have to
+ * wait for a connection itself (PostgreSQL manual, 54.2.8). So this one is closed: nobody gets it with a statement or a cancellation under way, nor
+ * inside a transaction. Streams are read whole, as the close of a cursor waits for its statement.
+ */
+const leavable = (own: Connection): Connection => {
+  const left = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+        Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () =>
+          Effect.zipRight(dismiss(fiber), DriverAccess.disconnect(own))
+        )
+      )
+    )
+  return {
+    // The driver stays where it is found.
+    ...own,
+    execute: (...statement) => left(own.execute(...statement)),
+    executeRaw: (...statement) => left(own.executeRaw(...statement)),
+    executeValues: (...statement) => left(own.executeValues(...statement)),
+    executeUnprepared: (...statement) => left(own.executeUnprepared(...statement)),
+    executeStream: (...statement) =>
+      Stream.unwrap(Effect.map(left(Stream.runCollect(own.executeStream(...statement))), Stream.fromChunk))
+  }
+}
 
 /** Waits for a connection of the pool, in time. A race of two fibers with the clock would cost each step another two. */
 const boundedBy = (lent: Deferred.Deferred<Connection, SqlError>): Effect.Effect<Connection, SqlError> =>
@@ -113,10 +142,10 @@ const transactionOf = (
 export const make: Effect.Effect<PgSql["Type"], never, SqlClient.SqlClient> = Effect.gen(function* () {
   const lend = lendOf(yield* SqlClient.SqlClient)
   const lent = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(lend, ({ giveBack, leavable }) =>
+    Effect.flatMap(lend, ({ giveBack, leavable: own }) =>
       Effect.zipRight(
         Effect.addFinalizer(() => giveBack),
-        restore(leavable)
+        restore(own)
       )
     )
   )
@@ -158,12 +187,15 @@ export const alone =
   (sql: PgSql["Type"], watch?: Effect.Effect<never, SqlError>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(sql.lend, ({ giveBack, leavable }) =>
+      Effect.flatMap(sql.lend, ({ connection, giveBack, isOfSession, leavable: own }) =>
         Effect.ensuring(
           restore(
-            Effect.flatMap(leavable, (lent) =>
-              watch === undefined ? over(lent)(effect) : watched(closeOf(lent), watch, over(lent)(effect))
-            )
+            watch === undefined
+              ? Effect.flatMap(own, (lent) => over(lent)(effect))
+              : Effect.flatMap(connection, (lent) => {
+                  const run = watched(closeOf(lent), watch, over(lent)(effect))
+                  return isOfSession ? run : Effect.onInterrupt(abandonable(run), () => DriverAccess.disconnect(lent))
+                })
           ),
           giveBack
         )

@@ -99,8 +99,7 @@ const begun = <R>(
     if (Exit.isSuccess(waited)) return yield* waited.value
     const late = yield* Effect.option(BoundedWait.within(Fiber.await(fiber), commitPatience))
     if (Option.isNone(late)) yield* Fiber.interruptFork(fiber)
-    else if (Exit.isSuccess(late.value))
-      yield* endWithout(Cause.interrupt(FiberId.none), late.value.value, attempt)
+    else if (Exit.isSuccess(late.value)) yield* endWithout(Cause.interrupt(FiberId.none), late.value.value, attempt)
     return yield* Effect.interrupt
   })
 

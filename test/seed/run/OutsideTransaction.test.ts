@@ -109,7 +109,10 @@ const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>) =>
         const log = yield* OperationLog.OperationLog
         const [recorded, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
         const wait = Effect.zipRight(Deferred.succeed(recorded, undefined), Deferred.await(go))
-        const slow: typeof log = { ...log, begin: (made) => Effect.uninterruptible(Effect.zipLeft(log.begin(made), wait)) }
+        const slow: typeof log = {
+          ...log,
+          begin: (made) => Effect.uninterruptible(Effect.zipLeft(log.begin(made), wait))
+        }
         const seed = Seed.make({ description: "d", transaction: "none", run: Effect.void })
         const fiber = yield* Effect.fork(Effect.provideService(apply(id, seed), OperationLog.OperationLog, slow))
         yield* Deferred.await(recorded)
