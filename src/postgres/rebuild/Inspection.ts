@@ -19,6 +19,7 @@ import {
 import type { Inspection } from "../../projection/RebuildStore.js"
 import type { RebuildTarget } from "../../projection/RebuildTarget.js"
 import { isByAggregate } from "../../projection/RebuildTarget.js"
+import * as TargetProblems from "../../projection/TargetProblems.js"
 import * as PatientStatement from "../client/PatientStatement.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSql, rows } from "../client/PgSql.js"
@@ -45,10 +46,10 @@ export const make = (
     const unordered = yield* (yield* EventFeed).problem
     const reasons = [
       ...Option.toArray(Option.map(unordered, ({ message }) => message)),
-      ...declaredProblems(target),
+      ...TargetProblems.reasons(target, policy),
       ...(yield* schemaProblems),
       ...live.flatMap((table) => tableProblems(table, policy)),
-      ...(target.work._tag === "Apply" ? yield* applyProblems(target, policy) : [])
+      ...(target.work._tag === "Apply" ? yield* countProblems : [])
     ]
     const problems: Array<RebuildProblem> = Arr.isNonEmptyReadonlyArray(reasons)
       ? [new NotRebuildable({ projection: target.name, reasons })]
@@ -81,36 +82,16 @@ const unlocked = (
     return Effect.mapError(patient(sql.unsafe(`SELECT ${opened.join(", ")}`)), databaseError("looking at the tables"))
   })
 
-const declaredProblems = ({ projections, tables }: RebuildTarget): ReadonlyArray<string> => [
-  ...projections
-    .filter((projection) => (projection.tables ?? []).length === 0)
-    .map(({ name }) => `"${name}" does not name the tables that it writes (tables: […])`),
-  ...(projections.some(({ archived = "drop" }) => archived !== (projections[0].archived ?? "drop"))
-    ? [
-        `${projections.map(({ name }) => `"${name}"`).join(", ")} share tables, and do not say the same of archived streams`
-      ]
-    : []),
-  ...tables.filter(({ primaryKey }) => primaryKey.length === 0).map(({ name }) => `table ${name} has no primary key`)
-]
-
 const Privileges = Schema.Struct({ reason: Schema.NullOr(Schema.String) })
 
 /** What functions write elsewhere is noticed by the counts that the server keeps. */
-const applyProblems = ({ name }: RebuildTarget, { mode }: RebuildPolicy) =>
-  Effect.flatMap(PgSql, (sql) =>
-    sql
-      .unsafe(
-        "SELECT CASE WHEN current_setting('track_counts') = 'off' THEN 'track_counts is off: what it writes to other tables would not be noticed' END AS reason"
-      )
-      .pipe(rows("looking at the settings", Privileges))
-  ).pipe(
-    Effect.map((found) => [
-      ...found.flatMap(({ reason }) => reason ?? []),
-      ...(mode === "swap" || mode === "gradual"
-        ? [`"${name}" is a function (Projection.make), whose tables are merged: give --mode merge or auto`]
-        : [])
-    ])
-  )
+const countProblems = Effect.flatMap(PgSql, (sql) =>
+  sql
+    .unsafe(
+      "SELECT CASE WHEN current_setting('track_counts') = 'off' THEN 'track_counts is off: what it writes to other tables would not be noticed' END AS reason"
+    )
+    .pipe(rows("looking at the settings", Privileges))
+).pipe(Effect.map((found) => found.flatMap(({ reason }) => reason ?? [])))
 
 /** Shadows are in a schema of their own, which has to be there or be made. */
 const schemaProblems: Effect.Effect<ReadonlyArray<string>, DatabaseError, PgSql> = Effect.flatMap(PgSql, (sql) =>

@@ -11,6 +11,7 @@ import type { RebuildProblem } from "../RebuildProblem.js"
 import { GhostRows, NotRebuildable, SharedKey, StreamIncomplete, UnexpectedGhosts } from "../RebuildProblem.js"
 import type { RebuildTarget } from "../RebuildTarget.js"
 import { isByAggregate } from "../RebuildTarget.js"
+import * as TargetProblems from "../TargetProblems.js"
 import * as MemoryComputation from "./MemoryComputation.js"
 
 /** Streams whose versions are not 1, 2, 3, …, by their keys. */
@@ -27,12 +28,10 @@ export const incomplete = (all: ReadonlyArray<Event>, counted: ReadonlyArray<Eve
   )
 }
 
-/** Projections that do not say what they write. */
-export const unnamedTables = ({ name, projections }: RebuildTarget): ReadonlyArray<RebuildProblem> => {
-  const reasons = projections
-    .filter(({ tables = [] }) => tables.length === 0)
-    .map((projection) => `"${projection.name}" does not name the tables that it writes (tables: […])`)
-  return Arr.isNonEmptyReadonlyArray(reasons) ? [new NotRebuildable({ projection: name, reasons })] : []
+/** Projections that cannot be rebuilt, or not in this mode. */
+export const notRebuildable = (target: RebuildTarget, policy: RebuildPolicy): ReadonlyArray<RebuildProblem> => {
+  const reasons = TargetProblems.reasons(target, policy)
+  return Arr.isNonEmptyReadonlyArray(reasons) ? [new NotRebuildable({ projection: target.name, reasons })] : []
 }
 
 const shown = 20

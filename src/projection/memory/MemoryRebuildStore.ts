@@ -26,7 +26,7 @@ import { isByAggregate } from "../RebuildTarget.js"
 import * as MemoryApply from "./MemoryApply.js"
 import type { Computation, Differences } from "./MemoryComputation.js"
 import * as MemoryComputation from "./MemoryComputation.js"
-import { gaps, ghostProblems, incomplete, sharedKey, unnamedTables } from "./MemoryProblems.js"
+import { gaps, ghostProblems, incomplete, sharedKey, notRebuildable } from "./MemoryProblems.js"
 
 type Requirements = MemoryDatabase.MemoryDatabase | EventFeed | ReadTables | ProjectionRecords
 
@@ -116,7 +116,7 @@ const inspection = (target: RebuildTarget, policy: RebuildPolicy) =>
   Effect.gen(function* () {
     const { all, counted } = yield* eventsOf(target)
     const problems: ReadonlyArray<RebuildProblem> = [
-      ...unnamedTables(target),
+      ...notRebuildable(target, policy),
       ...sharedKey(target, counted),
       ...(policy.onPoison === "quarantine" ? [] : gaps(target, incomplete(all, counted)))
     ]

@@ -4,7 +4,7 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { Event, EventStore, Feature, Projection, ProjectionRebuild } from "effect-es-ops"
+import { EsOps, Event, EventStore, Feature, Projection, ProjectionRebuild } from "effect-es-ops"
 import * as World from "../../support/RebuildWorld.js"
 import { TestDatabase } from "../../support/TestDatabase.js"
 
@@ -96,6 +96,18 @@ layer(World.layerOf(feature))("a projection that is a function", (it) => {
       const rows = yield* Effect.promise(() => query("SELECT count(*)::int AS n FROM kumiko_events"))
       assert.deepStrictEqual(rows, [{ n: 60 }])
     })
+  )
+
+  const refusals = Effect.forEach(["swap", "gradual"] as const, (mode) =>
+    Effect.map(Effect.flip(ProjectionRebuild.run({ projections: ["counts"], mode })), ({ message }) =>
+      assert.include(message, "give --mode merge or auto")
+    )
+  )
+
+  it.effect("is merged, and refused in another mode", () => refusals)
+
+  it.effect("is refused in the same modes in memory", () =>
+    Effect.provide(refusals, EsOps.layerMemory({ seeds: {}, features: [feature] }))
   )
 
   it.effect("cannot be rebuilt without naming its tables", () =>
