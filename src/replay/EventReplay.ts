@@ -22,6 +22,7 @@ import type { RunLog, RunRefused } from "../operation/RunLog.js"
 import type { RunObserver } from "../operation/RunObserver.js"
 import type { Delivery } from "./Deliveries.js"
 import { Deliveries } from "./Deliveries.js"
+import * as Pace from "./Pace.js"
 import type { ReadOnlyPorts } from "./ReadOnlyPorts.js"
 import * as ReadOnly from "./ReadOnlyPorts.js"
 import type { ReplayBounds } from "./ReplayBounds.js"
@@ -130,6 +131,7 @@ export const run = (
 ): Effect.Effect<RunResult<ReplayReport>, ReplayRefused | RunError<WorkError>, Requirements | RunLog> =>
   Effect.gen(function* () {
     const subscriber = yield* subscriberOf(options)
+    yield* Pace.problemOf(options) ?? Effect.void
     const deliveries = yield* Deliveries
     const ports = yield* ReadOnly.make
     return yield* OperationRun.run<ReplayReport, WorkError, EventFeed | Deliveries | OperationConfig>({

@@ -293,6 +293,20 @@ describe("a replay", () => {
     }).pipe(Effect.provide(world()))
   )
 
+  it.effect.each([
+    { rate: 0 },
+    { rate: -1 },
+    { rate: Number.NaN },
+    { rate: Infinity },
+    { concurrency: 0 },
+    { concurrency: 1.5 },
+    { lanes: 0 }
+  ])("is refused for a pace that delivers nothing: %o", (pace) =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* Effect.flip(replay({ all: true }, pace)))._tag, "ReplayBoundsInvalid")
+    }).pipe(Effect.provide(world()))
+  )
+
   it.effect("is refused for a subscriber that must not be given past events, and for one that there is not", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* Effect.flip(replay({ all: true })))._tag, "ReplayForbidden")
