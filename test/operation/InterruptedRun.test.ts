@@ -30,6 +30,19 @@ const barrier = Effect.gen(function* () {
   return { reached, open, wait: Effect.zipRight(Deferred.succeed(reached, undefined), Deferred.await(open)) }
 })
 
+/** Interrupts a run where it waits, and looks what is recorded of it. */
+const pausedAt = (
+  services: Effect.Effect.Success<typeof world>,
+  waiting: (wait: Effect.Effect<void>) => ReturnType<typeof definition>
+) =>
+  Effect.gen(function* () {
+    const { reached, wait } = yield* barrier
+    const fiber = yield* Effect.fork(Effect.provide(OperationRun.run(waiting(wait)), services))
+    yield* Deferred.await(reached)
+    assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+    assert.deepStrictEqual(yield* Effect.provide(outcome, services), ["paused"])
+  })
+
 describe("a long operation that is interrupted", () => {
   it.scoped("while its begin is being committed is recorded as paused", () =>
     Effect.gen(function* () {
@@ -54,12 +67,7 @@ describe("a long operation that is interrupted", () => {
   it.scoped("before its work has begun is recorded as paused", () =>
     Effect.gen(function* () {
       const services = yield* world
-      const { reached, wait } = yield* barrier
-      const observer = { ...RunObserver.silent, began: () => wait }
-      const fiber = yield* Effect.fork(Effect.provide(OperationRun.run(definition({ observer })), services))
-      yield* Deferred.await(reached)
-      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
-      assert.deepStrictEqual(yield* Effect.provide(outcome, services), ["paused"])
+      yield* pausedAt(services, (wait) => definition({ observer: { ...RunObserver.silent, began: () => wait } }))
     })
   )
 
@@ -68,11 +76,7 @@ describe("a long operation that is interrupted", () => {
       const services = yield* world
       const failing = OperationRun.run(definition({ work: () => Effect.dieMessage("no") }))
       yield* Effect.exit(Effect.provide(failing, services))
-      const { reached, wait } = yield* barrier
-      const fiber = yield* Effect.fork(Effect.provide(OperationRun.run(definition({ drop: () => wait })), services))
-      yield* Deferred.await(reached)
-      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
-      assert.deepStrictEqual(yield* Effect.provide(outcome, services), ["paused"])
+      yield* pausedAt(services, (wait) => definition({ drop: () => wait }))
     })
   )
 
@@ -81,12 +85,7 @@ describe("a long operation that is interrupted", () => {
       const services = yield* world
       const paused = definition({ work: () => Effect.interrupt })
       yield* Effect.exit(Effect.provide(OperationRun.run(paused), services))
-      const { reached, wait } = yield* barrier
-      const anew = definition({ restart: true, drop: () => wait })
-      const fiber = yield* Effect.fork(Effect.provide(OperationRun.run(anew), services))
-      yield* Deferred.await(reached)
-      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
-      assert.deepStrictEqual(yield* Effect.provide(outcome, services), ["paused"])
+      yield* pausedAt(services, (wait) => definition({ restart: true, drop: () => wait }))
     })
   )
 
