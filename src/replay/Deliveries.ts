@@ -4,6 +4,7 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { StreamId } from "../event/Event.js"
 import type { AttemptError } from "../operation/Attempt.js"
@@ -28,6 +29,16 @@ export type ReadOnly = <A, E, R>(
   handler: Effect.Effect<A, E, R>
 ) => Effect.Effect<A, E | ReplayWrites | DatabaseError, R>
 
+/** Handlers that run one after another. What is around each of them is made once for all: by the million, it costs more than a handler. */
+export interface Turns {
+  /** Runs a handler where nothing can be written, and answers with how it ended. */
+  readonly run: <A, E, R>(
+    handler: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Exit.Exit<A, E | ReplayWrites | DatabaseError>, never, R>
+  /** Notes what the handler under way tried to write: it fails, whether it catches the refusal or not. */
+  readonly refuse: (what: ReplayWrites) => void
+}
+
 /** The port of deliveries. */
 export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
   Deliveries,
@@ -49,7 +60,7 @@ export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
      * would write makes it fail, whether the handler catches that or not.
      */
     readonly readOnly: ReadOnly
-    /** Gives `work` a `readOnly` for handlers that it runs one after another: what is around each of them is made once. */
-    readonly inTurn: <A, E, R>(work: (readOnly: ReadOnly) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** The same for handlers that `work` runs one after another. */
+    readonly inTurn: <A, E, R>(work: (turns: Turns) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >() {}

@@ -17,63 +17,78 @@ export interface DeliveryRecorder {
   /** Waits until all that was told is recorded. */
   readonly flush: Effect.Effect<void>
   /**
-   * Waits until the lane stands at a cursor, behind all that was told. A cursor says of each event before it that it was delivered: what is not
-   * recorded by then gets no row, but where the subscriber failed.
+   * Takes the cursor of the lane, behind all that was told so far; answers with the wait until it is recorded. A cursor says of each event before it
+   * that it was delivered: what is not recorded by then gets no row, but where the subscriber failed.
    */
-  readonly pass: (cursor: unknown) => Effect.Effect<void>
+  readonly pass: (cursor: unknown) => Effect.Effect<Effect.Effect<void>>
   /** Records; fails when the run is lost. */
   readonly keep: Effect.Effect<never, DatabaseError | RunRefused>
 }
 
-type Told =
-  | { readonly _tag: "Delivered"; readonly delivery: Delivery }
-  | { readonly _tag: "Flush"; readonly done: Deferred.Deferred<void> }
-  | { readonly _tag: "Pass"; readonly done: Deferred.Deferred<void>; readonly cursor: unknown }
+/** What was told since the last record. */
+class Told {
+  readonly counters = { delivered: 0, failed: 0, skipped: 0 }
+  /** Those that get a row. */
+  rows: Array<Delivery> = []
+  cursor: unknown = undefined
+  readonly waits: Array<Deferred.Deferred<void>> = []
+
+  add(delivery: Delivery): void {
+    this.counters[outcomeOf(delivery)]++
+    this.rows.push(delivery)
+  }
+
+  pass(cursor: unknown): void {
+    this.cursor = cursor
+    this.rows = this.rows.filter((one) => outcomeOf(one) === "failed")
+  }
+}
 
 /** A recorder of the deliveries of a lane. */
 export const make = (handle: RunHandle, lane: string): Effect.Effect<DeliveryRecorder, never, Deliveries> =>
   Effect.map(Deliveries, (deliveries) => {
-    let waiting: Array<Told> = []
+    let told = new Told()
     const isTold = Effect.unsafeMakeLatch()
-    const tell = (told: Told) => {
-      waiting.push(told)
-      isTold.unsafeOpen()
-    }
     const taken = Effect.sync(() => {
-      const told = waiting
-      waiting = []
+      const before = told
+      told = new Told()
       isTold.unsafeClose()
-      return told
+      return before
     })
-    const awaited = (told: (done: Deferred.Deferred<void>) => Told) =>
-      Effect.flatMap(Deferred.make<void>(), (done) =>
-        Effect.zipRight(
-          Effect.sync(() => tell(told(done))),
-          Deferred.await(done)
-        )
-      )
+    const waiting = Effect.map(Deferred.make<void>(), (done) => {
+      told.waits.push(done)
+      isTold.unsafeOpen()
+      return Deferred.await(done)
+    })
     return {
-      add: (delivery) => tell({ _tag: "Delivered", delivery }),
-      flush: awaited((done) => ({ _tag: "Flush", done })),
-      pass: (cursor) => awaited((done) => ({ _tag: "Pass", done, cursor })),
+      add: (delivery) => {
+        told.add(delivery)
+        isTold.unsafeOpen()
+      },
+      flush: Effect.flatten(waiting),
+      pass: (cursor) =>
+        Effect.zipRight(
+          Effect.sync(() => told.pass(cursor)),
+          waiting
+        ),
       keep: Effect.forever(
-        Effect.flatMap(Effect.zipRight(isTold.await, taken), (told) => record(deliveries, handle, lane, told))
+        Effect.flatMap(Effect.zipRight(isTold.await, taken), (all) => record(deliveries, handle, lane, all))
       )
     }
   })
 
-/** One transaction: the rows of what was delivered, or the cursor that says so. */
-const record = (deliveries: Deliveries["Type"], handle: RunHandle, lane: string, told: ReadonlyArray<Told>) =>
+/** One transaction: the rows of what was delivered, and the cursor that says so of what is before it. */
+const record = (
+  deliveries: Deliveries["Type"],
+  handle: RunHandle,
+  lane: string,
+  { counters, cursor, rows, waits }: Told
+) =>
   Effect.gen(function* () {
-    const delivered = told.flatMap((one) => (one._tag === "Delivered" ? [one.delivery] : []))
-    const passed = told.find((one) => one._tag === "Pass")
-    const rows = passed === undefined ? delivered : delivered.filter((one) => outcomeOf(one) === "failed")
-    if (passed !== undefined || delivered.length > 0) {
-      const count = (outcome: string) => delivered.filter((one) => outcomeOf(one) === outcome).length
-      const counters = { delivered: count("delivered"), failed: count("failed"), skipped: count("skipped") }
+    const done = counters.delivered + counters.failed + counters.skipped
+    if (cursor !== undefined || done > 0) {
       const kept = Arr.isNonEmptyReadonlyArray(rows) ? deliveries.record(handle.id, rows) : Effect.void
-      const made = { value: undefined, lane, cursor: passed?.cursor, done: delivered.length, counters }
-      yield* handle.batch(Effect.as(kept, made))
+      yield* handle.batch(Effect.as(kept, { value: undefined, lane, cursor, done, counters }))
     }
-    for (const one of told) if (one._tag !== "Delivered") yield* Deferred.succeed(one.done, undefined)
+    for (const wait of waits) yield* Deferred.succeed(wait, undefined)
   })

@@ -10,15 +10,13 @@ import { ReadTables } from "../event/ReadTables.js"
 import { Snapshots } from "../event/Snapshots.js"
 import { WriteDispatcher, WriteFailed } from "../event/WriteDispatcher.js"
 import { DatabaseError } from "../operation/OperationError.js"
+import type { Turns } from "./Deliveries.js"
 import { Deliveries } from "./Deliveries.js"
 import { ReplayWrites } from "./ReplayError.js"
 
-/** Runs a handler. What it tried to write is its failure, whether it caught the refusal or not. */
-export type Handled = <E>(handler: Effect.Effect<void, E>) => Effect.Effect<void, E | ReplayWrites | DatabaseError>
-
 /** Lets `work` run handlers, one after another, that have read-only ports, and a transaction each that only reads. */
 export type ReadOnlyPorts = <A, E, R>(
-  work: (handled: Handled) => Effect.Effect<A, E, R>
+  work: (run: Turns["run"]) => Effect.Effect<A, E, R>
 ) => Effect.Effect<A, E, R | Deliveries>
 
 /** Over the ports of the fiber. */
@@ -29,37 +27,21 @@ export const make: Effect.Effect<ReadOnlyPorts, never, EventStore | Snapshots | 
   const { serving } = yield* Features
   return (work) =>
     Effect.flatMap(Deliveries, (deliveries) =>
-      deliveries.inTurn((readOnly) => {
-        const attempt: Attempt = { tried: undefined }
-        const handled: Handled = (handler) =>
-          Effect.suspend(() => {
-            attempt.tried = undefined
-            return readOnly(
-              Effect.matchEffect(handler, {
-                onFailure: (error) => Effect.fail(attempt.tried ?? error),
-                onSuccess: () => (attempt.tried === undefined ? Effect.void : Effect.fail(attempt.tried))
-              })
-            )
-          })
-        return Effect.provide(serving(work(handled)), portsOf(store, snapshots, tables, attempt))
-      })
+      deliveries.inTurn(({ refuse, run }) =>
+        Effect.provide(serving(work(run)), portsOf(store, snapshots, tables, refuse))
+      )
     )
 })
-
-/** What the handler that is under way tried to write. */
-interface Attempt {
-  tried: ReplayWrites | undefined
-}
 
 const portsOf = (
   store: EventStore["Type"],
   snapshots: Snapshots["Type"],
   tables: Option.Option<ReadTables["Type"]>,
-  attempt: Attempt
+  noted: Turns["refuse"]
 ) => {
   const note = (what: string): ReplayWrites => {
     const refused = new ReplayWrites({ what: `the subscriber tried to ${what}` })
-    attempt.tried ??= refused
+    noted(refused)
     return refused
   }
   const refuse = (what: string) =>

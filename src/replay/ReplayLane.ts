@@ -4,6 +4,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -11,18 +12,19 @@ import { createHash } from "node:crypto"
 import { streamKey } from "../event/AppendRules.js"
 import type { Event, StreamId } from "../event/Event.js"
 import { EventFeed } from "../event/EventFeed.js"
-import type { Subscriber } from "../event/Subscriber.js"
+import type { Replay, Subscriber } from "../event/Subscriber.js"
 import type { AttemptError } from "../operation/Attempt.js"
 import { describe } from "../operation/ErrorDescription.js"
 import type { DatabaseError } from "../operation/OperationError.js"
 import type { RunHandle } from "../operation/OperationRun.js"
 import type { RunRefused } from "../operation/RunLog.js"
+import type { Turns } from "./Deliveries.js"
 import { Deliveries } from "./Deliveries.js"
 import type { DeliveryRecorder } from "./DeliveryRecorder.js"
 import * as DeliveryRecorders from "./DeliveryRecorder.js"
 import type { Pace } from "./Pace.js"
 import * as Paces from "./Pace.js"
-import type { Handled, ReadOnlyPorts } from "./ReadOnlyPorts.js"
+import type { ReadOnlyPorts } from "./ReadOnlyPorts.js"
 import type { ReplayCut } from "./ReplayCut.js"
 import { DeliveryFailed, StreamStopped } from "./ReplayError.js"
 
@@ -63,17 +65,20 @@ export const deliver = (
         const recorded = yield* deliveries.recorded(handle.id, after, end)
         return { end, isLast: events.length < pageSize, events: events.filter(({ id }) => !recorded.has(id)) }
       })
-    // The next page is read while one is delivered.
+    // The next page is read while one is delivered, and the place behind the one before is recorded.
     const pages = Effect.gen(function* () {
       const from = Option.match(stands, { onNone: () => cut.selection.after, onSome: ({ after }) => after })
       let next = yield* Effect.forkScoped(pageBehind(from))
+      let passed = Effect.void
       for (let isDone = false; !isDone;) {
         const { end, events, isLast } = yield* Fiber.join(next)
         if (!isLast) next = yield* Effect.forkScoped(pageBehind(end))
         yield* deliverPage(delivering, events)
         isDone = isLast
-        yield* recorder.pass(Schema.encodeSync(LaneCursor)({ after: end, isDone }))
+        yield* passed
+        passed = yield* recorder.pass(Schema.encodeSync(LaneCursor)({ after: end, isDone }))
       }
+      yield* passed
     }).pipe(Effect.scoped)
     yield* Effect.raceFirst(pages, recorder.keep)
   })
@@ -106,13 +111,13 @@ const deliverPage = (
   const { blocked, cut, recorder } = delivering
   const streams = streamsOf(events)
   let next = 0
-  const worker = delivering.ports((handled) =>
+  const worker = delivering.ports((run) =>
     Effect.gen(function* () {
       for (let stream = streams[next++]; stream !== undefined; stream = streams[next++]) {
         const { key } = stream
         for (const event of stream.events) {
           const isStopped = blocked.has(key)
-          const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, handled, event)
+          const error = isStopped ? Option.some(new StreamStopped()) : yield* deliverOne(delivering, run, event)
           if (Option.isSome(error) && cut.onError !== "continue" && !isStopped) {
             yield* recorder.flush
             return yield* failureOf(delivering, event, error.value, streams)
@@ -155,28 +160,28 @@ const streamOf = ({ aggregateId, tenantId }: Event): StreamId => ({ aggregateId,
 /** Gives one event to the subscriber; answers with what it failed with. An interruption is no failure of it. */
 const deliverOne = (
   { handle, pace, subscriber }: Delivering,
-  handled: Handled,
+  run: Turns["run"],
   event: Event
 ): Effect.Effect<Option.Option<unknown>> => {
-  const given = Effect.suspend(() => {
-    const { id: runId } = handle
-    const read = subscriber.deliver(event, {
-      runId,
-      // A digest costs as much as all the rest: it is made for those who ask.
-      get deliveryId() {
-        return deliveryId(runId, subscriber.name, event.id)
-      },
-      isReplay: true
-    })
-    return Either.isLeft(read) ? Effect.fail(read.left) : handled(read.right)
-  })
-  const outcome = Effect.matchCauseEffect(given, {
-    onFailure: (cause) =>
-      Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.succeed(Option.some(Cause.squash(cause))),
-    onSuccess: () => Effect.succeedNone
-  })
+  const { id: runId } = handle
+  const replay: Replay = {
+    runId,
+    // A digest costs as much as all the rest: it is made for those who ask.
+    get deliveryId() {
+      return deliveryId(runId, subscriber.name, event.id)
+    },
+    isReplay: true
+  }
+  const given = Effect.suspend(() => Either.getOrElse(subscriber.deliver(event, replay), Effect.fail<unknown>))
+  const outcome = Effect.flatMap(run(given), failureIn)
   return pace === undefined ? outcome : Effect.zipRight(pace, outcome)
 }
+
+const failureIn = Exit.match({
+  onFailure: (cause: Cause.Cause<unknown>): Effect.Effect<Option.Option<unknown>> =>
+    Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.succeedSome(Cause.squash(cause)),
+  onSuccess: () => Effect.succeedNone
+})
 
 /** A UUID that follows from run, subscriber and event. */
 const deliveryId = (runId: string, subscriber: string, eventId: bigint): string => {

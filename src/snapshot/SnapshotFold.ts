@@ -66,11 +66,27 @@ const enough = 250
 /** After how many events the server's answers are let in: then the next statement is sent while the fold goes on. */
 const atOnce = 100
 
-/** Folds the streams of a range. The next page is read while one is folded, and the states of the one before are written. */
-export const make = (aggregate: AnyAggregate, { after, from, to }: StreamRange): SnapshotFold => {
+/**
+ * Folds the streams of a range. The next page is read while one is folded, and the states of the one before are written. Where nothing is stored when
+ * it begins, pages are not asked about: what is stored meanwhile is a live writer's, from the first event, or of the fold.
+ */
+export const make = (
+  aggregate: AnyAggregate,
+  range: StreamRange
+): Effect.Effect<SnapshotFold, DatabaseError, SnapshotRows> =>
+  Effect.gen(function* () {
+    const { snapshotVersion, type } = aggregate
+    const areStored = yield* (yield* SnapshotRows).areStored({ aggregateType: type, snapshotVersion })
+    return over(aggregate, range, areStored ? (events) => storedAmong(aggregate, events) : () => Effect.succeed(none))
+  })
+
+/** Asks where snapshots of the streams of a page are stored. */
+type Stored = (events: ReadonlyArray<Event>) => Effect.Effect<IsStored, DatabaseError, SnapshotRows>
+
+const over = (aggregate: AnyAggregate, { after, from, to }: StreamRange, stored: Stored): SnapshotFold => {
   let position = after
   const folder = new StreamFolder(aggregate)
-  const read = Effect.suspend(() => pageBehind(aggregate, { after: position, from, to }))
+  const read = Effect.suspend(() => pageBehind(aggregate, stored, { after: position, from, to }))
   return {
     next: (most, write) =>
       Effect.scoped(
@@ -116,11 +132,11 @@ const turn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-const pageBehind = (aggregate: AnyAggregate, range: StreamRange) =>
+const pageBehind = (aggregate: AnyAggregate, stored: Stored, range: StreamRange) =>
   Effect.gen(function* () {
     const feed = yield* EventFeed
     const events = yield* feed.pageByStream({ aggregateTypes: [aggregate.type] }, range, together)
-    return { events, isStored: yield* storedAmong(aggregate, events) }
+    return { events, isStored: yield* stored(events) }
   })
 
 /** Tells whether a snapshot is stored at a version of a stream. */
@@ -131,13 +147,14 @@ export const storedAmong = (
   Effect.gen(function* () {
     const rows = yield* SnapshotRows
     const streams = streamsOf(events)
-    const none = () => false
     if (!Arr.isNonEmptyReadonlyArray(streams)) return none
     const versions = yield* rows.versions({ aggregateType: type, snapshotVersion }, streams)
     const stored = new Set(versions.map((one) => `${streamKey(one)}/${one.version}`))
     const isStored: IsStored = (at) => stored.has(`${streamKey(at)}/${at.version}`)
     return stored.size === 0 ? none : isStored
   })
+
+const none: IsStored = () => false
 
 /** The streams of a page, in which events of one stand together. */
 const streamsOf = (events: ReadonlyArray<Event>): ReadonlyArray<StreamId> => {

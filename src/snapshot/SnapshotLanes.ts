@@ -80,7 +80,7 @@ export const foldLane = (
     if (stands.isDone) return
     const rows = yield* SnapshotRows
     const size = yield* BatchSize.make({ initial: 2000, max: 20_000, min: 100 })
-    const fold = SnapshotFold.make(aggregate, {
+    const fold = yield* SnapshotFold.make(aggregate, {
       from: Option.fromNullable(boundaries[Number(lane) - 2]),
       to: Option.fromNullable(boundaries[Number(lane) - 1]),
       after: Option.fromNullable(stands.after)

@@ -111,7 +111,7 @@ export const verify = (
     const aggregate = yield* named(aggregateType)
     const type = typeOf(aggregate)
     const rows = yield* SnapshotRows
-    const fold = SnapshotFold.make(aggregate, SnapshotFold.everything)
+    const fold = yield* SnapshotFold.make(aggregate, SnapshotFold.everything)
     const found = new Found(type)
     for (let isLast = false; !isLast;) {
       const page = yield* fold.next(atOnce, (folded) => rows.compare(type, folded))

@@ -47,6 +47,8 @@ export interface Stray extends StreamId {
 export class SnapshotRows extends Context.Tag("effect-es-ops/SnapshotRows")<
   SnapshotRows,
   {
+    /** Whether any stream has a snapshot of the current version. */
+    readonly areStored: (type: SnapshotType) => Effect.Effect<boolean, DatabaseError>
     /** The versions at which these streams have snapshots of the current version. */
     readonly versions: (
       type: SnapshotType,

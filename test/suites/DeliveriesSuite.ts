@@ -2,9 +2,9 @@
  * What every record of deliveries does.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect, Exit, Option } from "effect"
 import type { Layer } from "effect"
-import { Deliveries, OperationRun, RunObserver } from "effect-es-ops"
+import { Deliveries, OperationRun, ReplayError, RunObserver } from "effect-es-ops"
 import type { EsOps } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
 
@@ -50,5 +50,22 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         assert.strictEqual(yield* readOnly(Effect.succeed(1)), 1)
         assert.strictEqual(yield* Effect.flip(readOnly(Effect.fail("no"))), "no")
       })
+    )
+
+    it.effect(
+      "have handlers that run in turn, of which the one that was refused fails, and the next one does not",
+      () =>
+        Effect.gen(function* () {
+          const { inTurn } = yield* Deliveries.Deliveries
+          const first = new ReplayError.ReplayWrites({ what: "first" })
+          const ends = yield* inTurn(({ refuse, run }) => {
+            const writes = Effect.sync(() => {
+              refuse(first)
+              refuse(new ReplayError.ReplayWrites({ what: "second" }))
+            })
+            return Effect.all([run(writes), run(Effect.succeed(1)), run(Effect.zipRight(writes, Effect.fail("no")))])
+          })
+          assert.deepStrictEqual(ends, [Exit.fail(first), Exit.succeed(1), Exit.fail(first)])
+        })
     )
   })

@@ -39,7 +39,7 @@ export const make: Effect.Effect<EventFeed["Type"], never, PgSql> = Effect.gen(f
     sql.and([...conditions(sql, selection), ...more])
 
   const selected = (action: string, rest: Fragment): Effect.Effect<ReadonlyArray<Event>, DatabaseError> =>
-    sql`SELECT ${sql.literal(columns)} FROM kumiko_events e WHERE ${rest}`.pipe(
+    sql`SELECT ${sql.literal(columns)} FROM kumiko_events e WHERE ${rest}`.values.pipe(
       Effect.mapError(databaseError(action)),
       Effect.flatMap((found) =>
         Effect.try({

@@ -173,9 +173,9 @@ const read = (
   Effect.flatMap(PgSql, (sql) => {
     const text = `SELECT ${columns} FROM kumiko_events e WHERE ${where}`
     return beside === undefined
-      ? Effect.mapError(sql.unsafe(text, params), databaseError(reading))
+      ? Effect.mapError(sql.unsafe(text, params).values, databaseError(reading))
       : Effect.mapError(
-          sql.unsafe(`WITH es_ops_written AS (${beside.text}) ${text}`, beside.params),
+          sql.unsafe(`WITH es_ops_written AS (${beside.text}) ${text}`, beside.params).values,
           databaseError(`${reading}, and writing rows of the shadow`)
         )
   })

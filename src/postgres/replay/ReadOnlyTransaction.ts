@@ -3,13 +3,14 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { TransactionControl } from "../../operation/OperationError.js"
-import type { ReadOnly } from "../../replay/Deliveries.js"
+import type { Turns } from "../../replay/Deliveries.js"
+import * as Refusals from "../../replay/Refusals.js"
 import { ReplayWrites } from "../../replay/ReplayError.js"
 import { decorate } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -24,18 +25,15 @@ const writes = new Set(["25006", "25001"])
 /** The mode cannot be changed any more once something was read. */
 const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT 1"
 
-/**
- * Runs handlers one after another; each of the statements of one, through whichever client, goes into one such transaction. What is around them is
- * made once, as by the million it costs more than a handler.
- */
+/** Runs handlers one after another; each of the statements of one, through whichever client, goes into one such transaction. */
 export const inTurn = <A, E, R>(
   sql: PgSql["Type"],
-  work: (readOnly: ReadOnly) => Effect.Effect<A, E, R>
+  work: (turns: Turns) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     let loan: Loan | undefined
     let opened: Connection | undefined
-    let refused: ReplayWrites | undefined
+    const { ending, refuse } = Refusals.make()
     const turn = Effect.unsafeMakeSemaphore(1)
     const open = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
@@ -53,7 +51,7 @@ export const inTurn = <A, E, R>(
     const connected = turn.withPermits(1)(open)
     const noted = (error: SqlError) => {
       if (Option.exists(sqlState(error), (state) => writes.has(state)))
-        refused ??= new ReplayWrites({ what: `the subscriber tried to write: ${reasonOf(error)}` })
+        refuse(new ReplayWrites({ what: `the subscriber tried to write: ${reasonOf(error)}` }))
     }
     const connection = decorate(lazily(connected), (statement, text, params) =>
       Option.match(forbidden(text, params), {
@@ -61,37 +59,24 @@ export const inTurn = <A, E, R>(
         onSome: (control) => Effect.fail(sqlError(new TransactionControl({ statement: control })))
       })
     )
-    const end = Effect.suspend(() => {
-      const [had, own] = [loan, opened]
-      loan = undefined
-      opened = undefined
-      if (had === undefined || own === undefined) return Effect.void
-      const undo = Effect.catchAll(Effect.asVoid(own.executeRaw("ROLLBACK", [])), () => DriverAccess.disconnect(own))
-      return Effect.ensuring(undo, had.giveBack)
-    })
-    const readOnly: ReadOnly = <A, E, R>(handler: Effect.Effect<A, E, R>) =>
-      Effect.uninterruptibleMask((restore) => {
-        refused = undefined
-        return Effect.matchCauseEffect(restore(handler), {
-          onFailure: (cause) =>
-            Effect.zipRight(
-              end,
-              Effect.suspend((): Effect.Effect<never, E | ReplayWrites> =>
-                refused !== undefined && Cause.isFailure(cause) ? Effect.fail(refused) : Effect.failCause(cause)
-              )
-            ),
-          onSuccess: (value) =>
-            loan === undefined
-              ? Effect.succeed(value)
-              : Effect.zipRight(
-                  end,
-                  Effect.suspend((): Effect.Effect<A, ReplayWrites> =>
-                    refused === undefined ? Effect.succeed(value) : Effect.fail(refused)
-                  )
-                )
-        })
+    const end = Effect.uninterruptible(
+      Effect.suspend(() => {
+        const [had, own] = [loan, opened]
+        loan = undefined
+        opened = undefined
+        if (had === undefined || own === undefined) return Effect.void
+        const undo = Effect.catchAll(Effect.asVoid(own.executeRaw("ROLLBACK", [])), () => DriverAccess.disconnect(own))
+        return Effect.ensuring(undo, had.giveBack)
       })
-    return Effect.ensuring(over(connection)(work(readOnly)), end)
+    )
+    const ended = <B, E2>(exit: Exit.Exit<B, E2>) =>
+      loan === undefined ? Effect.sync(() => ending(exit)) : Effect.map(end, () => ending(exit))
+    // Who is interrupted here has its transaction ended with all of the work.
+    const run: Turns["run"] = Effect.matchCauseEffect({
+      onFailure: (cause) => ended(Exit.failCause(cause)),
+      onSuccess: (value) => ended(Exit.succeed(value))
+    })
+    return Effect.ensuring(over(connection)(work({ run, refuse })), end)
   })
 
 /**

@@ -1,6 +1,7 @@
 /**
  * `SnapshotRows` on PostgreSQL.
  */
+import * as Arr from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -55,6 +56,11 @@ export const make: Effect.Effect<SnapshotRows["Type"], never, PgSql | PgSchema> 
       )
 
   return SnapshotRows.of({
+    areStored: ({ aggregateType, snapshotVersion }) =>
+      Effect.map(
+        ask("looking for snapshots", Stored, SnapshotStatement.areStored, [aggregateType, snapshotVersion]),
+        Arr.isNonEmptyReadonlyArray
+      ),
     versions: ({ aggregateType, snapshotVersion }, streams) =>
       Effect.map(
         ask("reading the snapshots", Version, SnapshotStatement.versions, [
@@ -108,6 +114,8 @@ const toInput = ({ aggregateId, eventId, isHead, state, tenantId, version }: Fol
   isHead,
   state
 })
+
+const Stored = Schema.Struct({ tenant_id: Schema.String })
 
 const Version = Schema.Struct({
   tenant_id: Schema.String,

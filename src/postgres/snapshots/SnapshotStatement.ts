@@ -93,6 +93,10 @@ export const mend = (table: string): string => `WITH ${input}, ${found(table)}, 
   )
   SELECT n::text, kind FROM found ORDER BY n`
 
+/** A row where there is any: aggregate type, snapshot version. */
+export const areStored = (table: string): string =>
+  `SELECT s.tenant_id::text FROM ${table} s WHERE s.aggregate_type = $1::text AND s.snapshot_version = $2::integer LIMIT 1`
+
 /**
  * The versions of the snapshots of streams: aggregate type, snapshot version, streams as JSON. Each stream is looked up by itself: a table that was
  * filled just now has no statistics, and a join would be one of all with all.

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as MemoryDatabase from "../../operation/memory/MemoryDatabase.js"
 import type { Delivery } from "../Deliveries.js"
 import { Deliveries, outcomeOf } from "../Deliveries.js"
+import * as Refusals from "../Refusals.js"
 
 /** The deliveries as they stand in a `MemoryDatabase`, by the id of their run. */
 class MemoryDelivered extends Context.Tag("effect-es-ops/MemoryDelivered")<
@@ -34,7 +35,11 @@ export const layer: Layer.Layer<Deliveries, never, MemoryDatabase.MemoryDatabase
       failed: (runId) => Effect.map(of(runId), (all) => all.filter((delivery) => outcomeOf(delivery) === "failed")),
       remove: (runId) => view.update((all) => new Map([...all].filter(([id]) => id !== runId))),
       readOnly: (handler) => handler,
-      inTurn: (work) => work((handler) => handler)
+      inTurn: (work) =>
+        Effect.suspend(() => {
+          const { ending, refuse } = Refusals.make()
+          return work({ refuse, run: (handler) => Effect.map(Effect.exit(handler), ending) })
+        })
     })
   })
 )

@@ -49,6 +49,10 @@ export const layer: Layer.Layer<SnapshotRows, never, MemoryDatabase.MemoryDataba
       )
 
     return SnapshotRows.of({
+      areStored: ({ aggregateType, snapshotVersion }) =>
+        Effect.map(snapshots.get, (all) =>
+          all.some((one) => one.aggregateType === aggregateType && one.snapshotVersion === snapshotVersion)
+        ),
       versions: (type, streams) =>
         Effect.map(snapshots.get, (all) =>
           streams.flatMap((stream) =>

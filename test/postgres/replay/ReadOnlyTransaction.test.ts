@@ -11,7 +11,7 @@ describe("a transaction that only reads", () => {
     Effect.gen(function* () {
       const { asked, seen, sql } = yield* HeldConnection.make
       const handler = sql.unsafe("SELECT 1")
-      const running = yield* Effect.fork(ReadOnlyTransaction.inTurn(sql, (readOnly) => readOnly(handler)))
+      const running = yield* Effect.fork(ReadOnlyTransaction.inTurn(sql, ({ run }) => run(handler)))
       yield* Deferred.await(asked)
       yield* Fiber.interruptFork(running)
       yield* HeldConnection.settled
@@ -32,7 +32,7 @@ describe("a transaction that only reads", () => {
         })
       }
       const running = yield* Effect.fork(
-        ReadOnlyTransaction.inTurn(Object.assign(sql, busy), (readOnly) => readOnly(sql.unsafe("SELECT 1")))
+        ReadOnlyTransaction.inTurn(Object.assign(sql, busy), ({ run }) => run(sql.unsafe("SELECT 1")))
       )
       yield* Deferred.await(wanted)
       yield* Fiber.interruptFork(running)
