@@ -13,6 +13,7 @@ import {
   WriteDispatcher,
   WriteHandler
 } from "effect-es-ops"
+import { randomUUID } from "node:crypto"
 import * as MemoryTransactor from "../../src/operation/memory/MemoryTransactor.js"
 import * as MemoryEventStore from "../../src/event/memory/MemoryEventStore.js"
 
@@ -24,6 +25,8 @@ const noted = (id: string): WriteHandler.Decision => ({
   events: [{ aggregateId: id, aggregateType: "note", version: 1, type: "note.noted", payload: { id } }],
   data: { id }
 })
+
+const note = randomUUID()
 
 const places: Array<string> = []
 
@@ -54,7 +57,7 @@ const feature = Feature.make({
 
 const request = (handler: string, id: string) => ({
   handler,
-  actor: { id: "u", tenantId: "t", roles: ["system"] },
+  actor: { id: "u", tenantId: randomUUID(), roles: ["system"] },
   operationId: "an-operation",
   correlationId: "a-correlation",
   payload: { id }
@@ -74,7 +77,7 @@ describe("the dispatcher of handlers", () => {
   it.effect("gives handlers and projections the services that it was made with, where the step brings none", () =>
     Effect.gen(function* () {
       places.length = 0
-      const { data } = yield* write("1")
+      const { data } = yield* write(note)
       assert.strictEqual(data["place"], "where it was made")
       assert.deepStrictEqual(places, ["where it was made"])
     }).pipe(Effect.provide(dispatcher))
@@ -83,7 +86,7 @@ describe("the dispatcher of handlers", () => {
   it.effect("gives handlers and projections the step's own services before those that it was made with", () =>
     Effect.gen(function* () {
       places.length = 0
-      const { data } = yield* Effect.provideService(write("1"), Place, "in the step")
+      const { data } = yield* Effect.provideService(write(note), Place, "in the step")
       assert.strictEqual(data["place"], "in the step")
       assert.deepStrictEqual(places, ["in the step"])
     }).pipe(Effect.provide(dispatcher))
@@ -108,7 +111,7 @@ describe("the dispatcher of handlers", () => {
         ]
       })
       const made = yield* Effect.provide(HandlerDispatcher.make([inside]), store)
-      yield* made.write(request("spans:write:see", "1"))
+      yield* made.write(request("spans:write:see", note))
       assert.deepStrictEqual(spans, [["WriteDispatcher.writeAll", "spans:write:see"]])
     })
   )

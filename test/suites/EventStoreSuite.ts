@@ -108,6 +108,42 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("takes ids in each form in which PostgreSQL reads UUIDs, and nothing else, for what is read too", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const stream = fresh()
+        const forms = [
+          (id: string) => id.toUpperCase(),
+          (id: string) => `{${id}}`,
+          (id: string) => id.replaceAll("-", ""),
+          (id: string) => id.replaceAll("-", "").replace(/^.{4}/, "$&-")
+        ]
+        for (const form of forms) yield* store.append([make({ ...fresh(), tenantId: form(stream.tenantId) }, 1)])
+        const wrong = ["t", "", `${stream.tenantId} `, `{${stream.tenantId}`, stream.tenantId.slice(1), "order-1"]
+        for (const id of wrong) {
+          for (const ids of [
+            { ...stream, tenantId: id },
+            { ...stream, aggregateId: id }
+          ]) {
+            const tried = [
+              store.append([make(stream, 1), make(ids, 1)]),
+              store.load(ids),
+              store.version(ids),
+              store.archive({ ...ids, aggregateType: "order", archivedBy: "test" })
+            ]
+            for (const one of tried) {
+              const error = yield* Effect.flip(one)
+              assert.isTrue(
+                error._tag === "DatabaseError" && Option.contains(error.code, "22P02"),
+                `${id}: ${error.message}`
+              )
+            }
+          }
+        }
+        assert.strictEqual(yield* store.version(stream), 0)
+      })
+    )
+
     it.effect("keeps the streams of two tenants apart, also for one aggregate id", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore

@@ -12,7 +12,7 @@ import * as PgTime from "../client/PgTime.js"
  * The columns of a row: texts, as drivers differ in what they make of numbers, times and jsonb. What has no spaces in it is one text, since each column
  * of a row costs the driver as much as its bytes. Rows are selected as values, without names.
  */
-export const columns = `e.id || ' ' || e.version || ' ' || e.event_version || ' ' || ${PgTime.text("e.created_at")} || ' ' || e.tenant_id || ' ' || e.aggregate_id,
+export const columns = `concat_ws(' ', e.id, e.version, e.event_version, ${PgTime.text("e.created_at")}, e.tenant_id, e.aggregate_id),
   e.aggregate_type, e.type, e.payload::text, e.metadata::text, e.created_by`
 
 /** The event that a row is. Throws where the table has other columns than it should. */

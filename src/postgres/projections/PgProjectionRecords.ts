@@ -44,8 +44,10 @@ export const make: Effect.Effect<ProjectionRecords["Type"], never, PgSql | PgSch
     const { lockKey, lockTimeout } = yield* OperationConfig
     const [records, letters] = [schema.kind("es_ops_projections"), schema.kind("es_ops_dead_letters")]
 
-    const there = sql`SELECT ${isThere(sql, records)} AS records, ${isThere(sql, letters)} AS letters,
+    const there = Effect.suspend(() =>
+      sql`SELECT ${isThere(sql, records)} AS records, ${isThere(sql, letters)} AS letters,
         ${isThere(sql, "kumiko_events")} AS events`.pipe(rows("looking for the records of projections", ThereRow))
+    )
 
     const watch = TableLock.watch(sql, {
       tables: [records, letters, "kumiko_events"],
