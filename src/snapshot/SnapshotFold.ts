@@ -57,8 +57,8 @@ export interface StreamRange {
 /** All of them. */
 export const everything: StreamRange = { from: Option.none(), to: Option.none(), after: Option.none() }
 
-/** How many events are read at once: few enough to be gone before the garbage collector calls them old. */
-const together = 1000
+/** How many events are read at once: enough that neither side waits for the other, few enough that they are not all of the memory. */
+const together = 3000
 
 /** How many states are written at once: enough that their statement, which is long, is not planned for a few. */
 const enough = 250
@@ -80,11 +80,19 @@ export const make = (
     return over(aggregate, range, areStored ? (events) => storedAmong(aggregate, events) : () => Effect.succeed(none))
   })
 
+/** Events, stream by stream, and where their snapshots are. */
+interface StreamPage {
+  readonly events: ReadonlyArray<Event>
+  readonly isStored: IsStored
+}
+
 /** Asks where snapshots of the streams of a page are stored. */
 type Stored = (events: ReadonlyArray<Event>) => Effect.Effect<IsStored, DatabaseError, SnapshotRows>
 
 const over = (aggregate: AnyAggregate, { after, from, to }: StreamRange, stored: Stored): SnapshotFold => {
   let position = after
+  /** The page that was read beside the last one of a call. */
+  let ahead: StreamPage | undefined
   const folder = new StreamFolder(aggregate)
   const read = Effect.suspend(() => pageBehind(aggregate, stored, { after: position, from, to }))
   return {
@@ -96,26 +104,30 @@ const over = (aggregate: AnyAggregate, { after, from, to }: StreamRange, stored:
             Arr.isNonEmptyReadonlyArray(folded)
               ? Effect.map(write(folded), (found) => void differing.push(...found))
               : Effect.void
-          let next = yield* begun(read)
+          let page = ahead ?? (yield* read)
           let writing: Fiber.Fiber<void, DatabaseError> = Fiber.void
           let count = 0
           for (let isOver = false; !isOver;) {
-            const { events, isStored } = yield* Fiber.join(next)
+            const { events, isStored } = page
             count += events.length
             position = Option.orElse(Option.fromNullable(events.at(-1)), () => position)
             const isLast = events.length < together
             isOver = isLast || count >= most
-            if (!isOver) next = yield* begun(read)
+            // Also behind the last page of this call: the next call begins with it at hand.
+            const next = isLast ? Fiber.succeed(page) : yield* begun(read)
             for (const some of Arr.chunksOf(events, atOnce)) {
               for (const event of some) folder.add(event, isStored)
               yield* turn
             }
             if (isLast) folder.end()
-            if (!isOver && folder.waiting < enough) continue
-            yield* Fiber.join(writing)
-            writing = yield* begun(written(folder.take()))
+            if (isOver || folder.waiting >= enough) {
+              yield* Fiber.join(writing)
+              writing = yield* begun(written(folder.take()))
+            }
+            page = yield* Fiber.join(next)
             if (!isOver) continue
             yield* Fiber.join(writing)
+            ahead = page
             return { ...folder.summary(), differing, read: count, isLast }
           }
           return yield* Effect.dieMessage("a fold ends with its last page")
@@ -132,7 +144,11 @@ const turn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-const pageBehind = (aggregate: AnyAggregate, stored: Stored, range: StreamRange) =>
+const pageBehind = (
+  aggregate: AnyAggregate,
+  stored: Stored,
+  range: StreamRange
+): Effect.Effect<StreamPage, DatabaseError, EventFeed | SnapshotRows> =>
   Effect.gen(function* () {
     const feed = yield* EventFeed
     const events = yield* feed.pageByStream({ aggregateTypes: [aggregate.type] }, range, together)
