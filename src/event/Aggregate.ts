@@ -105,14 +105,15 @@ export function make<S, I>(
       add: (event) => {
         const known = functions.get(event.type)
         if (known === undefined) return Either.void
-        return Either.flatMap(known.event.read(event), (typed) =>
-          Either.try({
-            try: () => {
-              current = known.next(current, typed)
-            },
-            catch: (error) => invalid(Option.some(event.id), describe(error).message)
-          })
-        )
+        const typed = known.event.read(event)
+        if (Either.isLeft(typed)) return Either.left(typed.left)
+        // By the million: nothing is made for each.
+        try {
+          current = known.next(current, typed.right)
+          return Either.void
+        } catch (error) {
+          return Either.left(invalid(Option.some(event.id), describe(error).message))
+        }
       }
     }
   }

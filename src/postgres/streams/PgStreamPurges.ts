@@ -83,11 +83,13 @@ export const make: Effect.Effect<StreamPurges["Type"], never, PgSql | PgSchema |
     const tables = StreamTables.find(sql, schema)
 
     /** The tombstones, which are there once a purge was begun. */
-    const stones = Effect.map(
-      sql
-        .unsafe(`SELECT 1 AS found WHERE to_regclass(${literal(table)}) IS NOT NULL`)
-        .pipe(rows("looking for the purged streams", Schema.Struct({}))),
-      (found) => (found.length > 0 ? table : PurgeText.noStones)
+    const stones = Effect.suspend(() =>
+      Effect.map(
+        sql
+          .unsafe(`SELECT 1 AS found WHERE to_regclass(${literal(table)}) IS NOT NULL`)
+          .pipe(rows("looking for the purged streams", Schema.Struct({}))),
+        (found) => (found.length > 0 ? table : PurgeText.noStones)
+      )
     )
 
     const asked = <A, I>(

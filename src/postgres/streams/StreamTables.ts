@@ -32,19 +32,20 @@ const Row = Schema.Struct({ name: Schema.String })
 export const find = (
   sql: SqlClient.SqlClient,
   schema: Pick<PgSchema["Type"], "kind">
-): Effect.Effect<StreamTables, DatabaseError> => {
-  const names = new Map<Known, string>([
-    ...ours.map((table): [Known, string] => [table, schema.kind(table)]),
-    ...theirs.map((table): [Known, string] => [table, table])
-  ])
-  const values = [...names].map(([table, name]) => `(${literal(table)}, ${literal(name)})`).join(", ")
-  return Effect.map(
-    sql
-      .unsafe(`SELECT t.name FROM (VALUES ${values}) AS t (name, quoted) WHERE to_regclass(t.quoted) IS NOT NULL`)
-      .pipe(rows("looking for the tables of streams", Row)),
-    (found) => {
-      const there = new Set(found.map(({ name }) => name))
-      return { has: (table) => there.has(table), name: (table) => names.get(table) ?? table }
-    }
-  )
-}
+): Effect.Effect<StreamTables, DatabaseError> =>
+  Effect.suspend(() => {
+    const names = new Map<Known, string>([
+      ...ours.map((table): [Known, string] => [table, schema.kind(table)]),
+      ...theirs.map((table): [Known, string] => [table, table])
+    ])
+    const values = [...names].map(([table, name]) => `(${literal(table)}, ${literal(name)})`).join(", ")
+    return Effect.map(
+      sql
+        .unsafe(`SELECT t.name FROM (VALUES ${values}) AS t (name, quoted) WHERE to_regclass(t.quoted) IS NOT NULL`)
+        .pipe(rows("looking for the tables of streams", Row)),
+      (found) => {
+        const there = new Set(found.map(({ name }) => name))
+        return { has: (table) => there.has(table), name: (table) => names.get(table) ?? table }
+      }
+    )
+  })
