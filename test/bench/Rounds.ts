@@ -39,7 +39,7 @@ export interface Result {
   readonly ours: number
   /** Of each round, ours by its floor. */
   readonly ratios: ReadonlyArray<number>
-  /** Their median. */
+  /** Their median; that of the medians where the target allows milliseconds beyond it, which no round's floor is to be scaled by. */
   readonly ratio: number
   readonly target: number | null
 }
@@ -86,15 +86,16 @@ export const measure = async (row: Work, rounds: number): Promise<Result> => {
   }
   const ratios = ours.map((value, at) => value / (floors[at] ?? NaN))
   const floor = median(floors)
+  const our = median(ours)
   return {
     name: row.name,
     work: row.work,
     floorIs: row.floor,
     unit: row.unit ?? "ms",
     floor,
-    ours: median(ours),
+    ours: our,
     ratios,
-    ratio: median(ratios),
+    ratio: row.allowance === undefined ? median(ratios) : our / floor,
     target: row.target === undefined ? null : row.target + (row.allowance ?? 0) / floor
   }
 }

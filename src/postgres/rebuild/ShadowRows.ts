@@ -125,12 +125,13 @@ const withoutUngiven = ({ defaulted }: ShadowTable, row: StoredRow): StoredRow =
     Object.entries(row).filter(([name, value]) => !(name === "es_ops_first" || (value === null && defaulted.has(name))))
   )
 
-/** Notes that keys keep their live rows. */
+/** Notes that keys keep their live rows, whatever was written down of them. */
 export const keep = (shadow: ShadowTable, keys: ReadonlyArray<Key>): Effect.Effect<void, DatabaseError, PgSql> =>
   keys.length === 0
     ? Effect.void
     : write(
-        `INSERT INTO ${shadow.kept} (${list(shadow.keys)}) SELECT ${list(shadow.keys, "g")} FROM ${givenKeys(shadow)} ON CONFLICT DO NOTHING`,
+        `WITH k AS (DELETE FROM ${shadow.want} w USING ${givenKeys(shadow)} WHERE ${sameKey(shadow, "w", "g")})
+        INSERT INTO ${shadow.kept} (${list(shadow.keys)}) SELECT ${list(shadow.keys, "g")} FROM ${givenKeys(shadow)} ON CONFLICT DO NOTHING`,
         keys
       )
 

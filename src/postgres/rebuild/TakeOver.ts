@@ -35,6 +35,7 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, from:
       const mode = modeOf(shadow, table, found.differences)
       if (mode === "gradual") yield* Gradual.run(shadow, table, work, state.at)
       if (mode === "swap") yield* Swap.prepare(shadow, table)
+      state = yield* Rounds.catchUp(shadow, table, work, state)
       const attempt = cutOver(shadow, table, state, mode, found, slow < 3)
       const result = yield* Effect.catchTag(CutOver.tried(shadow, attempt, tries), "TooSlow", () => {
         slow++
