@@ -144,6 +144,15 @@ describe("the commands of rows, past events, snapshots and streams", () => {
     await expect(wrong.stdout).toMatchFileSnapshot("golden/backfill-verify-differs.txt")
     assert.include(wrong.stderr, "Run es-ops projection:rebuild orders.")
     assert.strictEqual((await command("projection:rebuild", "orders", "--json")).code, 0)
+    await query(`INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_by)
+      VALUES (gen_random_uuid(), 'order', gen_random_uuid(), 1, 'placed', '{"n": "much"}', '{"userId": "u"}', 'u')`)
+    const failed = await command("event:backfill", "legacy", "--verify")
+    assert.strictEqual(failed.code, 1, failed.stderr)
+    assert.match(
+      failed.stderr,
+      /what was backfilled is committed, only the comparison failed[\s\S]*event \d+ \(placed, version 1\) cannot be read/
+    )
+    await query(`DELETE FROM kumiko_events WHERE payload->>'n' = 'much'`)
     const both = await command("event:backfill", "legacy", "--verify", "--dry-run", "--json")
     assert.deepStrictEqual([both.code, decodeError(both.stdout).error._tag], [2, "UsageError"])
     await query("UPDATE legacy SET n = 99 WHERE id = 3; INSERT INTO legacy VALUES (21, 1, '2999-01-01Z')")

@@ -146,18 +146,12 @@ const countIn = (from: string): Effect.Effect<Differences, DatabaseError, PgSql>
       .pipe(rows("counting the rows that differ", Counted))
   ).pipe(Effect.map(([found]) => found ?? { missing: 0, different: 0, surplus: 0, ghosts: 0 }))
 
-/** The first keys that are written down and meet a condition. */
+/** The first keys that are written down and meet a condition, as texts for people. */
 export const first = (
   table: ShadowTable,
   condition: string
 ): Effect.Effect<ReadonlyArray<string>, DatabaseError, PgSql> =>
-  Effect.flatMap(PgSql, (sql) =>
-    sql
-      .unsafe(
-        `SELECT ${keyJson(table, "w")} AS key FROM ${table.want} w WHERE ${condition} ORDER BY ${list(table.keys, "w")} LIMIT 20`
-      )
-      .pipe(rows("reading keys that differ", Schema.Struct({ key: Schema.String })))
-  ).pipe(Effect.map((found) => found.map(({ key }) => key)))
+  Effect.map(page(table, condition, 20), (keys) => keys.map((key) => JSON.stringify(key)))
 
 /** A page of keys that are written down and meet a condition, behind one. */
 export const page = (
