@@ -24,11 +24,6 @@ export const outcomeOf = ({ error }: Delivery): "delivered" | "failed" | "skippe
     onSome: ({ _tag }) => (_tag === "StreamStopped" ? "skipped" : "failed")
   })
 
-/** Runs a handler where nothing can be written. */
-export type ReadOnly = <A, E, R>(
-  handler: Effect.Effect<A, E, R>
-) => Effect.Effect<A, E | ReplayWrites | DatabaseError, R>
-
 /** Handlers that run one after another. What is around each of them is made once for all: by the million, it costs more than a handler. */
 export interface Turns {
   /** Runs a handler where nothing can be written, and answers with how it ended. */
@@ -56,11 +51,9 @@ export class Deliveries extends Context.Tag("effect-es-ops/Deliveries")<
     /** Deletes those of a run, in the transaction of the fiber. */
     readonly remove: (runId: string) => Effect.Effect<void, DatabaseError>
     /**
-     * Runs a handler with one transaction for its statements, which only reads, begins with the first of them and leaves nothing. A statement that
-     * would write makes it fail, whether the handler catches that or not.
+     * Has handlers that `work` runs one after another, each with a transaction for its statements, which only reads, begins with the first of them
+     * and leaves nothing. A statement that would write makes the handler fail, whether it catches that or not.
      */
-    readonly readOnly: ReadOnly
-    /** The same for handlers that `work` runs one after another. */
     readonly inTurn: <A, E, R>(work: (turns: Turns) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >() {}

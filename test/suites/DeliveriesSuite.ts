@@ -46,9 +46,9 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
 
     it.effect("have handlers that give what they give, and fail with what they fail with", () =>
       Effect.gen(function* () {
-        const { readOnly } = yield* Deliveries.Deliveries
-        assert.strictEqual(yield* readOnly(Effect.succeed(1)), 1)
-        assert.strictEqual(yield* Effect.flip(readOnly(Effect.fail("no"))), "no")
+        const { inTurn } = yield* Deliveries.Deliveries
+        const ends = yield* inTurn(({ run }) => Effect.all([run(Effect.succeed(1)), run(Effect.fail("no"))]))
+        assert.deepStrictEqual(ends, [Exit.succeed(1), Exit.fail("no")])
       })
     )
 

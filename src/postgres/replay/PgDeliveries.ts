@@ -69,7 +69,6 @@ export const make: Effect.Effect<Deliveries["Type"], never, PgSql | PgSchema> = 
             error: Option.some(row.error)
           }))
       ),
-    readOnly: (handler) => ReadOnlyTransaction.inTurn(sql, ({ run }) => Effect.flatten(run(handler))),
     inTurn: (work) => ReadOnlyTransaction.inTurn(sql, work)
   })
 })

@@ -34,7 +34,6 @@ export const layer: Layer.Layer<Deliveries, never, MemoryDatabase.MemoryDatabase
         ),
       failed: (runId) => Effect.map(of(runId), (all) => all.filter((delivery) => outcomeOf(delivery) === "failed")),
       remove: (runId) => view.update((all) => new Map([...all].filter(([id]) => id !== runId))),
-      readOnly: (handler) => handler,
       inTurn: (work) =>
         Effect.suspend(() => {
           const { ending, refuse } = Refusals.make()
