@@ -55,6 +55,14 @@ export const make: Effect.Effect<EventFeed["Type"], never, PgSql> = Effect.gen(f
   const behind = ({ aggregateId, tenantId, version }: StreamPosition) =>
     sql`(e.aggregate_id, e.tenant_id, e.version) > (${aggregateId}::uuid, ${tenantId}::uuid, ${version}::integer)`
 
+  /** Where a page begins: of a place and a first id, the one that is further on says what the other does. */
+  const begins = (after: Option.Option<StreamPosition>, from: Option.Option<string>): ReadonlyArray<Fragment> => {
+    const isFurther = ({ aggregateId }: StreamPosition) =>
+      !Option.exists(from, (id) => id.toLowerCase() > aggregateId.toLowerCase())
+    const place = Option.map(Option.filter(after, isFurther), behind)
+    return Option.toArray(Option.orElse(place, () => Option.map(from, atLeast)))
+  }
+
   return EventFeed.of({
     settled: (timeout) =>
       Effect.flatMap(EventSequence.look(sql), (found) =>
@@ -71,7 +79,7 @@ export const make: Effect.Effect<EventFeed["Type"], never, PgSql> = Effect.gen(f
       selected(
         "reading a page of streams",
         sql`${where(selection, [
-          ...Option.toArray(Option.orElse(Option.map(after, behind), () => Option.map(from, atLeast))),
+          ...begins(after, from),
           ...Option.toArray(Option.map(to, (id) => sql`e.aggregate_id < ${id}::uuid`))
         ])} ORDER BY e.aggregate_id, e.tenant_id, e.version LIMIT ${limit}`
       ),
