@@ -6,6 +6,7 @@ import { once } from "node:events"
 import { createServer } from "node:net"
 import { admin, bundled, database, decodeApply, decodeError, endless, project, tenant } from "../support/Command.js"
 import * as Projects from "../support/Project.js"
+import * as Reference from "../support/Reference.js"
 import * as Database from "../support/TestDatabase.js"
 
 const signals = [
@@ -64,6 +65,22 @@ describe("a signal", () => {
       }
     }, url)
     assert.deepStrictEqual(await query("SELECT relname FROM pg_class WHERE relname ~ '^(kumiko|es_ops|read_)'"), [])
+  })
+
+  it("SIGINT before a rebuild has begun: says of none that it is paused, as runs shows none", async () => {
+    const { env, query, url } = await database()
+    const { run, start } = await bundled({})
+    await query(Reference.tables)
+    await admin(async (holder) => {
+      await holder.query("BEGIN; SELECT pg_advisory_xact_lock(1702063984)")
+      const rebuilding = start(["projection:rebuild", "read_tenants"], env)
+      await rebuilding.says("waits, 0 s so far")
+      rebuilding.process.kill("SIGINT")
+      const { code, stderr } = await rebuilding.result
+      assert.strictEqual(code, 130, stderr)
+      assert.include(stderr, "error: interrupted: the read tables are whole; a rebuild that was begun is paused")
+    }, url)
+    assert.include((await run(["runs"], env)).stdout, "No unfinished runs.")
   })
 
   it.each([

@@ -136,7 +136,7 @@ export const rebuild = (given: RebuildGiven): Effect.Effect<number, never, Termi
       )
       return yield* given.dryRun ? planned(given, maxStall) : rebuilt(given, maxStall)
     }),
-    "interrupted: the rebuild is paused, and the read tables are whole; the same command goes on where it stood, es-ops runs shows it"
+    "interrupted: the read tables are whole; a rebuild that was begun is paused, and the same command goes on where it stood: es-ops runs shows it"
   )
 
 const refuseMixed = ({

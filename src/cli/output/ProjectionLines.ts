@@ -3,7 +3,6 @@
  */
 import * as Option from "effect/Option"
 import * as RecordedTime from "../../operation/RecordedTime.js"
-import { progressText } from "../../operation/RunObserver.js"
 import type { ProjectionStatusEntry } from "../../projection/ProjectionStatus.js"
 import type {
   DifferingRows,
@@ -13,6 +12,7 @@ import type {
   TableDiff
 } from "../../projection/RebuildReport.js"
 import * as Layout from "./Layout.js"
+import { standing } from "./RunLines.js"
 import type { Terminal } from "./Terminal.js"
 
 /** Every projection, and the counts. */
@@ -47,7 +47,7 @@ const cells = (projection: ProjectionStatusEntry): ReadonlyArray<string> => [
   }),
   [
     ...Option.toArray(
-      Option.map(projection.run, (run) => `run ${run.id}: ${run.isLive ? "" : "not going on; "}${progressText(run)}`)
+      Option.map(projection.run, (run) => `run ${run.id}: ${run.isLive ? "" : "not going on; "}${standing(run)}`)
     ),
     ...(projection.deadLetters > 0 ? [`${Layout.counted(projection.deadLetters, "event")} left out`] : [])
   ].join("; ")

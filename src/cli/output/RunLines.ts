@@ -33,5 +33,8 @@ const cells = (run: Run): ReadonlyArray<string> => [
   run.id,
   `since ${Layout.instant(RecordedTime.format(run.startedAt))}`,
   `on ${run.owner.host} (process ${run.owner.pid})`,
-  progressText(run.isLive ? run : { ...run, rate: Option.none() })
+  standing(run)
 ]
+
+/** How far a run is; nothing of its speed where nobody is in it. */
+export const standing = (run: Run): string => progressText(run.isLive ? run : { ...run, rate: Option.none() })
