@@ -26,6 +26,13 @@ const Cut = Schema.Struct({ boundaries: Schema.Array(Schema.String) })
 export const cutOf = ({ cursor }: Pick<RunHandle, "cursor">): Option.Option<ReadonlyArray<string>> =>
   Option.map(Option.flatMap(cursor, Schema.decodeUnknownOption(Cut)), ({ boundaries }) => boundaries)
 
+/**
+ * Whether the run is worked on in lanes: one that is gone on with stays as it was begun, since a cut would begin with the first row and count the
+ * rows that are done again.
+ */
+export const isInLanes = (handle: Pick<RunHandle, "cursor">, lanes: number): boolean =>
+  Option.match(handle.cursor, { onNone: () => lanes > 1, onSome: () => Option.isSome(cutOf(handle)) })
+
 /** Works on all rows in so many lanes; they are cut once, by the process that begins. What each lists is in its cursor. */
 export const backfillAll = (
   backfill: Backfill<unknown, never>,

@@ -40,7 +40,10 @@ export interface BackfillOptions {
   /** The name of the backfill. */
   readonly backfill: string
   readonly appliedBy: AppliedBy
-  /** In how many parts a source in SQL is read, by its keys, each on a connection of its own. Default: 1, in the order of the source. */
+  /**
+   * In how many parts a source in SQL is read, by its keys, each on a connection of its own. Default: 1, in the order of the source. A backfill that is
+   * gone on with keeps the parts that it was begun with.
+   */
   readonly lanes?: number | undefined
   readonly restart?: boolean | undefined
   readonly observer?: RunObserver | undefined
@@ -145,7 +148,7 @@ const backfillAll = (
 ): Effect.Effect<BackfillReport, WorkError, BackfillStore> =>
   Effect.gen(function* () {
     const { source } = backfill
-    if (source._tag === "Sql" && (lanes > 1 || Option.isSome(BackfillLanes.cutOf(handle))))
+    if (source._tag === "Sql" && BackfillLanes.isInLanes(handle, lanes))
       return yield* BackfillLanes.backfillAll(backfill, source, append, lanes, handle)
     const progress = new Progress(backfill.name, [handle.cursor])
     const work = BackfillWork.make(backfill, append, progress)

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { SqlClient } from "@effect/sql"
-import { Effect, Layer, Option, Schema } from "effect"
+import { Effect, Exit, Layer, Option, Schema } from "effect"
 import { Backfill, EsOps, EventBackfill, Feature, Projection, RunObserver, WriteHandler } from "effect-es-ops"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
@@ -61,6 +61,25 @@ const run = (more: Partial<EventBackfill.BackfillOptions> = {}) =>
   EventBackfill.run({ backfill: "orders", appliedBy: "cli", observer: RunObserver.silent, ...more })
 
 describe("a backfill on a server", () => {
+  it.scopedLive(
+    "that was begun in one lane goes on in one behind its last batch, however many are asked for then",
+    () =>
+      Effect.gen(function* () {
+        yield* seeded(
+          `SELECT g, CASE g WHEN 3 THEN 'bad' ELSE 's' || g END, '{}', '2020-01-01Z' FROM generate_series(1, 700) g`
+        )
+        const stopped = yield* Effect.exit(
+          run({ observer: { ...RunObserver.silent, progress: () => Effect.interrupt } })
+        )
+        assert.isTrue(Exit.isInterrupted(stopped))
+        const { run: ended, value } = yield* run({ lanes: 2 })
+        const { failed, failures, ...counts } = Option.getOrThrow(value)
+        assert.deepInclude(counts, { rows: 700, appended: 699, events: 1398, done: 0 })
+        assert.deepStrictEqual([failed, failures.map(({ key }) => key)], [1, ["3"]])
+        assert.deepStrictEqual([ended.done, ended.total], [700, Option.some(700)])
+      }).pipe(Effect.provide(world))
+  )
+
   it.scopedLive("keeps digits and dates, leaves out the rows that fail, notifies nobody, and finds itself again", () =>
     Effect.gen(function* () {
       const query = yield* seeded(
