@@ -14,6 +14,20 @@ const signals = [
   ["SIGTERM", 143]
 ] as const
 
+/** Subscribers that do not end, or not in order. */
+const deliveries = `import { Effect, Schema } from "effect"
+import { EsOps, EventType, Feature, Identity, Subscriber } from "effect-es-ops"
+const created = EventType.make({ type: "tenant.created", payload: Schema.Unknown })
+const subscriber = (name, handle) => Subscriber.make({ name, events: [created], handle: () => handle })
+export default EsOps.config({ features: [Identity.feature, Feature.make({ name: "f", handlers: [], subscribers: [
+  subscriber("endless", Effect.zipRight(Effect.log("inside"),
+    Effect.onInterrupt(Effect.never, () => Effect.zipRight(Effect.log("ending"), Effect.never)))),
+  subscriber("exiting", Effect.sync(() => process.exit(0))),
+  subscriber("throwing", Effect.zipRight(
+    Effect.sync(() => setTimeout(() => { throw new TypeError("in a timer") })), Effect.never))
+] })] })
+`
+
 describe("a signal", () => {
   it.each(signals)(
     "%s in a seed: rolled back, recorded, and said what was and was not done",
@@ -179,6 +193,40 @@ describe("a signal", () => {
       else assert.strictEqual(stdout, "cut off     1\n0 applied, 1 cut off, 0 not attempted.\n")
     }
     assert.deepStrictEqual(await query("SELECT id FROM kumiko_es_operations"), [])
+  })
+
+  it("given twice in a run names the step for runs, and no seed", async () => {
+    const { env } = await database()
+    const { run, start } = await bundled({ "es-ops.config.mjs": deliveries, "seeds/1.mjs": tenant("one") })
+    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    const running = start(["event:replay", "endless", "--all", "--yes", "--json"], env)
+    await running.says("inside")
+    running.process.kill("SIGINT")
+    await running.says("ending")
+    running.process.kill("SIGINT")
+    const { code, stderr, stdout } = await running.result
+    assert.deepStrictEqual([code, decodeError(stdout).error.message], [130, "it was ended at once"])
+    assert.include(stderr, "es-ops runs shows what has not ended, and the same command goes on with it")
+    assert.notInclude(stderr, "seed")
+  })
+})
+
+describe("what a subscriber does where nobody can catch it", () => {
+  it.each([
+    ["exiting", "the application's code ended the process: what was not committed is rolled back; es-ops runs shows"],
+    ["throwing", "unhandled in the application's code: TypeError: in a timer"]
+  ])("is told as the application's, and not as a seed's: %s", async (subscriber, expected) => {
+    const { env } = await database()
+    const { run, runProcess } = await bundled({ "es-ops.config.mjs": deliveries, "seeds/1.mjs": tenant("one") })
+    assert.strictEqual((await run(["seed:apply"], env)).code, 0)
+    const { code, stderr, stdout } = await runProcess(["event:replay", subscriber, "--all", "--yes", "--json"], env)
+    assert.deepStrictEqual(
+      [code, stderr.includes("a seed"), stdout.includes("seed")],
+      [1, false, false],
+      stderr + stdout
+    )
+    assert.include(stderr, expected)
+    decodeError(stdout)
   })
 })
 

@@ -8,6 +8,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
 import type { CommandFailure } from "../output/CommandFailure.js"
+import * as Culprit from "../output/Culprit.js"
 
 /** How long work that is interrupted may take to end in order. */
 const patience = "1500 millis"
@@ -28,16 +29,16 @@ export const stoppable = <A, E, R, R2>(
   )
 
 /**
- * The failure of a command that was interrupted. An error that no seed handled is the reason, if there is one, and then `next`, the
- * step after an interruption, is not said, as the seed has to change first.
+ * The failure of a command that was interrupted. An error that nobody handled is the reason, if there is one, and then `next`, the
+ * step after an interruption, is not said, as the code has to change first.
  */
 export const failure = (interrupted: CommandFailure, next = ""): CommandFailure =>
   Option.match(UnhandledRejections.blamedFor(), {
     onNone: () => ({ ...interrupted, message: `${interrupted.message}${next}` }),
     onSome: (cause) => ({
-      _tag: "SeedFailed",
+      _tag: Culprit.unhandledTag,
       id: interrupted.id,
       cause,
-      message: `unhandled in a seed: ${describe(cause).message}; ${interrupted.message}`
+      message: `unhandled in ${Culprit.name}: ${describe(cause).message}; ${interrupted.message}`
     })
   })

@@ -14,6 +14,7 @@ import * as StrayWrites from "../../seed/StrayWrites.js"
 import * as UnhandledRejections from "../../seed/UnhandledRejections.js"
 import * as ModuleLoader from "../../seed/source/ModuleLoader.js"
 import * as EsOpsCommand from "../commands/EsOpsCommand.js"
+import * as Culprit from "../output/Culprit.js"
 import * as ExitMessage from "../output/ExitMessage.js"
 import * as StandardStreams from "../output/StandardStreams.js"
 import * as Terminal from "../output/Terminal.js"
@@ -69,7 +70,7 @@ const endWith = (exitCode: number): void => {
 const endUnhandled = (reason: unknown): void => {
   if (UnhandledRejections.isWatched(reason)) return
   const text = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
-  ExitMessage.sayError("SeedFailed", `unhandled in a seed: ${text}`)
+  ExitMessage.sayError(Culprit.unhandledTag, `unhandled in ${Culprit.name}: ${text}`)
   if (state.endsWith !== undefined) return
   UnhandledRejections.blame(reason)
   endWith(1)
@@ -84,17 +85,14 @@ const reportUnfinished = (): void => {
     ExitMessage.writeResults(reason)
     return ExitMessage.sayError(
       "ProcessEnded",
-      `${reason}: the server rolls back what was not committed; es-ops seed:status says what is applied`
+      `${reason}: the server rolls back what was not committed; ${Culprit.nextStep}`
     )
   }
   process.exitCode = 1
   const [path] = ModuleLoader.underWay()
   const [reason, next] =
     path === undefined
-      ? [
-          "a seed ended the process",
-          "what it had not committed is rolled back; es-ops seed:status says what is applied"
-        ]
+      ? [`${Culprit.name} ended the process`, `what was not committed is rolled back; ${Culprit.nextStep}`]
       : [`${path} ended the process while it was loaded`, "mend it, then es-ops seed:check"]
   ExitMessage.sayError("ProcessEnded", `${reason}: ${next}`)
   ExitMessage.writeResults(reason)
