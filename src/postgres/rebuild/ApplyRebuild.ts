@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { EventFeed } from "../../event/EventFeed.js"
 import type { EventStore } from "../../event/EventStore.js"
@@ -191,20 +192,19 @@ export const takeOver = (shadow: Shadow, store: EventStore["Type"], from: Rebuil
   Effect.gen(function* () {
     const out = yield* leftOut(shadow)
     let state = from
-    let before = { tries: 0, since: yield* Clock.currentTimeMillis }
+    const tries = yield* CutOver.untried
     for (let slow = 0; ;) {
       const ghosts = yield* decided(shadow, yield* ghostsOf(shadow, store, out, state.at))
       yield* comparedAhead(shadow)
       const attempt = cutOver(shadow, store, out, state, ghosts, slow < 3)
-      const result = yield* Effect.catchTag(CutOver.tried(shadow, attempt, before), "TooSlow", () => {
+      const result = yield* Effect.catchTag(CutOver.tried(shadow, attempt, tries), "TooSlow", () => {
         slow++
         return Effect.succeedNone
       })
       if (Option.isSome(result)) {
-        const done: Done = { ...result.value.value.done, tries: result.value.tries }
-        return { ...result.value.value.state, done }
+        const done: Done = { ...result.value.done, tries: yield* Ref.get(tries.count) }
+        return { ...result.value.state, done }
       }
-      before = { ...before, tries: before.tries + 20 }
       state = yield* settledRounds(shadow, store, state)
     }
   })
@@ -275,8 +275,8 @@ export const settle = (shadow: Shadow, store: EventStore["Type"], { at }: Rebuil
           return { value: count, counters: { mended: count } }
         })
       )
-      const result = yield* CutOver.tried(shadow, attempt, { tries: 0, since: yield* Clock.currentTimeMillis })
-      mended += Option.match(result, { onNone: () => 0, onSome: ({ value }) => value })
+      const result = yield* CutOver.tried(shadow, attempt, yield* CutOver.untried)
+      mended += Option.match(result, { onNone: () => 0, onSome: (value) => value })
       if (round >= 20 || (yield* Clock.currentTimeMillis) >= until) return { mended, unsettled: left }
     }
   })

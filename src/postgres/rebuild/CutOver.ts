@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { FoldError } from "../../event/FoldDefinition.js"
 import { DatabaseError } from "../../operation/OperationError.js"
@@ -69,34 +70,38 @@ export const touched = (shadow: Shadow, table: ShadowTable, m: bigint) =>
     return found
   })
 
-/** What came of the tries. */
-export interface CutOver<A> {
-  readonly value: A
-  readonly tries: number
+/** The tries of one cut-over, through all its rounds: how many there were, and since when, in milliseconds. */
+export interface Tries {
+  readonly count: Ref.Ref<number>
+  readonly since: number
 }
+
+/** None were made yet. */
+export const untried: Effect.Effect<Tries> = Effect.all({ count: Ref.make(0), since: Clock.currentTimeMillis })
 
 /** Tries until the lock is there; between tries nobody is held up. None after ten seconds: more is to be folded before. */
 export const tried = <A, E, R>(
   shadow: Shadow,
   attempt: Effect.Effect<A, E | DatabaseError, R>,
-  before: { readonly tries: number; readonly since: number }
-): Effect.Effect<Option.Option<CutOver<A>>, E | DatabaseError | CutOverTimeout, R | PgSql> =>
+  { count, since }: Tries
+): Effect.Effect<Option.Option<A>, E | DatabaseError | CutOverTimeout, R | PgSql> =>
   Effect.gen(function* () {
     const bound = Duration.toMillis(shadow.policy.lockTimeout)
     const from = yield* Clock.currentTimeMillis
-    for (let tries = before.tries + 1; ; tries++) {
+    for (;;) {
+      const tries = yield* Ref.updateAndGet(count, (made) => made + 1)
       const result = yield* Effect.either(Effect.asSome(attempt).pipe(Effect.catchIf(isBusy, () => Effect.succeedNone)))
       if (result._tag === "Left") return yield* Effect.fail(result.left)
-      if (Option.isSome(result.right)) return Option.some({ value: result.right.value, tries })
+      if (Option.isSome(result.right)) return result.right
       const now = yield* Clock.currentTimeMillis
       const holders = yield* inTheWay(shadow)
       if (tries % 20 === 1)
         yield* Effect.logInfo(`tries the cut-over, ${tries} so far; in the way: ${holders.join("; ")}`)
-      if (now - before.since >= bound)
+      if (now - since >= bound)
         return yield* new CutOverTimeout({
           table: namesOf(shadow),
           tries,
-          waitedMs: Math.round(now - before.since),
+          waitedMs: Math.round(now - since),
           holders
         })
       if (now - from >= 10_000) return Option.none()

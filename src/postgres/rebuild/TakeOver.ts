@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Arr from "effect/Array"
 import type { Fold, Rows } from "../../event/FoldDefinition.js"
 import * as KeyFold from "../../projection/KeyFold.js"
@@ -28,7 +29,7 @@ import * as Swap from "./Swap.js"
 export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, from: RebuildState.RebuildState) =>
   Effect.gen(function* () {
     let state = from
-    let tries = { tries: 0, since: yield* Clock.currentTimeMillis }
+    const tries = yield* CutOver.untried
     for (let slow = 0; ;) {
       state = yield* Rounds.run(shadow, table, work, state)
       const found = yield* compared(shadow, table, work, state)
@@ -41,8 +42,7 @@ export const run = (shadow: Shadow, table: ShadowTable, work: Fold | Rows, from:
         slow++
         return Effect.succeedNone
       })
-      if (Option.isSome(result)) return { ...result.value.value, tries: result.value.tries }
-      tries = { ...tries, tries: tries.tries + 20 }
+      if (Option.isSome(result)) return { ...result.value, tries: yield* Ref.get(tries.count) }
     }
   })
 

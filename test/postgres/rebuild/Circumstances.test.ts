@@ -362,6 +362,18 @@ layer(World.layerOf(feature), { excludeTestServices: true })("a rebuild on a ser
     })
   )
 
+  it.effect(
+    "counts as tries of its cut-over those that it made, where each folds for longer than writers may stop",
+    () =>
+      Effect.gen(function* () {
+        yield* damage(21)
+        const report = yield* rebuild({ mode: "merge", maxStall: "0 millis" })
+        // The fourth is not bounded any more.
+        assert.isAtMost(report?.cutOver.tries ?? NaN, 4)
+        yield* isRight
+      })
+  )
+
   it.effect("folds what came while rows were compared before it locks the table, in each mode", () =>
     Effect.gen(function* () {
       for (const mode of ["merge", "gradual", "swap"] as const) {
