@@ -60,14 +60,13 @@ export const verdict = (
   const { aggregateId } = stream.right
   const types = new Set(events.map(({ type }) => type))
   if (events.length === 0) return { _tag: "Done", key, types }
-  const headers = known === undefined ? Option.none() : known.headers
-  if (Option.isSome(headers)) {
-    const { backfill, backfillDigest, backfillKey } = headers.value
-    if (backfill !== name || backfillKey !== key) {
-      return taken(name, key, aggregateId)
-    }
-    return { _tag: backfillDigest === digest ? "Done" : "Changed", key, types }
-  }
+  const headers = Option.flatMapNullable(Option.fromNullable(known), ({ headers }) => Option.getOrUndefined(headers))
+  // A stream that was moved since is where it is: the row is appended once, whatever its tenant.
+  const own = [...Option.toArray(headers), ...(known?.backfilled ?? [])].find(
+    ({ backfill, backfillKey }) => backfill === name && backfillKey === key
+  )
+  if (own !== undefined) return { _tag: own["backfillDigest"] === digest ? "Done" : "Changed", key, types }
+  if (Option.isSome(headers)) return taken(name, key, aggregateId)
   if (known?.isPurged === true) return failed(`stream ${aggregateId} was purged: its id does not come back`)
   if (known?.isArchived === true) return failed(`stream ${aggregateId} is archived`)
   const future = events.find(({ createdAt }) => createdAt > now)

@@ -22,6 +22,11 @@ export interface KnownStream extends StreamId {
   readonly isPurged: boolean
   /** The headers of its first event; none for a stream that does not exist. */
   readonly headers: Option.Option<EventMetadata["headers"] & {}>
+  /**
+   * Where no backfill appended that event: the headers of a backfill that events of the same id have, on any tenant, each once. The stream was moved
+   * or merged then.
+   */
+  readonly backfilled: ReadonlyArray<EventMetadata["headers"] & {}>
 }
 
 /** An event with a date of its own, and its payload as the text of JSON. */

@@ -4,7 +4,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqlClient } from "@effect/sql"
 import { Effect, Exit, Layer, Option, Schema } from "effect"
-import { Backfill, EsOps, EventBackfill, Feature, Projection, RunObserver, WriteHandler } from "effect-es-ops"
+import {
+  Backfill,
+  EsOps,
+  Event,
+  EventBackfill,
+  Feature,
+  Projection,
+  RunObserver,
+  StreamMove,
+  WriteHandler
+} from "effect-es-ops"
 import * as Database from "../support/TestDatabase.js"
 import { TestDatabase } from "../support/TestDatabase.js"
 
@@ -77,6 +87,39 @@ describe("a backfill on a server", () => {
         assert.deepInclude(counts, { rows: 700, appended: 699, events: 1398, done: 0 })
         assert.deepStrictEqual([failed, failures.map(({ key }) => key)], [1, ["3"]])
         assert.deepStrictEqual([ended.done, ended.total], [700, Option.some(700)])
+      }).pipe(Effect.provide(world))
+  )
+
+  it.scopedLive(
+    "finds the rows whose streams were moved to another tenant or merged there, and appends none again",
+    () =>
+      Effect.gen(function* () {
+        const query = yield* seeded(`SELECT g, 's' || g, '{}', '2020-01-01Z' FROM generate_series(1, 4) g`)
+        yield* run()
+        const [from, to] = [Event.systemTenantId, "00000000-0000-4000-8000-0000000000bb"]
+        const [first, second, third] = [1, 2, 3].map((key) => Backfill.streamId("orders", `${key}`))
+        // The second one meets a stream of its id there, which comes first; the third begins anew where it was.
+        const event = (id: unknown, tenant: string) =>
+          query(`INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, payload, metadata, created_at, created_by)
+          VALUES ('${String(id)}', 'order', '${tenant}', 1, 'closed', '{}', '{"userId": "u"}', '2019-01-01Z', 'u')`)
+        yield* event(second, to)
+        yield* StreamMove.run({
+          moves: [first, second, third].map((aggregateId = "") => ({ aggregateId, from, to })),
+          merge: true,
+          appliedBy: "cli",
+          observer: RunObserver.silent
+        })
+        yield* event(third, from)
+        yield* query("UPDATE legacy SET sku = 'other' WHERE id = 1")
+        const events = "SELECT tenant_id, aggregate_id, version, id FROM kumiko_events ORDER BY id"
+        const before = yield* query(events)
+        const plan = yield* EventBackfill.plan("orders")
+        const again = Option.getOrThrow((yield* run()).value)
+        for (const found of [plan, again]) {
+          const { appended, changedKeys, done, failed } = found
+          assert.deepStrictEqual([appended, changedKeys, done, failed], [0, ["1"], 3, 0])
+        }
+        assert.deepStrictEqual(yield* query(events), before)
       }).pipe(Effect.provide(world))
   )
 

@@ -2,7 +2,7 @@
  * What every database of a backfill does.
  */
 import { assert, layer } from "@effect/vitest"
-import { DateTime, Effect, Option } from "effect"
+import { Array as Arr, DateTime, Effect, Option } from "effect"
 import type { Layer } from "effect"
 import { BackfillStore, EventStore, Transactor } from "effect-es-ops"
 import type { EsOps } from "effect-es-ops"
@@ -62,6 +62,36 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         )
         const known = seen.streams.find(({ aggregateId }) => aggregateId === id)
         assert.deepStrictEqual(known?.headers, Option.some({ backfill: "orders", backfillKey: "1" }))
+      })
+    )
+
+    it.effect("knows the rows of a backfill by their events on another tenant, and behind those of others", () =>
+      Effect.gen(function* () {
+        const store = yield* BackfillStore.BackfillStore
+        const [moved, merged, plain] = [randomUUID(), randomUUID(), randomUUID()]
+        const tenantId = "00000000-0000-4000-8000-00000000000b"
+        const without = { metadata: { userId: "clerk" } }
+        yield* store.append([
+          dated(moved, 1, "{}"),
+          dated(moved, 2, "{}"),
+          { ...dated(moved, 3, "{}"), ...without },
+          { ...dated(merged, 1, "{}"), ...without, tenantId },
+          { ...dated(merged, 2, "{}"), tenantId },
+          { ...dated(plain, 1, "{}"), ...without, tenantId }
+        ])
+        const ids = Arr.make(moved, merged, plain)
+        const { streams } = yield* store.look(Arr.map(ids, (aggregateId) => ({ tenantId, aggregateId })))
+        const found = ids.map((id) => streams.find(({ aggregateId }) => aggregateId === id))
+        const headers = [{ backfill: "orders", backfillKey: "1", backfillDigest: "" }]
+        assert.deepStrictEqual(
+          found.map((stream) => stream?.backfilled),
+          [headers, headers, []]
+        )
+        const { streams: own } = yield* store.look([dated(moved, 1, "")])
+        assert.deepStrictEqual(
+          own.map(({ backfilled }) => backfilled),
+          [[]]
+        )
       })
     )
 

@@ -1,13 +1,14 @@
 /**
  * `BackfillStore` of a `MemoryDatabase`.
  */
+import * as Arr from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { NonEmptyReadonlyArray } from "effect/Array"
 import { streamKey } from "../../event/AppendRules.js"
 import type { Event } from "../../event/Event.js"
 import { Payload } from "../../event/Event.js"
@@ -34,12 +35,14 @@ export const layer: Layer.Layer<BackfillStore, never, MemoryDatabase.MemoryDatab
           streams: streams.map(({ aggregateId, tenantId }) => {
             const key = streamKey({ aggregateId, tenantId })
             const first = events.find((event) => streamKey(event) === key)
+            const isBackfilled = first?.metadata.headers?.["backfill"] !== undefined
             return {
               aggregateId,
               tenantId,
               isArchived: archived.has(key),
               isPurged: false,
-              headers: Option.map(Option.fromNullable(first), ({ metadata }) => metadata.headers ?? {})
+              headers: Option.map(Option.fromNullable(first), ({ metadata }) => metadata.headers ?? {}),
+              backfilled: isBackfilled ? [] : backfilledOf(events, aggregateId)
             }
           })
         })),
@@ -66,6 +69,19 @@ export const layer: Layer.Layer<BackfillStore, never, MemoryDatabase.MemoryDatab
 
 const reading = "reading the source of a backfill"
 const appending = "appending the events of a backfill"
+
+/** The headers of a backfill that events of an id have, on any tenant. */
+const backfilledOf = (events: ReadonlyArray<Event>, aggregateId: string) => {
+  const found = events.flatMap((event) => {
+    const { backfill, backfillDigest = "", backfillKey = "" } = event.metadata.headers ?? {}
+    const isOf = event.aggregateId.toLowerCase() === aggregateId.toLowerCase() && backfill !== undefined
+    return isOf ? [{ backfill, backfillDigest, backfillKey }] : []
+  })
+  return Arr.dedupeWith(
+    found,
+    (a, b) => a.backfill === b.backfill && a.backfillKey === b.backfillKey && a.backfillDigest === b.backfillDigest
+  )
+}
 
 const toEvent = (event: DatedEvent, id: bigint): Effect.Effect<Event, DatabaseError> =>
   Effect.mapBoth(Schema.decodeUnknown(Schema.parseJson(Payload))(event.payload), {

@@ -70,7 +70,8 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
             aggregateId: row.aggregate_id,
             isArchived: row.archived,
             isPurged: purged.some((one) => one.tenantId === row.tenant_id && one.aggregateId === row.aggregate_id),
-            headers: row.exists ? Option.some(row.headers ?? {}) : Option.none()
+            headers: row.exists ? Option.some(row.headers ?? {}) : Option.none(),
+            backfilled: row.backfilled ?? []
           }))
         })
       ),
@@ -141,21 +142,27 @@ const lookFor = `SELECT i.tenant_id::text, i.aggregate_id::text,
     EXISTS (SELECT FROM kumiko_archived_streams a WHERE a.tenant_id = i.tenant_id AND a.aggregate_id = i.aggregate_id) AS archived,
     e.version IS NOT NULL AS exists,
     CASE WHEN jsonb_typeof(e.metadata->'headers') = 'object' THEN (e.metadata->'headers')::text END AS headers,
-    (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text AS now
+    b.headers::text AS backfilled, (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text AS now
   FROM jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid) LEFT JOIN LATERAL (
     SELECT version, metadata FROM kumiko_events e WHERE e.tenant_id = i.tenant_id AND e.aggregate_id = i.aggregate_id
-    ORDER BY version LIMIT 1) AS e ON true`
+    ORDER BY version LIMIT 1) AS e ON true
+  CROSS JOIN LATERAL (
+    SELECT json_agg(DISTINCT jsonb_build_object(${["backfill", "backfillKey", "backfillDigest"].map((name) => `'${name}', coalesce(m.metadata->'headers'->>'${name}', '')`).join(", ")})) AS headers
+    FROM kumiko_events m WHERE m.aggregate_id = i.aggregate_id AND m.metadata->'headers'->>'backfill' IS NOT NULL
+      AND e.metadata->'headers'->>'backfill' IS NULL) AS b`
+
+const HeadersRow = Schema.Record({
+  key: Schema.String,
+  value: Schema.Union(Schema.String, Schema.Number, Schema.Boolean)
+})
 
 const Known = Schema.Struct({
   tenant_id: Schema.String,
   aggregate_id: Schema.String,
   archived: Schema.Boolean,
   exists: Schema.Boolean,
-  headers: Schema.NullOr(
-    Schema.parseJson(
-      Schema.Record({ key: Schema.String, value: Schema.Union(Schema.String, Schema.Number, Schema.Boolean) })
-    )
-  ),
+  headers: Schema.NullOr(Schema.parseJson(HeadersRow)),
+  backfilled: Schema.NullOr(Schema.parseJson(Schema.Array(HeadersRow))),
   now: Schema.NumberFromString
 })
 
