@@ -24,6 +24,7 @@ const steps: { readonly [tag: string]: string } = {
   EventUnreadable: unfoldable,
   FoldFailed: unfoldable,
   ApplyFailed: unfoldable,
+  RebuildUnsettled: "The read tables are as they were. Run the command again at a time when none of that happens.",
   CommitUnknown: "Run es-ops seed:status.",
   DatabaseError: "es-ops doctor looks for the reason."
 }

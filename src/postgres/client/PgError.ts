@@ -66,7 +66,8 @@ const hints: { readonly [code: string]: string } = {
   "42P01":
     "kumiko_* and es_ops_* tables are made by the first seed or run that is no dry run, or from what es-ops schema prints; others are the application's to make",
   "22P05": "its encoding has no such character: leave that out, or use a database in UTF8",
-  "42501": "grant the role what it needs, or let an administrator create the tables",
+  "42501":
+    "grant the role what it needs (es-ops schema --grants <role> prints that), or let an administrator create the tables",
   ECONNREFUSED: "is the server running, and are host and port in DATABASE_URL right?",
   ENOTFOUND: "is the host in DATABASE_URL right?",
   ...Object.fromEntries(
