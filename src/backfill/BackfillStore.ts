@@ -23,8 +23,8 @@ export interface KnownStream extends StreamId {
   /** The headers of its first event; none for a stream that does not exist. */
   readonly headers: Option.Option<EventMetadata["headers"] & {}>
   /**
-   * Where no backfill appended that event: the headers of a backfill that events of the same id have, on any tenant, each once. The stream was moved
-   * or merged then.
+   * Where no backfill appended that event: the headers of those events of the same id, on any tenant, that a backfill did append. The stream was
+   * moved or merged then.
    */
   readonly backfilled: ReadonlyArray<EventMetadata["headers"] & {}>
 }

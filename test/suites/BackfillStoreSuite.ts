@@ -82,10 +82,10 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const ids = Arr.make(moved, merged, plain)
         const { streams } = yield* store.look(Arr.map(ids, (aggregateId) => ({ tenantId, aggregateId })))
         const found = ids.map((id) => streams.find(({ aggregateId }) => aggregateId === id))
-        const headers = [{ backfill: "orders", backfillKey: "1", backfillDigest: "" }]
+        const headers = { backfill: "orders", backfillKey: "1", backfillDigest: "" }
         assert.deepStrictEqual(
           found.map((stream) => stream?.backfilled),
-          [headers, headers, []]
+          [[headers, headers], [headers], []]
         )
         const { streams: own } = yield* store.look([dated(moved, 1, "")])
         assert.deepStrictEqual(

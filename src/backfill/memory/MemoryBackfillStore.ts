@@ -1,7 +1,6 @@
 /**
  * `BackfillStore` of a `MemoryDatabase`.
  */
-import * as Arr from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
@@ -70,18 +69,13 @@ export const layer: Layer.Layer<BackfillStore, never, MemoryDatabase.MemoryDatab
 const reading = "reading the source of a backfill"
 const appending = "appending the events of a backfill"
 
-/** The headers of a backfill that events of an id have, on any tenant. */
-const backfilledOf = (events: ReadonlyArray<Event>, aggregateId: string) => {
-  const found = events.flatMap((event) => {
+/** The headers of those events of an id that a backfill appended, on any tenant. */
+const backfilledOf = (events: ReadonlyArray<Event>, aggregateId: string) =>
+  events.flatMap((event) => {
     const { backfill, backfillDigest = "", backfillKey = "" } = event.metadata.headers ?? {}
     const isOf = event.aggregateId.toLowerCase() === aggregateId.toLowerCase() && backfill !== undefined
     return isOf ? [{ backfill, backfillDigest, backfillKey }] : []
   })
-  return Arr.dedupeWith(
-    found,
-    (a, b) => a.backfill === b.backfill && a.backfillKey === b.backfillKey && a.backfillDigest === b.backfillDigest
-  )
-}
 
 const toEvent = (event: DatedEvent, id: bigint): Effect.Effect<Event, DatabaseError> =>
   Effect.mapBoth(Schema.decodeUnknown(Schema.parseJson(Payload))(event.payload), {

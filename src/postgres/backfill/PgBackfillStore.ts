@@ -1,6 +1,7 @@
 /**
  * `BackfillStore` on PostgreSQL: rows of any table or query, and events in the events table.
  */
+import * as Arr from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -65,13 +66,13 @@ export const make: Effect.Effect<BackfillStore["Type"], never, PgSql | Operation
         purgedAmong(streams),
         (found, purged) => ({
           now: new Date(found[0]?.now ?? 0),
-          streams: found.map((row) => ({
+          streams: streamsIn(found).map(([row, ...others]) => ({
             tenantId: row.tenant_id,
             aggregateId: row.aggregate_id,
             isArchived: row.archived,
             isPurged: purged.some((one) => one.tenantId === row.tenant_id && one.aggregateId === row.aggregate_id),
             headers: row.exists ? Option.some(row.headers ?? {}) : Option.none(),
-            backfilled: row.backfilled ?? []
+            backfilled: [row, ...others].flatMap(({ backfilled }) => (backfilled === null ? [] : [backfilled]))
           }))
         })
       ),
@@ -146,10 +147,10 @@ const lookFor = `SELECT i.tenant_id::text, i.aggregate_id::text,
   FROM jsonb_to_recordset($1::jsonb) AS i (tenant_id uuid, aggregate_id uuid) LEFT JOIN LATERAL (
     SELECT version, metadata FROM kumiko_events e WHERE e.tenant_id = i.tenant_id AND e.aggregate_id = i.aggregate_id
     ORDER BY version LIMIT 1) AS e ON true
-  CROSS JOIN LATERAL (
-    SELECT json_agg(DISTINCT jsonb_build_object(${["backfill", "backfillKey", "backfillDigest"].map((name) => `'${name}', coalesce(m.metadata->'headers'->>'${name}', '')`).join(", ")})) AS headers
+  LEFT JOIN LATERAL (
+    SELECT jsonb_build_object(${["backfill", "backfillKey", "backfillDigest"].map((name) => `'${name}', coalesce(m.metadata->'headers'->>'${name}', '')`).join(", ")}) AS headers
     FROM kumiko_events m WHERE m.aggregate_id = i.aggregate_id AND m.metadata->'headers'->>'backfill' IS NOT NULL
-      AND e.metadata->'headers'->>'backfill' IS NULL) AS b`
+      AND e.metadata->'headers'->>'backfill' IS NULL OFFSET 0) AS b ON true`
 
 const HeadersRow = Schema.Record({
   key: Schema.String,
@@ -162,9 +163,15 @@ const Known = Schema.Struct({
   archived: Schema.Boolean,
   exists: Schema.Boolean,
   headers: Schema.NullOr(Schema.parseJson(HeadersRow)),
-  backfilled: Schema.NullOr(Schema.parseJson(Schema.Array(HeadersRow))),
+  backfilled: Schema.NullOr(Schema.parseJson(HeadersRow)),
   now: Schema.NumberFromString
 })
+
+/** The rows of each stream; they stand together, as the statement looks at one stream after another. */
+const streamsIn = (found: ReadonlyArray<typeof Known.Type>) =>
+  Arr.isNonEmptyReadonlyArray(found)
+    ? Arr.groupWith(found, (a, b) => a.aggregate_id === b.aggregate_id && a.tenant_id === b.tenant_id)
+    : []
 
 const insert = `INSERT INTO kumiko_events (aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_at, created_by)
   SELECT aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload::jsonb, metadata::jsonb, created_at, created_by
