@@ -139,7 +139,7 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
     )
     return Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
   })
-  const ports = Layer.provideMerge(archivingStore(settings), Layer.effectContext(base))
+  const ports = Layer.provideMerge(archivingStore(settings), Layer.scopedContext(base))
   return Layer.provideMerge(layerEntrance(settings), ports)
 }
 

@@ -4,6 +4,7 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { BackfillStore } from "../backfill/BackfillStore.js"
 import { EventFeed } from "../event/EventFeed.js"
 import { EventStore } from "../event/EventStore.js"
@@ -79,7 +80,7 @@ export const make = (
     | Directory
   >,
   never,
-  SqlClient.SqlClient | OperationConfig | Replica
+  SqlClient.SqlClient | OperationConfig | Replica | Scope.Scope
 > =>
   Effect.gen(function* () {
     const sql = yield* PgSql.make
@@ -134,4 +135,4 @@ export const difference = (
   config: OperationConfig["Type"],
   options: TableOptions
 ): Effect.Effect<ReadonlyArray<string>, DatabaseError, SqlClient.SqlClient> =>
-  Effect.flatMap(PgSql.make, (sql) => PgSchema.difference(sql, config, options))
+  Effect.scoped(Effect.flatMap(PgSql.make, (sql) => PgSchema.difference(sql, config, options)))

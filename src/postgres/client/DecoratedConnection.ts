@@ -1,11 +1,12 @@
 /**
- * Decorated connections: the same connection, with something around each of its statements, such as that its fiber can abandon it. An abandoned
- * statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8). One that takes long has a watch
- * beside it, which tells of what it waits for, and ends the wait.
+ * Connections in use: lent by the application's client, with something around each of their statements, such as that its fiber can abandon it. An
+ * abandoned statement is cancelled in the background, which takes the client a second connection (PostgreSQL manual, 54.2.8). One that takes long has
+ * a watch beside it, which tells of what it waits for, and ends the wait.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,8 +14,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BoundedWait from "../../operation/BoundedWait.js"
+import * as DriverAccess from "./DriverAccess.js"
 import { PgSession } from "./PgSession.js"
 import { PgStep } from "./PgStep.js"
 
@@ -81,16 +85,34 @@ export class AbandonedStatements {
   }
 }
 
-/** The effect, which its fiber can abandon at once: it is interrupted in the background then. */
-export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Abandoned): Effect.Effect<A, E, R> =>
+/**
+ * The effect in a fiber of its own, which the one that waits for it can leave at once: what `left` does with it then is all that is waited for. It is
+ * most of what goes around a statement, so the fiber is observed: to wait for its exit by an effect takes twice as many.
+ */
+export const apart = <A, E, R>(
+  run: Effect.Effect<A, E, R>,
+  left: (fiber: Fiber.RuntimeFiber<A, E>) => Effect.Effect<unknown>
+): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-      Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () => {
-        abandoned?.(fiber)
-        return dismiss(fiber)
-      })
+      Effect.tapErrorCause(restore(exitOf(fiber)), (cause) =>
+        Cause.isInterruptedOnly(cause) ? left(fiber) : Effect.void
+      )
     )
   )
+
+/** The exit of a fiber, waited for by whoever may be interrupted; the fiber is not. */
+export const exitOf = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> =>
+  Effect.async((resume) => {
+    fiber.addObserver(resume)
+  })
+
+/** The effect, which its fiber can abandon at once: it is interrupted in the background then. */
+export const abandonable = <A, E, R>(run: Effect.Effect<A, E, R>, abandoned?: Abandoned): Effect.Effect<A, E, R> =>
+  apart(run, (fiber) => {
+    abandoned?.(fiber)
+    return dismiss(fiber)
+  })
 
 /** The same connection, each statement of which can be abandoned. */
 export const cancelling = (connection: Connection, abandoned?: Abandoned): Connection =>
@@ -107,33 +129,49 @@ export const watchDelay: Duration.Duration = Duration.millis(100)
 /** One effect that is waited for. */
 interface Waiting {
   readonly watch: Effect.Effect<unknown, unknown>
+  /** With what its fiber has, such as the annotations of its logs. */
+  readonly runtime: Runtime.Runtime<never>
   /** The beat from which on it takes long. */
   readonly due: number
   watching?: Fiber.RuntimeFiber<unknown, unknown>
 }
 
 /**
- * What goes beside effects once they take long, which most do not. One fiber counts the time for all of them: a fiber and a timer for each were a fifth
- * of a write.
+ * What goes beside effects once they take long, which most do not. One fiber counts the time for all of them, as long as there are any.
  */
 export class Watches {
   private readonly waiting = new Set<Waiting>()
   private beats = 0
-  private isBeating = false
-  private heart: Fiber.RuntimeFiber<never> | undefined
+  /** The fiber that counts, while there is something to wait for. */
+  private heart: Fiber.RuntimeFiber<unknown> | undefined
+  private readonly beating = Effect.sync(() => this.beat()).pipe(
+    Effect.delay(watchDelay),
+    Effect.repeat({ while: (isNeeded) => isNeeded })
+  )
+
+  /** The clock of this runtime counts their time. */
+  constructor(private readonly runtime: Runtime.Runtime<never>) {}
+
+  /** Begins to wait: `watch` goes beside what takes long, in this runtime, until the answer is called, which has to be in any case. */
+  private enter(watch: Effect.Effect<unknown, unknown>, runtime: Runtime.Runtime<never>): () => void {
+    // Where there are beats already, the next may come at once.
+    const one: Waiting = { watch, runtime, due: this.beats + (this.heart === undefined ? 1 : 2) }
+    this.waiting.add(one)
+    this.heart ??= Runtime.runFork(this.runtime)(Effect.interruptible(this.beating))
+    return () => {
+      this.waiting.delete(one)
+      one.watching?.unsafeInterruptAsFork(FiberId.none)
+    }
+  }
 
   /** Runs `effect`, and beside it `watch` once it takes long. */
   beside<A, E, R>(watch: Effect.Effect<unknown, unknown>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.uninterruptibleMask((restore) => {
-      // Where there are beats already, the next may come at once.
-      const one: Waiting = { watch, due: this.beats + (this.isBeating ? 2 : 1) }
-      this.waiting.add(one)
-      const run = Effect.ensuring(
-        restore(effect),
-        Effect.suspend(() => this.leave(one))
-      )
-      return this.isBeating ? run : Effect.zipRight(this.begin, run)
-    })
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+        const leave = this.enter(watch, runtime)
+        return Effect.ensuring(restore(effect), Effect.sync(leave))
+      })
+    )
   }
 
   /** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
@@ -155,55 +193,164 @@ export class Watches {
     })
   }
 
-  /** Ends them, with whatever goes beside an effect. */
-  end(): void {
-    this.heart?.unsafeInterruptAsFork(FiberId.none)
-  }
-
-  private get begin(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.isBeating = true
-      const beats = Effect.forever(Effect.zipRight(Effect.sleep(watchDelay), this.beat))
-      return Effect.map(Effect.forkDaemon(Effect.interruptible(beats)), (heart) => {
-        this.heart = heart
+  /** The exit of a fiber that is not interrupted, or this failure where it takes that long. */
+  within<A, E>(
+    fiber: Fiber.RuntimeFiber<A, E>,
+    patience: Duration.Duration,
+    tooLong: E,
+    runtime: Runtime.Runtime<never>
+  ): Effect.Effect<A, E> {
+    return Effect.async((resume) => {
+      const watch = Effect.delay(
+        Effect.sync(() => resume(Effect.fail(tooLong))),
+        Duration.subtract(patience, watchDelay)
+      )
+      const leave = this.enter(watch, runtime)
+      fiber.addObserver((exit) => {
+        leave()
+        resume(exit)
       })
     })
   }
 
-  private get beat(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.beats++
-      const late = [...this.waiting].filter(({ due, watching }) => watching === undefined && due <= this.beats)
-      return Effect.forEach(
-        late,
-        (one) =>
-          Effect.map(Effect.fork(one.watch), (watching) => {
-            one.watching = watching
-          }),
-        { discard: true }
-      )
-    })
+  /** Ends them, with whatever goes beside an effect. */
+  end(): void {
+    this.heart?.unsafeInterruptAsFork(FiberId.none)
+    for (const { watching } of this.waiting) watching?.unsafeInterruptAsFork(FiberId.none)
   }
 
-  private leave(one: Waiting): Effect.Effect<void> {
-    this.waiting.delete(one)
-    return one.watching === undefined ? Effect.void : dismiss(one.watching)
+  /** Begins what is due. False where nothing is waited for any more. */
+  private beat(): boolean {
+    this.beats++
+    for (const one of this.waiting) {
+      if (one.watching === undefined && one.due <= this.beats)
+        one.watching = Runtime.runFork(one.runtime)(Effect.interruptible(one.watch))
+    }
+    if (this.waiting.size === 0) this.heart = undefined
+    return this.waiting.size > 0
   }
 }
 
-/** Runs one effect until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
-export const watched = <A, E, R>(
-  close: Effect.Effect<void>,
-  watch: Effect.Effect<never, SqlError>,
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.suspend(() => {
-    const watches = new Watches()
-    return Effect.ensuring(
-      watches.closing(close, watch, effect),
-      Effect.sync(() => watches.end())
+/** Those of an application: they end with its scope. */
+export const makeWatches: Effect.Effect<Watches, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.map(Effect.runtime<never>(), (runtime) => new Watches(runtime)),
+  (watches) => Effect.sync(() => watches.end())
+)
+
+/** A connection that was asked for. */
+export interface Loan {
+  /** The connection, once it is free; where the wait may be interrupted is for the borrower to say, and what follows on a statement that was. */
+  readonly connection: Effect.Effect<Connection, SqlError>
+  /** The same for statements that may be interrupted: it is closed then. One of a session is not, as what follows in it waits. */
+  readonly leavable: Effect.Effect<Connection, SqlError>
+  /** Whether it is that of the session that the fiber is in. */
+  readonly isOfSession: boolean
+  /** Gives it back, now or as soon as it is there; to be run in any case. */
+  readonly giveBack: Effect.Effect<void>
+}
+
+/** How long to wait for a free connection of the pool before it is an error. */
+const reserveTimeout = Duration.seconds(30)
+
+const neverFree = new SqlError({
+  message: "Failed to acquire connection",
+  cause: new Error(`no connection of the pool became free within ${Duration.toSeconds(reserveTimeout)} seconds`)
+})
+
+/**
+ * Asks for a connection in a fiber of its own, which cannot be interrupted: a client whose `reserve` is interrupted while it waits loses the
+ * connection for ever. A connection that comes too late for its borrower goes back to the pool.
+ */
+export const lendOf = (client: SqlClient.SqlClient, watches: Watches): Effect.Effect<Loan> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const runtime = yield* Effect.runtime<never>()
+      const scope = yield* Scope.make()
+      const session = Context.getOption(runtime.context, PgSession)
+      const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
+      const reserving = yield* Effect.forkDaemon(Scope.extend(reserve, scope))
+      const close = Scope.close(scope, Exit.void)
+      const connection = Option.isSome(session)
+        ? exitOf(reserving)
+        : watches.within(reserving, reserveTimeout, neverFree, runtime)
+      return {
+        connection,
+        isOfSession: Option.isSome(session),
+        leavable: Option.isSome(session) ? connection : Effect.map(connection, leavable),
+        giveBack: Effect.suspend(() =>
+          reserving.unsafePoll() === null
+            ? Effect.asVoid(Effect.forkDaemon(Effect.zipRight(Fiber.await(reserving), close)))
+            : close
+        )
+      }
+    })
+  )
+
+/**
+ * The connection, each statement of which can be left at once. When its cancellation comes, and what it hits then, is not ours to know: it may have to
+ * wait for a connection itself (PostgreSQL manual, 54.2.8). So this one is closed: nobody gets it with a statement or a cancellation under way, nor
+ * inside a transaction. Streams are read whole, as the close of a cursor waits for its statement.
+ */
+const leavable = (own: Connection): Connection => {
+  const left = <A>(run: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    apart(run, (fiber) => Effect.zipRight(dismiss(fiber), DriverAccess.disconnect(own)))
+  return {
+    // The driver stays where it is found.
+    ...own,
+    execute: (...statement) => left(own.execute(...statement)),
+    executeRaw: (...statement) => left(own.executeRaw(...statement)),
+    executeValues: (...statement) => left(own.executeValues(...statement)),
+    executeUnprepared: (...statement) => left(own.executeUnprepared(...statement)),
+    executeStream: (...statement) =>
+      Stream.unwrap(Effect.map(left(Stream.runCollect(own.executeStream(...statement))), Stream.fromChunk))
+  }
+}
+
+/** What lends connections. */
+export interface Lender {
+  /** Asks for a connection of the application's client, or for the one of the session that the fiber is in. */
+  readonly lend: Effect.Effect<Loan>
+  /** What goes beside statements that take long. */
+  readonly watches: Watches
+}
+
+/** Runs `effect` with `connection` for its statements. */
+export const over =
+  (connection: Connection) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
+
+/**
+ * Runs `effect` on a connection of its own, outside any transaction of its fiber. When `watch` fails, which goes beside it, the connection is closed
+ * and its failure is the answer.
+ */
+export const alone =
+  ({ lend, watches }: Lender, watch?: Effect.Effect<never, SqlError>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(lend, ({ connection, giveBack, isOfSession, leavable: own }) =>
+        Effect.ensuring(
+          restore(
+            watch === undefined
+              ? Effect.flatMap(own, (lent) => over(lent)(effect))
+              : Effect.flatMap(connection, (lent) => {
+                  const run = watches.closing(closeOf(lent), watch, over(lent)(effect))
+                  return isOfSession
+                    ? run
+                    : apart(run, (fiber) => Effect.zipRight(dismiss(fiber), DriverAccess.disconnect(lent)))
+                })
+          ),
+          giveBack
+        )
+      )
     )
-  })
+
+/** The end of a connection that was lent: a session's is its own to end. */
+const closeOf = (lent: Connection): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.serviceOption(PgSession),
+    Option.match({ onNone: () => DriverAccess.disconnect(lent), onSome: ({ disconnect }) => disconnect })
+  )
 
 /** How long statements wait for a table that another session has locked. */
 interface Patience {
@@ -217,7 +364,7 @@ interface Patience {
 
 /** Makes statements wait so, wherever their fiber is. */
 export const patient =
-  ({ bounded, outside, told }: Patience) =>
+  (watches: Watches, { bounded, outside, told }: Patience) =>
   <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
     Effect.flatMap(Effect.context<never>(), (context) => {
       // A write in a session is a step on a connection that only the session can close.
@@ -225,12 +372,12 @@ export const patient =
       if (Option.isSome(session)) {
         const { closedFor, disconnect } = session.value
         const noted = Effect.tapError(bounded, (failure) => Effect.sync(() => closedFor(failure)))
-        return watched(disconnect, noted, statement)
+        return watches.closing(disconnect, noted, statement)
       }
       const step = Context.getOption(context, PgStep)
       if (Option.isSome(step)) return step.value.watched(bounded, statement)
       return Option.isSome(Context.getOption(context, SqlClient.TransactionConnection))
-        ? watched(Effect.void, told, statement)
+        ? watches.closing(Effect.void, told, statement)
         : outside(statement)
     })
 
@@ -244,12 +391,14 @@ export const toItsEnd = <A, E, R>(
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   Effect.uninterruptible(
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) =>
-      Effect.matchCauseEffect(Effect.interruptible(Fiber.await(fiber)), {
-        onSuccess: Effect.succeed,
-        onFailure: (interruption) =>
-          BoundedWait.within(Fiber.await(fiber), patience).pipe(
-            Effect.orElse(() => Effect.as(dismiss(fiber), Exit.failCause(interruption)))
-          )
+      Effect.matchCauseEffect(Effect.interruptible(exitOf(fiber)), {
+        onSuccess: (value) => Effect.succeed(Exit.succeed(value)),
+        onFailure: (cause) =>
+          Cause.isInterrupted(cause)
+            ? BoundedWait.within(Fiber.await(fiber), patience).pipe(
+                Effect.orElse(() => Effect.as(dismiss(fiber), Exit.failCause(cause)))
+              )
+            : Effect.succeed(Exit.failCause(cause))
       })
     )
   )

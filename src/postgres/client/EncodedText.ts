@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { PgSql } from "./PgSql.js"
-import { alone } from "./PgSql.js"
+import { alone } from "./DecoratedConnection.js"
 import { PgStep } from "./PgStep.js"
 
 /** Sends statements of ours in one message; gives what was answered to each. */

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { patient } from "./DecoratedConnection.js"
 import type { PgSql } from "./PgSql.js"
-import { alone } from "./PgSql.js"
+import { alone } from "./DecoratedConnection.js"
 import * as TableLock from "./TableLock.js"
 
 /** Makes statements that read these tables, or write to them, patient. */
@@ -20,5 +20,5 @@ export const make = (
 ): (<A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>) => {
   const bounded = TableLock.watch(sql, { tables, access, bound: Option.some(lockTimeout) })
   const told = TableLock.watch(sql, { tables, access, bound: Option.none() })
-  return patient({ bounded, told, outside: alone(sql, bounded) })
+  return patient(sql.watches, { bounded, told, outside: alone(sql, bounded) })
 }

@@ -17,7 +17,7 @@ import { watchDelay } from "./DecoratedConnection.js"
 import { sqlError } from "./PgError.js"
 import { PgSession } from "./PgSession.js"
 import type { PgSql } from "./PgSql.js"
-import { alone } from "./PgSql.js"
+import { alone } from "./DecoratedConnection.js"
 import { literal } from "./SqlText.js"
 
 /** lock_not_available: the server waited for a lock as long as `lock_timeout`. */

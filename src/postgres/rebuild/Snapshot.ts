@@ -4,7 +4,8 @@
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import { databaseError } from "../client/PgError.js"
-import { alone, PgSql } from "../client/PgSql.js"
+import { alone } from "../client/DecoratedConnection.js"
+import { PgSql } from "../client/PgSql.js"
 
 const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
   .map((name) => `'${name}'`)

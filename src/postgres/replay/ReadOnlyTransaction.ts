@@ -15,8 +15,9 @@ import { ReplayWrites } from "../../replay/ReplayError.js"
 import { decorate } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { reasonOf, sqlError, sqlState } from "../client/PgError.js"
-import type { Loan, PgSql } from "../client/PgSql.js"
-import { over } from "../client/PgSql.js"
+import type { Loan } from "../client/DecoratedConnection.js"
+import type { PgSql } from "../client/PgSql.js"
+import { over } from "../client/DecoratedConnection.js"
 import { forbidden } from "../client/SqlText.js"
 
 /** read_only_sql_transaction, and the way out of one: active_sql_transaction. */

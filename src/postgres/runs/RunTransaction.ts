@@ -15,11 +15,11 @@ import type { OperationConfig } from "../../operation/OperationConfig.js"
 import { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import { lease } from "../../operation/Run.js"
 import type { Restore } from "../../operation/Transactor.js"
-import { AbandonedStatements, cancelling, decorate, toItsEnd, watched } from "../client/DecoratedConnection.js"
+import { AbandonedStatements, cancelling, decorate, toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError, isConnectionLost, sqlError, sqlState } from "../client/PgError.js"
 import type { PgSql } from "../client/PgSql.js"
-import { alone, over } from "../client/PgSql.js"
+import { alone, over } from "../client/DecoratedConnection.js"
 import * as TableLock from "../client/TableLock.js"
 import * as StepStatements from "../transaction/StepStatements.js"
 
@@ -74,7 +74,11 @@ export const run = <A, E, R>(
         const wire = inOrder(lent, abandoned)
         const begin = Effect.mapError(
           Effect.catchAll(
-            watched(DriverAccess.disconnect(lent), database.waits, send(wire, openingOf(database, transaction))),
+            database.sql.watches.closing(
+              DriverAccess.disconnect(lent),
+              database.waits,
+              send(wire, openingOf(database, transaction))
+            ),
             (error) => waitedInVain(database, error)
           ),
           failed

@@ -15,7 +15,8 @@ import { TableMismatch } from "../../operation/DatabaseHealth.js"
 import type { DatabaseError } from "../../operation/OperationError.js"
 import type { KindTable } from "../../operation/Run.js"
 import { databaseError, sqlState } from "../client/PgError.js"
-import { alone, decodeRows, PgSql, rows } from "../client/PgSql.js"
+import { alone } from "../client/DecoratedConnection.js"
+import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import type { PgTable } from "./PgTable.js"
 import * as CreatedTables from "./CreatedTables.js"
 import * as Grants from "./Grants.js"
@@ -232,12 +233,12 @@ export const difference = (
 
 /** The columns of those tables that the search path finds. */
 const columnsOf = (
-  sql: SqlClient.SqlClient,
+  sql: PgSql["Type"],
   tables: ReadonlyArray<PgTable>
 ): Effect.Effect<ReadonlyArray<TableShape.FoundColumn>, DatabaseError> =>
-  sql
-    .unsafe(TableShape.columnsQuery(literal(namesOf(tables))))
-    .pipe(rows("looking at the tables", TableShape.ColumnRow))
+  alone(sql)(sql.unsafe(TableShape.columnsQuery(literal(namesOf(tables))))).pipe(
+    rows("looking at the tables", TableShape.ColumnRow)
+  )
 
 const namesOf = (tables: ReadonlyArray<PgTable>): string => JSON.stringify(tables.map(({ name }) => name))
 

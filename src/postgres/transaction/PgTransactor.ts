@@ -19,7 +19,7 @@ import { Transactor } from "../../operation/Transactor.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import { databaseError } from "../client/PgError.js"
 import { PgSession } from "../client/PgSession.js"
-import type { Loan } from "../client/PgSql.js"
+import type { Loan } from "../client/DecoratedConnection.js"
 import { PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as EncodedText from "../client/EncodedText.js"
@@ -67,11 +67,12 @@ export const make: Effect.Effect<
                 StepStatements.opening(config, host, name, server, schema.addresses),
                 server,
                 schema,
+                sql.watches,
                 waits,
                 restore
               )
           }).pipe(Effect.ensuring(loan.giveBack))
-          yield* Option.match(unrecorded, { onNone: () => Effect.void, onSome: recordLater(log) })
+          if (Option.isSome(unrecorded)) yield* recordLater(log, unrecorded.value)
           span.attribute("outcome", result._tag)
           return result
         })
@@ -153,12 +154,10 @@ const neverBegun = (cause: Cause.Cause<DatabaseError>): StepTransaction.Ended<ne
 })
 
 /** On another connection, as far as that is possible: the step's own is gone. */
-const recordLater =
-  (log: OperationLog["Type"]) =>
-  (attempt: NewAttempt): Effect.Effect<void> =>
-    Effect.catchAll(BoundedWait.within(log.record(attempt), recordPatience), ({ message }) =>
-      Effect.logWarning(`The attempt was not recorded: ${message}`)
-    )
+const recordLater = (log: OperationLog["Type"], attempt: NewAttempt): Effect.Effect<void> =>
+  Effect.catchAll(BoundedWait.within(log.record(attempt), recordPatience), ({ message }) =>
+    Effect.logWarning(`The attempt was not recorded: ${message}`)
+  )
 
 /** The failure of a part, apart from those of its transaction. */
 const asPart = <E>(cause: E) => ({ _tag: "PartFailed" as const, cause })

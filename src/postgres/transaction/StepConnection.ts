@@ -18,13 +18,12 @@ import type { DatabaseError } from "../../operation/OperationError.js"
 import { CommitRefused, TransactionControl } from "../../operation/OperationError.js"
 import { CurrentSavepoint } from "../../operation/CurrentSavepoint.js"
 import * as ClientEncoding from "../client/ClientEncoding.js"
-import type { AroundStatement } from "../client/DecoratedConnection.js"
+import type { AroundStatement, Watches } from "../client/DecoratedConnection.js"
 import {
   abandonable,
   AbandonedStatements,
   decorate,
   toItsEnd,
-  Watches,
   withWholeStreams
 } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
@@ -61,8 +60,6 @@ export class StepConnection {
   private readonly waiting: Array<string>
   private readonly mutex = Mutex.make()
   readonly abandoned = new AbandonedStatements()
-  /** What goes beside statements of the body that take long, once there was one that may. */
-  private watches: Watches | undefined
   private savepoints = 0
   private failures = 0
   /** Whether nothing was sent so far. */
@@ -88,9 +85,10 @@ export class StepConnection {
   /** The body's last failure that the server answers for: what aborted the transaction, if it is aborted. */
   lastFailure = Option.none<SqlError>()
 
-  /** A connection in which `first` waits; `savepoint` is the step's own, behind its claim. */
+  /** A connection in which `first` waits; `savepoint` is the step's own, behind its claim. `watches` go beside statements that may take long. */
   constructor(
     private readonly wire: Connection,
+    private readonly watches: Watches,
     private readonly savepoint: string,
     first: string
   ) {
@@ -135,14 +133,15 @@ export class StepConnection {
   provide<A, E, R>(parts: StepParts, span: Tracer.AnySpan, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const inTurn: Around = (effect) => this.inTurn(effect)
     const checked = this.checked(inTurn, () => false)
-    const disconnect = Effect.suspend(() => DriverAccess.disconnect(this.wire))
+    // What is left running may be watched beyond the end of the step, when the connection is another's.
+    const disconnect = Effect.suspend(() => (this.isClosed ? Effect.void : DriverAccess.disconnect(this.wire)))
     const step = PgStep.of({
       ...parts,
       ownSettings: this.ownSettings,
       plain: this.plain,
       late: this.late,
       connection: decorate(this.wire, (run) => abandonable(this.behindWaiting(run), this.abandoned.note)),
-      watched: (watch, statement) => (this.watches ??= new Watches()).closing(disconnect, watch, statement),
+      watched: (watch, statement) => this.watches.closing(disconnect, watch, statement),
       send: (text) => this.sendAbandonable(text),
       savepoint: (part, options) => this.inTurn(this.inSavepoint(step, part, options))
     })
@@ -153,7 +152,6 @@ export class StepConnection {
   /** Ends the body, at once. */
   close(): void {
     this.isClosed = true
-    this.watches?.end()
   }
 
   /** Ends the body when what it left running has ended, within bounds; what it did to the transaction is its failure. */

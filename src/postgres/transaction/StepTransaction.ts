@@ -22,7 +22,8 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../../operation/OperationError.js"
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import { dismiss, toItsEnd, watchDelay } from "../client/DecoratedConnection.js"
+import type { Watches } from "../client/DecoratedConnection.js"
+import { toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { isConnectionLost, reasonOf, sqlError, sqlState } from "../client/PgError.js"
@@ -60,6 +61,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   { begin, guard, identity: columns, savepoint, waitBounded }: Opening,
   server: ServerKnowledge,
   schema: PgSchema["Type"],
+  watches: Watches,
   waits: Effect.Effect<never, SqlError>,
   restore: Restore
 ) {
@@ -69,10 +71,11 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     connection,
     schema,
     server,
-    step: new StepConnection(connection, savepoint, begin),
+    step: new StepConnection(connection, watches, savepoint, begin),
     guard,
     savepoint,
     waitBounded,
+    watches,
     waits,
     columns,
     identity: Option.none(),
@@ -129,6 +132,7 @@ interface Transaction {
   readonly savepoint: string
   /** Bounds the wait for the tables of the record. */
   readonly waitBounded: number
+  readonly watches: Watches
   /** Tells of that wait, for as long as it takes. */
   readonly waits: Effect.Effect<never, SqlError>
   readonly columns: string
@@ -184,14 +188,8 @@ const commit = <A>(
     })
     // The wait for our own tables is bounded; what was deferred is the body's, and is behind us.
     const bounded = recording === "" ? [] : [StepStatements.waitAtMost(transaction.waitBounded), recording]
-    const exit = yield* toItsEnd(
-      Effect.acquireUseRelease(
-        Effect.forkDaemon(Effect.interruptible(Effect.delay(transaction.waits, watchDelay))),
-        () => step.send([...before, ...bounded, "COMMIT"].join("; ")),
-        dismiss
-      ),
-      commitPatience
-    )
+    const sent = step.send([...before, ...bounded, "COMMIT"].join("; "))
+    const exit = yield* toItsEnd(transaction.watches.beside(transaction.waits, sent), commitPatience)
     if (Exit.isSuccess(exit)) {
       if (exit.value.at(-1)?.command === "COMMIT") {
         if (transaction.createdTables) schema.created()

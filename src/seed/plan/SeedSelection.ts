@@ -2,6 +2,7 @@
  * What there is to do: what is there and what is recorded, loaded, checked and planned; and which of it a run is asked for.
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { WriteDispatcher } from "../../event/WriteDispatcher.js"
 import type { Attempt } from "../../operation/Attempt.js"
@@ -50,18 +51,17 @@ type Looks = SeedSource | OperationLog | OperationConfig | DatabaseHealth | Writ
 const compare = Effect.gen(function* () {
   const source = yield* SeedSource
   const log = yield* OperationLog
-  const [discovery, applied] = yield* Effect.all([source.discover, log.applied], {
-    concurrency: "unbounded"
-  })
+  const asking = yield* Effect.fork(log.applied)
+  const discovery = yield* source.discover
+  const applied = yield* Fiber.join(asking)
   yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
-  return { discovery, applied }
+  const ids = discovery.ids ?? discovery.entries.map(({ id }): string => id)
+  // Then there is nothing to plan.
+  const isExactlyApplied = applied.isExactly(seedMigration, ids)
+  return { discovery, applied, isExactlyApplied }
 })
 
 type Compared = Effect.Effect.Success<typeof compare>
-
-/** Whether exactly what is there is applied, and was so before: then there is nothing to plan. */
-const isExactlyApplied = ({ applied, discovery }: Compared): boolean =>
-  applied.isExactly(seedMigration, discovery.ids ?? discovery.entries.map(({ id }): string => id))
 
 /** Everything of what was seen: pending seeds are loaded and checked, and all are planned. */
 const inspect = (
@@ -112,7 +112,7 @@ const noneChecked: SeedCheck.Checked = { seeds: [], problems: [], warnings: [] }
 /** All seeds with their states, and the applied ones that were edited since. */
 export const look: Effect.Effect<Planned, LookError, Looks | OperationLock> = Effect.gen(function* () {
   const found = yield* compare
-  const holder = isExactlyApplied(found) ? Option.none() : yield* Effect.flatMap(OperationLock, (lock) => lock.holder)
+  const holder = found.isExactlyApplied ? Option.none() : yield* Effect.flatMap(OperationLock, (lock) => lock.holder)
   const { plan, renamed, running } = yield* inspect(found, holder)
   const applied = new Set(plan.seeds.filter(({ state }) => state === "applied").map(({ id }) => id))
   const entries = found.discovery.entries.filter(({ id }) => applied.has(id))
@@ -135,7 +135,7 @@ const attempts: Effect.Effect<
 /** What there is to do, if nothing forbids it. Where everything is applied, no plan is made. */
 export const prepare: Effect.Effect<Omit<Looked, "plan" | "running">, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), noneLeft)
+  if (found.isExactlyApplied) return yield* Effect.as(refuseListing(found), noneLeft)
   const { plan, running: _, ...looked } = yield* inspect(found)
   if (plan.problems.length > 0) yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
@@ -154,7 +154,7 @@ const noneLeft: Omit<Looked, "plan" | "running"> = {
 /** The ids of what is neither applied nor skipped by a flag, if nothing forbids to apply it. */
 export const unapplied: Effect.Effect<ReadonlyArray<string>, LookError, Looks> = Effect.gen(function* () {
   const found = yield* compare
-  if (isExactlyApplied(found)) return yield* Effect.as(refuseListing(found), [])
+  if (found.isExactlyApplied) return yield* Effect.as(refuseListing(found), [])
   const { plan, seeds } = yield* inspect(found)
   yield* refuse(plan.problems)
   const skipped = new Set(seeds.filter(({ isSkipped }) => isSkipped).map(({ entry }): string => entry.id))
@@ -169,14 +169,6 @@ const refuseListing = ({ discovery }: Compared): Effect.Effect<void, SeedsIncons
 
 const lateWarning = (id: string): string =>
   `"${id}" is late: it sorts before a seed that is applied already, and runs after it all the same`
-
-/** Whether a flag skips everything; a warning says so. */
-export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
-  const flag = yield* SkipFlag.read(SkipFlag.all)
-  if (flag === "mistaken") yield* Effect.logWarning(SkipFlag.mistaken(SkipFlag.all))
-  if (flag === "set") yield* Effect.logWarning(`${SkipFlag.all}=1: no seed is applied`)
-  return flag === "set"
-})
 
 /** What runs outside any transaction holds the lock for its session, which a pooler may take from it. */
 export const refusePoolers = (

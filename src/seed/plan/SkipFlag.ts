@@ -30,6 +30,14 @@ const meaning = (value: string): Flag => (value === "1" ? "set" : value === "" ?
 /** What to say about a flag that does not skip. */
 export const mistaken = (name: string): string => `${name} is set, but to something other than 1: it skips nothing`
 
+/** Whether a flag skips everything; a warning says so. */
+export const skipsAll: Effect.Effect<boolean, SettingError> = Effect.gen(function* () {
+  const flag = yield* read(all)
+  if (flag === "mistaken") yield* Effect.logWarning(mistaken(all))
+  if (flag === "set") yield* Effect.logWarning(`${all}=1: no seed is applied`)
+  return flag === "set"
+})
+
 /** What is set and is the flag of none of these seeds: most often a slip, and the seed that was meant is not skipped. */
 export const strangers = (ids: Iterable<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.suspend(() => {

@@ -112,7 +112,7 @@ export const plan: Effect.Effect<
  */
 export const apply = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
-    if (yield* SeedSelection.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
+    if (yield* SkipFlag.skipsAll) return { ...nothing, skippedAll: Option.some(SkipFlag.all) }
     if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
     if (options.restart !== undefined) yield* SeedSelection.known(options.restart)
     const { seeds, ...found } = yield* SeedSelection.prepare
@@ -371,7 +371,7 @@ const whileHeld = <A, E, R>(
  */
 export const dryRun = (options: ApplyOptions): Effect.Effect<SeedReport, ApplyError, Requirements> =>
   Effect.gen(function* () {
-    if (yield* SeedSelection.skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
+    if (yield* SkipFlag.skipsAll) return { ...nothing, dryRun: true, skippedAll: Option.some(SkipFlag.all) }
     if (options.retry !== undefined) yield* SeedSelection.known(options.retry)
     const { halfDone, seeds } = yield* SeedSelection.prepare
     const upToThere = yield* SeedSelection.upTo(seeds, options.to)

@@ -15,6 +15,7 @@ import { OperationConfig } from "../../operation/OperationConfig.js"
 import type { DatabaseError, LockTimeout } from "../../operation/OperationError.js"
 import * as LockWait from "../../operation/LockWait.js"
 import { OperationLog } from "../../operation/OperationLog.js"
+import * as SkipFlag from "../plan/SkipFlag.js"
 import * as TableCheck from "../plan/TableCheck.js"
 import type { SeedsInconsistent } from "../SeedProblem.js"
 import type { ApplyError, Requirements } from "./SeedRunner.js"
@@ -89,7 +90,7 @@ export const layerOff: Layer.Layer<SeedsApplied> = Layer.succeed(SeedsApplied, {
 
 /** Applied, or skipped on purpose by a flag. */
 const verify: Effect.Effect<void, VerifyError, Requirements> = Effect.gen(function* () {
-  if (yield* SeedSelection.skipsAll) return
+  if (yield* SkipFlag.skipsAll) return
   yield* refuse(yield* SeedSelection.unapplied)
 })
 

@@ -3,21 +3,22 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
-import * as PgSqls from "../../../src/postgres/client/PgSql.js"
+import { alone } from "../../../src/postgres/client/DecoratedConnection.js"
+import type * as PgSqls from "../../../src/postgres/client/PgSql.js"
 import * as HeldConnection from "../../support/HeldConnection.js"
 
 const ways: ReadonlyArray<
   readonly [way: string, run: (sql: PgSqls.PgSql["Type"]) => Effect.Effect<unknown, unknown>, before: Array<string>]
 > = [
   ["by itself", (sql) => sql.unsafe("SELECT 1"), []],
-  ["with a watch beside it", (sql) => PgSqls.alone(sql, Effect.never)(sql.unsafe("SELECT 1")), []],
-  ["on a connection of its own", (sql) => PgSqls.alone(sql)(sql.unsafe("SELECT 1")), []],
+  ["with a watch beside it", (sql) => alone(sql, Effect.never)(sql.unsafe("SELECT 1")), []],
+  ["on a connection of its own", (sql) => alone(sql)(sql.unsafe("SELECT 1")), []],
   ["in a transaction", (sql) => sql.withTransaction(sql.unsafe("SELECT 1")), ["BEGIN"]]
 ]
 
 describe("a statement of ours that is interrupted", () => {
   for (const [way, run, before] of ways)
-    it.effect(
+    it.scoped(
       `${way} does not give its connection back with a cancellation under way, when it is interrupted twice`,
       () =>
         Effect.gen(function* () {

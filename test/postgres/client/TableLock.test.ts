@@ -11,7 +11,7 @@ import * as PgSqls from "../../../src/postgres/client/PgSql.js"
 import * as TableLock from "../../../src/postgres/client/TableLock.js"
 
 describe("the watch beside a statement", () => {
-  it.effect("lets go of its question without cancelling it, which would take another connection of the pool", () =>
+  it.scoped("lets go of its question without cancelling it, which would take another connection of the pool", () =>
     Effect.gen(function* () {
       const asked = yield* Deferred.make<void>()
       const left: Array<string> = []

@@ -7,7 +7,7 @@ import * as ReadOnlyTransaction from "../../../src/postgres/replay/ReadOnlyTrans
 import * as HeldConnection from "../../support/HeldConnection.js"
 
 describe("a transaction that only reads", () => {
-  it.effect("is left at once when its handler is interrupted in a statement, and its connection closed", () =>
+  it.scoped("is left at once when its handler is interrupted in a statement, and its connection closed", () =>
     Effect.gen(function* () {
       const { asked, seen, sql } = yield* HeldConnection.make
       const handler = sql.unsafe("SELECT 1")
@@ -20,7 +20,7 @@ describe("a transaction that only reads", () => {
     })
   )
 
-  it.effect("does not keep its handler waiting for a connection when that is interrupted", () =>
+  it.scoped("does not keep its handler waiting for a connection when that is interrupted", () =>
     Effect.gen(function* () {
       const { asked, seen, sql } = yield* HeldConnection.make
       const wanted = yield* Deferred.make<void>()

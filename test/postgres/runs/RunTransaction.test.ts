@@ -26,7 +26,7 @@ const transaction = Effect.gen(function* () {
 })
 
 describe("a statement behind one that was abandoned in a batch", () => {
-  it.effect("waits for its cancellation, which would hit it", () =>
+  it.scoped("waits for its cancellation, which would hit it", () =>
     Effect.gen(function* () {
       const { cancelled, running, seen } = yield* transaction
       assert.deepStrictEqual(seen, ["BEGIN"])
@@ -36,7 +36,7 @@ describe("a statement behind one that was abandoned in a batch", () => {
     })
   )
 
-  it.effect("is not sent where that does not end: the connection is closed, and the transaction with it", () =>
+  it.scoped("is not sent where that does not end: the connection is closed, and the transaction with it", () =>
     Effect.gen(function* () {
       const { running, seen } = yield* transaction
       yield* TestClock.adjust("1 second")
