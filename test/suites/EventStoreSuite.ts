@@ -51,6 +51,32 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
       })
     )
 
+    it.effect("stores each of many events with what is its own, whatever it shares with others", () =>
+      Effect.gen(function* () {
+        const store = yield* EventStore.EventStore
+        const [a, b] = [fresh(), fresh()]
+        const shared = { userId: "someone", headers: { operationId: "shared" } }
+        const events = [
+          make(a, 1, { metadata: shared }),
+          make(b, 1, { metadata: shared }),
+          make({ ...b, tenantId: a.tenantId }, 1, { metadata: shared, type: "order.paid" }),
+          make(a, 2, { metadata: shared, eventVersion: 2 }),
+          make(a, 3, { metadata: { userId: "another" } }),
+          make(a, 4, { metadata: { userId: "another", idempotencyKey: "once" } }),
+          make(b, 2, { metadata: shared, aggregateType: "invoice" })
+        ] as const
+        const added = yield* store.append(events)
+        const loaded = yield* Effect.forEach([a, b, { ...b, tenantId: a.tenantId }], store.load)
+        assert.deepStrictEqual(
+          loaded.flat().toSorted((x, y) => (x.id < y.id ? -1 : 1)),
+          [...added]
+        )
+        for (const [at, event] of events.entries()) {
+          assert.deepInclude(added[at], { ...event, createdBy: event.metadata.userId })
+        }
+      })
+    )
+
     it.effect("loads a stream of more than ten events in the order of their numbers", () =>
       Effect.gen(function* () {
         const store = yield* EventStore.EventStore

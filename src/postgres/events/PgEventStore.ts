@@ -2,6 +2,7 @@
  * `EventStore` on PostgreSQL, on the events table of the system that we are drop-in for.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isNonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -23,6 +24,8 @@ import * as ArchiveMark from "../client/ArchiveMark.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { databaseError, notStored, refusedRow } from "../client/PgError.js"
 import { appendError } from "./AppendFailure.js"
+import type { Answer, Given } from "./AppendStatement.js"
+import * as AppendStatement from "./AppendStatement.js"
 import { EventRow, toEvent } from "./EventRow.js"
 import * as PurgedStreams from "./PurgedStreams.js"
 import * as LateTriggers from "../client/LateTriggers.js"
@@ -30,19 +33,6 @@ import * as PatientStatement from "../client/PatientStatement.js"
 import { decodeRows, PgSql, rows, tablesFound } from "../client/PgSql.js"
 import * as PgTime from "../client/PgTime.js"
 import { literal } from "../client/SqlText.js"
-
-const Answer = Schema.Struct({
-  /** `changed`: the row is not the one that was sent. */
-  kind: Schema.Literal("stored", "changed", "archived", "version", "key"),
-  tenant_id: Schema.String,
-  aggregate_id: Schema.String,
-  version: Schema.NumberFromString,
-  expected: Schema.NullOr(Schema.NumberFromString),
-  id: Schema.NullOr(Schema.BigInt),
-  created_at: Schema.NullOr(PgTime.Column),
-  key: Schema.NullOr(Schema.String),
-  watched: Schema.NullOr(Schema.Literal("true", "false"))
-})
 
 const Kept = Schema.Literal("true", "false")
 
@@ -85,12 +75,9 @@ const named: Effect.Effect<Named> = Effect.map(tablesFound, (found) =>
       }
 )
 
-const columns = "aggregate_id, aggregate_type, tenant_id, version, type, event_version, payload, metadata, created_by"
+const { columns } = AppendStatement
 
 const sum = LateTriggers.sumOf(columns.split(", "))
-
-const inputColumns = `n integer, tenant_id uuid, aggregate_id uuid, aggregate_type text, version integer, type text,
-  event_version integer, payload jsonb, metadata jsonb, created_by text`
 
 const sent = "$1::uuid, $2::text, $3::uuid, $4::integer, $5::text, $6::integer, $7::jsonb, $8::jsonb, $9::text"
 
@@ -120,6 +107,7 @@ const mayTakeAway = (table: string, plain: ReadonlySet<string> | undefined): str
 const ourTables = ["kumiko_events", ArchiveMark.table]
 
 const decodeStored = decodeRows("appending an event", Stored)
+const decodeAnswers = decodeRows("appending events", AppendStatement.Answer)
 
 /** Streams in `kumiko_events`; statements join the transaction of their fiber. */
 export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationConfig> = Effect.gen(function* () {
@@ -130,42 +118,14 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
   const bounded = PatientStatement.make(sql, config, "write", ourTables)
 
   /** One statement: checks every stream, writes all events or none, and notifies; it answers with what it wrote or why it did not. */
-  const append = (events: NonEmptyReadonlyArray<NewEvent>, keys: boolean, tables: Named) => {
-    const [table, archived, all] = [tables.events, tables.archived, columns].map((text) => sql.literal(text))
-    const taken = keys
-      ? sql`SELECT i.tenant_id, i.aggregate_id, i.metadata->>'idempotencyKey' AS key FROM input i JOIN ${table} e
-          ON e.tenant_id = i.tenant_id AND (e.metadata->>'idempotencyKey') = (i.metadata->>'idempotencyKey')`
-      : sql`SELECT NULL::uuid AS tenant_id, NULL::uuid AS aggregate_id, NULL AS key WHERE false`
-    return sql`
-      WITH input AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
-      ), streams AS (
-        SELECT s.*, coalesce((SELECT max(e.version) FROM ${table} e
-            WHERE e.tenant_id = s.tenant_id AND e.aggregate_id = s.aggregate_id), 0) AS actual,
-          EXISTS (SELECT FROM ${archived} a
-            WHERE a.tenant_id = s.tenant_id AND a.aggregate_id = s.aggregate_id) AS archived
-        FROM (SELECT tenant_id, aggregate_id, min(version) - 1 AS expected FROM input GROUP BY tenant_id, aggregate_id) AS s
-      ), refused AS (
-        SELECT * FROM streams WHERE archived OR actual <> expected
-      ), taken AS (
-        ${taken}
-      ), stored AS (
-        INSERT INTO ${table} (${all}) SELECT ${all}
-        FROM input WHERE NOT EXISTS (SELECT FROM refused) AND NOT EXISTS (SELECT FROM taken) ORDER BY n
-        RETURNING id, created_at, ${all}, ${sql.literal(mayTakeAway(tables.events, tables.plain))}
-      ), notified AS MATERIALIZED (
-        SELECT pg_notify('kumiko_events_new', '') FROM (SELECT FROM stored LIMIT 1) AS any_stored
-      )
-      SELECT CASE WHEN ${sql.literal(isKept)} THEN 'stored' ELSE 'changed' END AS kind, s.tenant_id::text, s.aggregate_id::text,
-        s.version::text, NULL AS expected, s.id::text, ${sql.literal(createdAt)}, NULL AS key, s.watched
-      FROM stored s LEFT JOIN input i ON i.tenant_id = s.tenant_id AND i.aggregate_id = s.aggregate_id AND i.version = s.version
-        LEFT JOIN notified ON true
-      UNION ALL SELECT CASE WHEN archived THEN 'archived' ELSE 'version' END, tenant_id::text, aggregate_id::text, actual::text,
-        expected::text, NULL, NULL, NULL, NULL FROM refused
-      UNION ALL SELECT 'key', tenant_id::text, aggregate_id::text, '0', NULL, NULL, NULL, key, NULL FROM taken`.pipe(
+  const append = (given: NonEmptyReadonlyArray<NewEvent>, { archived, events, plain }: Named) => {
+    const keys = given.some(({ metadata }) => metadata.idempotencyKey !== undefined)
+    const watched = mayTakeAway(events, plain)
+    const target = { events, archived, watched, isPlain: plain?.has(events) === true }
+    return sql.unsafe(AppendStatement.text(target, keys), AppendStatement.paramsOf(given)).pipe(
       bounded,
-      Effect.mapError((error) => appendError(events, error)),
-      Effect.flatMap(decodeRows("appending events", Answer))
+      Effect.mapError((error) => appendError(given, error)),
+      Effect.flatMap(decodeAnswers)
     )
   }
 
@@ -196,15 +156,16 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
 
   /** Fails where a trigger or rule took one of these events away behind their INSERT, or changed it. */
   const stay =
-    (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) =>
-    (answer: { readonly watched: typeof Answer.fields.watched.Type } | undefined) =>
+    (events: NonEmptyReadonlyArray<NewEvent>, tables: Named) => (answer: Pick<Answer, "watched"> | undefined) =>
       answer?.watched !== "true"
         ? Effect.sync(() => void tables.plain?.add(tables.events))
         : Effect.flatMap(
-            sql`SELECT s.id::text AS id, ${sql.literal(LateTriggers.column(tables.events, sum))}
-              FROM jsonb_to_recordset(${JSON.stringify(events.map(toInput))}::jsonb) AS i (${sql.literal(inputColumns)})
-              JOIN ${sql.literal(tables.events)} s ON s.tenant_id = i.tenant_id AND s.aggregate_id = i.aggregate_id AND s.version = i.version
-              WHERE ${sql.literal(isKept)}`.pipe(bounded, rows("appending events", Found)),
+            sql
+              .unsafe(
+                AppendStatement.kept(tables.events, LateTriggers.column(tables.events, sum)),
+                AppendStatement.paramsOf(events)
+              )
+              .pipe(bounded, rows("appending events", Found)),
             (found) => {
               if (found.length !== events.length) return changed
               noteLate(tables, found)
@@ -216,10 +177,15 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
     Effect.gen(function* () {
       yield* expectations(events)
       yield* refuseTakenKeys([], events)
-      const keys = events.some(({ metadata }) => metadata.idempotencyKey !== undefined)
-      const answers = yield* append(events, keys, tables)
-      const byKey = new Map(answers.map((answer) => [answerKey(answer), answer]))
-      const appended = yield* Effect.forEach(events, (event) => storedAs(event, byKey, answers))
+      const answers = yield* append(events, tables)
+      const given = AppendStatement.givenOf(answers)
+      const appended: Array<Event> = []
+      for (const [place, event] of events.entries()) {
+        const found = given.get(place)
+        if (found === undefined) return yield* notAppended(event, answers)
+        appended.push(stored(event, found))
+      }
+      if (!isNonEmptyReadonlyArray(appended)) return yield* changed
       yield* stay(events, tables)(answers.find((answer) => answer.watched === "true"))
       return appended
     }).pipe(Effect.catchTag("StreamArchived", purgedOr))
@@ -297,9 +263,6 @@ type Archiving = Parameters<EventStore["Type"]["archive"]>[0]
 
 const archiving = "archiving a stream"
 
-/** Whether the row that was stored is the one that was sent. */
-const isKept = `i.n IS NOT NULL AND (${columns.replaceAll(/\w+/g, "s.$&")}) = (${columns.replaceAll(/\w+/g, "i.$&")})`
-
 const changed = notStored("appending events", "kumiko_events")
 
 const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
@@ -312,24 +275,8 @@ const noteLate = ({ events, late }: Named, found: ReadonlyArray<typeof Found.Typ
 
 const sameEvent: LateTriggers.Sameness = { columns: "id bigint, sum text", same: `s.id = k.id AND ${sum} = k.sum` }
 
-const toInput = (event: NewEvent, n: number) => ({
-  n,
-  tenant_id: event.tenantId,
-  aggregate_id: event.aggregateId,
-  aggregate_type: event.aggregateType,
-  version: event.version,
-  type: event.type,
-  event_version: event.eventVersion,
-  payload: event.payload,
-  metadata: event.metadata,
-  created_by: event.metadata.userId
-})
-
-const answerKey = (row: { readonly tenant_id: string; readonly aggregate_id: string; readonly version: number }) =>
-  `${row.tenant_id}/${row.aggregate_id}/${row.version}`
-
 /** The event as it is stored; key by key, as V8 gives each object that is spread and added to a shape of its own. */
-const stored = (event: NewEvent, { created_at, id }: Pick<typeof Stored.Type, "id" | "created_at">): Event => ({
+const stored = (event: NewEvent, { created_at, id }: Given): Event => ({
   tenantId: event.tenantId,
   aggregateId: event.aggregateId,
   aggregateType: event.aggregateType,
@@ -343,27 +290,18 @@ const stored = (event: NewEvent, { created_at, id }: Pick<typeof Stored.Type, "i
   createdBy: event.metadata.userId
 })
 
-/** The event as the answers have it, or why it was not written: then none was. */
-const storedAs = (
-  event: NewEvent,
-  byKey: ReadonlyMap<string, typeof Answer.Type>,
-  answers: ReadonlyArray<typeof Answer.Type>
-): Effect.Effect<Event, AppendError> => {
-  const found = byKey.get(`${event.tenantId}/${event.aggregateId}/${event.version}`.toLowerCase())
-  if (found?.kind === "stored" && found.id !== null && found.created_at !== null) {
-    return Effect.succeed(stored(event, { id: found.id, created_at: found.created_at }))
-  }
-  if (answers.some(({ kind }) => kind === "changed")) return changed
+/** Why an event was not written: then none was. */
+const notAppended = (event: NewEvent, answers: ReadonlyArray<Answer>): Effect.Effect<never, AppendError> => {
   const refused = answers.find(({ kind }) => kind !== "stored")
+  if (refused === undefined || answers.some(({ kind }) => kind === "changed")) return changed
   const stream = {
-    tenantId: refused?.tenant_id ?? event.tenantId,
-    aggregateId: refused?.aggregate_id ?? event.aggregateId
+    tenantId: refused.tenant_id ?? event.tenantId,
+    aggregateId: refused.aggregate_id ?? event.aggregateId
   }
-  if (refused === undefined) return changed
-  if (refused?.kind === "archived") return new StreamArchived(stream)
-  if (refused?.kind === "key") {
+  if (refused.kind === "archived") return new StreamArchived(stream)
+  if (refused.kind === "key") {
     return new IdempotencyConflict({ tenantId: stream.tenantId, idempotencyKey: refused.key ?? "" })
   }
-  const actual = Option.fromNullable(refused?.version)
-  return new VersionConflict({ ...stream, expected: refused?.expected ?? event.version - 1, actual })
+  const actual = Option.fromNullable(refused.version)
+  return new VersionConflict({ ...stream, expected: refused.expected ?? event.version - 1, actual })
 }
