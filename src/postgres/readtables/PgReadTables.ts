@@ -5,6 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -24,15 +25,28 @@ import * as UniqueViolation from "../client/UniqueViolation.js"
 import type { Given } from "./ReadTableText.js"
 import * as ReadTableText from "./ReadTableText.js"
 
-const Row = Schema.Struct({ row: Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown })) })
+const Columns = Schema.Record({ key: Schema.String, value: Schema.Unknown })
 
-const isWatched = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched !== "false"
+const Row = Schema.Struct({ row: Schema.parseJson(Columns) })
 
-const isLate = (row: unknown): boolean => Predicate.hasProperty(row, "watched") && row.watched === "late"
+/** What an INSERT of many rows wrote; their keys, where some were not written. */
+const Inserted = Schema.Struct({
+  count: Schema.NumberFromString,
+  watched: Schema.NullOr(Schema.String),
+  keys: Schema.NullOr(Schema.parseJson(Schema.Array(Columns)))
+})
+
+/** What a statement wrote: how many rows, which of them, and what triggers of their table are to be looked behind. */
+interface Written {
+  readonly count: number
+  readonly watched: ReadonlyArray<string>
+  readonly keys: Either.Either<ReadonlyArray<StoredRow>, DatabaseError>
+}
 
 const Reason = Schema.Struct({ place: Schema.NumberFromString, reason: Schema.String })
 
 const decodeRead = decodeRows("reading rows", Row)
+const decodeInserted = decodeRows("writing rows", Inserted)
 const decodeReasons = decodeRows("reading why rows are not there", Reason)
 
 type Rows = NonEmptyReadonlyArray<StoredRow>
@@ -88,11 +102,12 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
   const write = (of: "add" | "put" | "update", shape: Shape, rows: Rows) =>
     send(shape.table, textOf(of, shape), paramsOf(shape, rows)).pipe(
       Effect.mapError(writeError(shape)),
-      Effect.flatMap((written) => {
-        if (written.length !== rows.length) return unwritten(shape.table, rows, written)
-        if (!written.some(isWatched)) return isPlain(shape.table)
+      Effect.flatMap(of === "update" || shape.isOne ? writtenEach : writtenTogether),
+      Effect.flatMap(({ count, keys, watched }) => {
+        if (count !== rows.length) return Effect.map(keys, (found) => without(shape.table, rows, found))
+        if (watched.every((each) => each === "false")) return isPlain(shape.table)
         const missing = takenAway(shape.table, rows)
-        return written.some(isLate) ? Effect.zipLeft(missing, noteLate(shape.table, rows)) : missing
+        return watched.includes("late") ? Effect.zipLeft(missing, noteLate(shape.table, rows)) : missing
       })
     )
 
@@ -112,10 +127,9 @@ export const make: Effect.Effect<ReadTables["Type"], never, PgSql | OperationCon
       table,
       Arr.map(rows, (row) => keyOf(table, row))
     )
-    return Effect.map(read(table, textOf("find", shape), paramsOf(shape, distinct)), (found) => {
-      const keys = new Set(found.map((row) => keyText(table, row)))
-      return rows.filter((row) => !keys.has(keyText(table, row)))
-    })
+    return Effect.map(read(table, textOf("find", shape), paramsOf(shape, distinct)), (found) =>
+      without(table, rows, found)
+    )
   }
 
   /** Why rows could not be added: a unique value that another has is a failure, a key is not. Of the rest nothing is known. */
@@ -293,11 +307,27 @@ const allWritten =
   (missing: ReadonlyArray<StoredRow>): Effect.Effect<void, DatabaseError> =>
     missing.length === 0 ? Effect.void : swallowed(table)
 
-const unwritten = (table: Table, rows: Rows, written: ReadonlyArray<unknown>) =>
-  Effect.map(decodeRead(written), (found) => {
-    const keys = new Set(found.map(({ row }) => keyText(table, row)))
-    return rows.filter((row) => !keys.has(keyText(table, row)))
+/** The rows whose keys are not among those that were found. */
+const without = (table: Table, rows: Rows, found: ReadonlyArray<StoredRow>): ReadonlyArray<StoredRow> => {
+  const keys = new Set(found.map((row) => keyText(table, row)))
+  return rows.filter((row) => !keys.has(keyText(table, row)))
+}
+
+/** The answer of a statement that answers with each row. */
+const writtenEach = (rows: ReadonlyArray<unknown>): Effect.Effect<Written> =>
+  Effect.succeed({
+    count: rows.length,
+    watched: rows.map((row) => (Predicate.hasProperty(row, "watched") ? String(row.watched) : "false")),
+    keys: Either.map(decodeRead(rows), (found) => found.map(({ row }) => row))
   })
+
+/** The answer of a statement that answers with one row for all of them. */
+const writtenTogether = (rows: ReadonlyArray<unknown>): Either.Either<Written, DatabaseError> =>
+  Either.map(decodeInserted(rows), ([inserted]) => ({
+    count: inserted?.count ?? 0,
+    watched: inserted?.watched?.split(" ") ?? [],
+    keys: Either.right(inserted?.keys ?? [])
+  }))
 
 /** A unique index of the table refuses a row: another commits it meanwhile, or it is not on what the statement asks for. */
 const writeError =

@@ -31,13 +31,13 @@ export const page = (table: Table, isFirst: boolean): string => {
 /** Adds rows whose key and unique values are free. */
 export const add = (given: Given): string => {
   const free = uniques(given).map((columns) => `NOT EXISTS (${owner(given, columns)})`)
-  return `${insert(given, free)} ON CONFLICT (${names(given.table.primaryKey)}) DO NOTHING ${returning(given.table)}`
+  return inserted(given, `${insert(given, free)} ON CONFLICT (${names(given.table.primaryKey)}) DO NOTHING`)
 }
 
 /** Adds rows, or writes them in place of those that have their keys. */
 export const put = (given: Given): string => {
   const set = given.columns.map(({ name }) => `${quote(name)} = EXCLUDED.${quote(name)}`).join(", ")
-  return `${insert(given, [])} ON CONFLICT (${names(given.table.primaryKey)}) DO UPDATE SET ${set} ${returning(given.table)}`
+  return inserted(given, `${insert(given, [])} ON CONFLICT (${names(given.table.primaryKey)}) DO UPDATE SET ${set}`)
 }
 
 /** Changes rows that are there: for those that leave out a column which a new row must have. */
@@ -124,10 +124,24 @@ const insert = (given: Given, where: ReadonlyArray<string>): string => {
     ${isOne ? "" : `ORDER BY ${key(table, "g")}`}`
 }
 
-const returning = (table: Table): string =>
-  `RETURNING json_build_object(${keyColumns(table)
+/**
+ * An INSERT with its answer. Of many rows it is their number, and the keys only where some were not written. With a rule on the table, which a
+ * statement in a WITH does not get on with, an INSERT with ON CONFLICT is refused anyway.
+ */
+const inserted = (given: Given, statement: string): string =>
+  given.isOne
+    ? `${statement} ${returning(given.table)}`
+    : `WITH written AS (${statement} RETURNING ${key(given.table, "t")}, ${watched})
+        SELECT count(*)::text AS count, string_agg(DISTINCT t.watched, ' ') AS watched,
+          CASE WHEN count(*) < jsonb_array_length($1::jsonb) THEN (SELECT json_agg(${keyObject(given.table)})::text FROM written t) END AS keys
+        FROM written t`
+
+const returning = (table: Table): string => `RETURNING ${keyObject(table)}::text AS row, ${watched}`
+
+const keyObject = (table: Table): string =>
+  `json_build_object(${keyColumns(table)
     .map((column) => `${literal(column.name)}, ${shown(column)}`)
-    .join(", ")})::text AS row, ${watched}`
+    .join(", ")})`
 
 /**
  * Whether the table has triggers that fire behind the statement (`true`), or even behind what is asked then (`late`), and may take a row away:
