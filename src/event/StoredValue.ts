@@ -25,7 +25,10 @@ const sign = <A extends bigint | number | string>(one: A, other: A): number => (
 const noSuch = (value: unknown, type: string): Either.Either<never, string> =>
   Either.left(`${typeof value === "string" ? JSON.stringify(value) : String(value)} is no ${type}`)
 
+const asStored = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
 const uuid: Form = (value) => {
+  if (typeof value === "string" && asStored.test(value)) return Either.right(value)
   const digits = String(value).toLowerCase().replaceAll(/[{}-]/g, "")
   return /^[0-9a-f]{32}$/.test(digits)
     ? Either.right(digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-"))
