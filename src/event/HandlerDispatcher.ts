@@ -62,6 +62,7 @@ const makeUnited = <R>(
     const decideAll = Effect.fnUntraced(function* (request: WriteAllRequest) {
       const handler = yield* admitted(handlers, request)
       const metadata = yield* metadataOf(request)
+      const newId = yield* NewId
       const written: Array<Written> = []
       let batch: Array<Decision> = []
       const flush = Effect.gen(function* () {
@@ -70,7 +71,7 @@ const makeUnited = <R>(
       })
       for (const given of request.payloads) {
         const payload = isFlat(given) || given === undefined ? given : yield* asJson(toJson(given, "payload"))
-        const answer = handler.decide(payload, { actor: request.actor, newId: yield* yield* NewId })
+        const answer = handler.decide(payload, { actor: request.actor, newId: yield* newId })
         const atOnce = isDecidedAtOnce(answer)
         if (!atOnce) yield* flush
         batch.push(isDecision(answer) ? answer : yield* answer)
@@ -153,10 +154,7 @@ const appending = <R>(store: EventStore["Type"], features: ReadonlyArray<Feature
   const projections = features.flatMap((feature) => feature.projections)
   return (decisions: ReadonlyArray<Decision>, tenantId: string, metadata: EventMetadata) =>
     Effect.gen(function* () {
-      const events: Array<NewEvent> = []
-      for (const decision of decisions) {
-        for (const event of decision.events) events.push(yield* complete(event, tenantId, metadata))
-      }
+      const events = yield* completed(decisions, tenantId, metadata)
       const stored = isNonEmptyReadonlyArray(events) ? yield* store.append(events) : []
       for (const projection of projections) {
         const folded = stored.filter(({ type }) => projection.events.includes(type))
@@ -166,6 +164,24 @@ const appending = <R>(store: EventStore["Type"], features: ReadonlyArray<Feature
     })
 }
 
+/** The events of decisions, with everything that the write decides. */
+const completed = (
+  decisions: ReadonlyArray<Decision>,
+  tenantId: string,
+  metadata: EventMetadata
+): Either.Either<ReadonlyArray<NewEvent>, Rejection> => {
+  const events: Array<NewEvent> = []
+  for (const decision of decisions) {
+    for (const event of decision.events) {
+      const one = complete(event, tenantId, metadata)
+      if (Either.isLeft(one)) return Either.left(one.left)
+      events.push(one.right)
+    }
+  }
+  noteJson(events)
+  return Either.right(events)
+}
+
 /** Everything of an event that the write decides; refused where it has something that JSON does not keep. */
 const complete = (
   event: DecidedEvent,
@@ -173,29 +189,25 @@ const complete = (
   metadata: EventMetadata
 ): Either.Either<NewEvent, Rejection> => {
   const { aggregateType, idempotencyKey, type } = event
-  const own = { aggregateType, type, idempotencyKey: idempotencyKey ?? "" }
-  const isPlain = isFlat(event.payload) && isFlat(own)
-  const payload = isPlain ? Either.right({ ...event.payload }) : payloadOf(event, own)
-  return Either.map(payload, (kept) => {
-    const about = idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey }
-    noteJson(kept)
-    noteJson(about)
-    return {
-      tenantId,
-      aggregateId: event.aggregateId,
-      aggregateType,
-      version: event.version,
-      type,
-      eventVersion: event.eventVersion ?? 1,
-      payload: kept,
-      metadata: about
-    }
-  })
+  const isPlain = [aggregateType, type, idempotencyKey ?? ""].every(isKept) && isFlat(event.payload)
+  const payload = isPlain ? Either.right({ ...event.payload }) : payloadOf(event)
+  return Either.map(payload, (kept) => ({
+    tenantId,
+    aggregateId: event.aggregateId,
+    aggregateType,
+    version: event.version,
+    type,
+    eventVersion: event.eventVersion ?? 1,
+    payload: kept,
+    metadata: idempotencyKey === undefined ? metadata : { ...metadata, idempotencyKey }
+  }))
 }
 
-const payloadOf = (event: DecidedEvent, own: object): Either.Either<Payload, Rejection> =>
+const payloadOf = ({ aggregateType, idempotencyKey = "", payload, type }: DecidedEvent) =>
   asJson(
-    Either.flatMap(toJson(own, "event"), () => recordToJson(event.payload, `payload of ${JSON.stringify(event.type)}`))
+    Either.flatMap(toJson({ aggregateType, type, idempotencyKey }, "event"), () =>
+      recordToJson(payload, `payload of ${JSON.stringify(type)}`)
+    )
   )
 
 /** Whether a value is plain at a glance, an object of texts and numbers: JSON keeps it as it is. The rest is looked at by `toJson`. */
@@ -203,7 +215,7 @@ const isFlat = (value: unknown): value is Payload =>
   Predicate.isRecord(value) &&
   Object.getPrototypeOf(value) === Object.prototype &&
   Object.getOwnPropertySymbols(value).length === 0 &&
-  Object.entries(value).every(([key, member]) => isText(key) && isKept(member))
+  Object.keys(value).every((key) => isText(key) && isKept(value[key]))
 
 const isKept = (value: unknown): boolean =>
   typeof value === "string"

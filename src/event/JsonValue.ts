@@ -20,21 +20,21 @@ export class NotJson {
   }
 }
 
-/** Payloads and metadata that have been through here already. */
-const seen = new WeakSet<object>()
+type Events = NonEmptyReadonlyArray<NewEvent>
 
-/** Whether a value is one that `toJson` has given. */
-export const isJson: (value: object) => boolean = seen.has.bind(seen)
+/** Lists of events whose payloads and metadata are JSON. */
+const seen = new WeakSet<ReadonlyArray<NewEvent>>()
 
-/** Notes that a value is JSON: for one that is plain at a glance. */
-export const noteJson: (value: object) => unknown = seen.add.bind(seen)
+/** Whether it was noted that the payloads and metadata of these events are JSON. */
+export const isJson: (events: ReadonlyArray<NewEvent>) => boolean = seen.has.bind(seen)
+
+/** Notes that the payloads and metadata of these events are copies, and JSON: they are not looked at again. */
+export const noteJson: (events: ReadonlyArray<NewEvent>) => unknown = seen.add.bind(seen)
 
 /** The value as JSON gives it back, which is a copy: what is undefined in an object is left out. `name` is what its path begins with. */
 export const toJson = (value: unknown, name: string): Either.Either<unknown, NotJson> => {
   const copied = copy(value, name, [])
-  if (copied instanceof NotJson) return Either.left(copied)
-  if (Predicate.isObject(copied)) noteJson(copied)
-  return Either.right(copied)
+  return copied instanceof NotJson ? Either.left(copied) : Either.right(copied)
 }
 
 /** The same of an object. */
@@ -45,7 +45,6 @@ export const recordToJson = (value: object, name: string): Either.Either<Record<
 
 /** The event with payload and metadata as they can be stored. */
 const storable = (event: NewEvent): Either.Either<NewEvent, DatabaseError> => {
-  if (isJson(event.payload) && isJson(event.metadata)) return Either.right(event)
   const { aggregateType, metadata, payload, type } = event
   const kept = Either.all([
     recordToJson(payload, "payload"),
@@ -59,10 +58,13 @@ const storable = (event: NewEvent): Either.Either<NewEvent, DatabaseError> => {
 }
 
 /** The same of many events. */
-export const allStorable = ([first, ...others]: NonEmptyReadonlyArray<NewEvent>): Either.Either<
-  NonEmptyReadonlyArray<NewEvent>,
-  DatabaseError
-> => Either.flatMap(storable(first), (one) => Either.map(Either.all(others.map(storable)), (more) => [one, ...more]))
+export const allStorable = (events: Events): Either.Either<Events, DatabaseError> => {
+  if (isJson(events)) return Either.right(events)
+  const [first, ...others] = events
+  return Either.flatMap(storable(first), (one) =>
+    Either.map(Either.all(others.map(storable)), (more) => [one, ...more])
+  )
+}
 
 /** Deeper than PostgreSQL reads with its default `max_stack_depth`; nobody nests like this by hand. */
 const maxDepth = 1000

@@ -248,7 +248,7 @@ export const make: Effect.Effect<EventStore["Type"], never, PgSql | OperationCon
   return EventStore.of({
     append: (events) =>
       Effect.useSpan("EventStore.append", { captureStackTrace: false }, () =>
-        events.every(isStorable) ? appendStorable(events) : Effect.flatMap(allStorable(events), appendStorable)
+        isJson(events) ? appendStorable(events) : Effect.flatMap(allStorable(events), appendStorable)
       ),
     load: (stream) => Effect.flatMap(named, (tables) => eventRows(stream, tables)),
     version: (stream) => Effect.flatMap(named, (tables) => versionOf(stream, tables)),
@@ -264,8 +264,6 @@ type Archiving = Parameters<EventStore["Type"]["archive"]>[0]
 const archiving = "archiving a stream"
 
 const changed = notStored("appending events", "kumiko_events")
-
-const isStorable = ({ metadata, payload }: NewEvent): boolean => isJson(payload) && isJson(metadata)
 
 /** Behind the INSERT they are there as they were sent; deferred triggers are still to come. */
 const noteLate = ({ events, late }: Named, found: ReadonlyArray<typeof Found.Type>): void => {
