@@ -5,13 +5,14 @@
 import { NodeContext } from "@effect/platform-node"
 import * as PgMigrator from "@effect/sql-pg/PgMigrator"
 import { SqlClient } from "@effect/sql/SqlClient"
-import { Effect, Layer, ManagedRuntime } from "effect"
+import { Config, Effect, Fiber, Layer, ManagedRuntime } from "effect"
 import { SeedRunner } from "effect-es-ops"
 import { readdir } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import type { Client } from "pg"
 import { Umzug } from "umzug"
+import { messagesAsEffect, spanned, work as messages } from "./ProtocolWorks.js"
 import type { Side, Work } from "./Rounds.js"
 import { createTables, effectByHand } from "./SeedWorks.js"
 import type { World } from "./World.js"
@@ -32,7 +33,8 @@ type Open = (url: string) => Promise<Peer>
 
 const insert = "INSERT INTO bench (n) VALUES (1)"
 
-const ours = async (url: string): Promise<Peer> => {
+/** Ours, with the folder of its seeds. */
+const ours = async (url: string): Promise<Peer & { readonly folder: string }> => {
   const seed = `import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Seed } from "effect-es-ops"
@@ -48,6 +50,7 @@ export default Seed.make({
   const app = Worlds.application(url, seeds.path)
   return {
     up: () => app.runPromise(SeedRunner.apply({ appliedBy: "boot" })),
+    folder: seeds.path,
     forget: "TRUNCATE kumiko_es_operations, es_ops_attempts",
     close: () => Promise.all([app.dispose(), seeds.remove()])
   }
@@ -87,6 +90,35 @@ const asEffect = async (url: string): Promise<Peer> => {
     up: () => app.runPromise(run),
     forget: "TRUNCATE kumiko_es_operations, es_ops_attempts",
     close: () => Promise.all([app.dispose(), files.remove()])
+  }
+}
+
+/**
+ * What a boot of ours asks and lists when everything is applied, as an Effect program: it reads a flag, lists the folder beside the question, which
+ * can be left at once, and has the spans that are promised.
+ */
+const asAsked = async (url: string): Promise<Peer> => {
+  const applied = await ours(url)
+  await applied.up()
+  const [asked] = (await Worlds.sent(applied.up)).filter(([text]) => text.includes("kumiko_es_operations"))
+  if (asked === undefined) throw new Error("a boot asked nothing")
+  const [text, params] = asked
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(url), Worlds.quiet))
+  const question = Effect.flatMap(SqlClient, ({ reserve }) =>
+    Effect.scoped(
+      Effect.flatMap(reserve, (connection) => Effect.disconnect(connection.execute(text, params, undefined)))
+    )
+  )
+  const run = Effect.gen(function* () {
+    yield* Config.option(Config.string("BENCH_SKIP"))
+    const asking = yield* Effect.fork(question.pipe(spanned("statement"), spanned("applied")))
+    const files = yield* Effect.promise(() => readdir(applied.folder, { withFileTypes: true }))
+    return [files, yield* Fiber.join(asking)]
+  }).pipe(spanned("apply"))
+  return {
+    up: () => app.runPromise(run),
+    forget: applied.forget,
+    close: () => Promise.all([app.dispose(), applied.close()])
   }
 }
 
@@ -212,6 +244,18 @@ export const works = (world: World): ReadonlyArray<Work> => [
     open: compared(world, umzug, false, asEffect)
   },
   {
+    name: "umzug-idle-messages-effect",
+    work: "the question and the listing of ours with its flag and spans, as an Effect program",
+    floor: "umzug",
+    open: compared(world, umzug, true, asAsked)
+  },
+  {
+    name: "umzug-full-messages-effect",
+    work: messages,
+    floor: "umzug, a transaction each",
+    open: messagesAsEffect(world, compared(world, umzug, false), false)
+  },
+  {
     name: "migrator-idle",
     work: "100 entries, all applied",
     floor: "Migrator of Effect SQL",
@@ -223,5 +267,11 @@ export const works = (world: World): ReadonlyArray<Work> => [
     work: "100 entries of one insert each",
     floor: "Migrator of Effect SQL, one transaction for all",
     open: compared(world, migrator, false)
+  },
+  {
+    name: "migrator-full-messages-effect",
+    work: messages,
+    floor: "Migrator of Effect SQL, one transaction for all",
+    open: messagesAsEffect(world, compared(world, migrator, false), false)
   }
 ]

@@ -5,7 +5,7 @@
 import { SqlClient } from "@effect/sql"
 import { Config, Effect, Layer, ManagedRuntime, Metric, MetricBoundaries } from "effect"
 import type { Work } from "./Rounds.js"
-import { arena, byHand, inserts } from "./SeedWorks.js"
+import { arena, byHand, insertOne, inserts } from "./SeedWorks.js"
 import type { World } from "./World.js"
 import * as Worlds from "./World.js"
 import { oneWrite, singleWrites } from "./WriteWorks.js"
@@ -27,7 +27,8 @@ const aStep = /^BEGIN /
 /** The first write of a step has the step's own savepoint. */
 const aWrite = /^(?:RELEASE SAVEPOINT es_ops_\d+; )?SAVEPOINT es_ops_\d+/
 
-const messagesAsEffect = (world: World, open: Work["open"], writes: boolean) => async () => {
+/** The messages of what `open` opens, as an Effect program on a database of its own. */
+export const messagesAsEffect = (world: World, open: Work["open"], writes: boolean) => async () => {
   const { close, floor, ours } = await open()
   await ours.prepare?.()
   const messages = await Worlds.sent(ours.run)
@@ -85,7 +86,7 @@ const told =
 /** What every write has around it. */
 const written = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect.pipe(spanned("append"), spanned("write"))
 
-const spanned =
+export const spanned =
   (name: string) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.withSpan(effect, name, { captureStackTrace: false })
@@ -94,9 +95,15 @@ const through = Metric.counter("bench_seeds", { incremental: true })
 const events = Metric.counter("bench_events", { incremental: true })
 const duration = Metric.histogram("bench_duration", MetricBoundaries.exponential({ start: 1, factor: 4, count: 10 }))
 
-const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
+export const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
 
 export const works = (world: World): ReadonlyArray<Work> => [
+  {
+    name: "seed-committed-messages-effect",
+    work,
+    floor: "1,000 inserts, each committed",
+    open: messagesAsEffect(world, inserts(world, insertOne), false)
+  },
   {
     name: "seed-messages-effect",
     work,

@@ -133,7 +133,7 @@ export const effectByHand = <A, E, R>(sql: SqlClient.SqlClient, id: string, body
     })
   )
 
-const insertOne = (bare: Client) => bare.query("INSERT INTO bench (n) VALUES ($1)", [1])
+export const insertOne = (bare: Client) => bare.query("INSERT INTO bench (n) VALUES ($1)", [1])
 
 export const byHand = async (bare: Client, id: string) => {
   await bare.query("BEGIN")

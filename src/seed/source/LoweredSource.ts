@@ -18,9 +18,12 @@ interface Edit {
   readonly text: string
 }
 
+/** Most sources have neither, and their tree need not be walked. With an escape, a constructor can be written in other ways. */
+const mayHave = /\\|\b(?:enum|constructor)\b/
+
 /** The text with its enums and parameter properties lowered; the same text where it has none that can be. */
 export const lower = (text: string, program: unknown): string => {
-  const edits = isNode(program) ? editsOf(program, text, true) : []
+  const edits = mayHave.test(text) && isNode(program) ? editsOf(program, text, true) : []
   let lowered = text
   // From the end, so that the places of what comes before stay. Of several at one place the last stands last.
   for (const { end, start, text: instead } of edits.toSorted((a, b) => a.start - b.start).toReversed())
