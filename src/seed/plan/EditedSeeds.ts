@@ -12,31 +12,29 @@ import * as SourceHash from "../source/SourceHash.js"
 export const changed = (
   entries: ReadonlyArray<SeedEntry>,
   attempts: Iterable<Attempt>
-): Effect.Effect<ReadonlySet<string>> => {
-  const recorded = recordedHashes(attempts)
-  const edited = Effect.filter(entries, ({ id, path, source }) =>
-    Option.match(Option.flatten(Option.fromNullable(recorded.get(id))), {
-      onNone: () => Effect.succeed(false),
-      onSome: (hash) =>
-        Effect.matchEffect(source, {
-          onFailure: () => Effect.succeed(false),
-          onSuccess: Option.match({
-            onNone: () => Effect.succeed(false),
-            onSome: (text) => Effect.negate(SourceHash.matches(path, text, hash))
-          })
-        })
+): Effect.Effect<ReadonlySet<string>> =>
+  Effect.gen(function* () {
+    const found = new Set<string>()
+    const recorded = recordedHashes(attempts)
+    const compared = entries.flatMap((entry) => {
+      const hash = recorded.get(entry.id)
+      return hash === undefined ? [] : [{ entry, hash }]
     })
-  )
-  return Effect.map(edited, (found) => new Set(found.map(({ id }): string => id)))
-}
-
-/** Of each seed, the hash that the newest attempt which applied or marked it has. */
-const recordedHashes = (attempts: Iterable<Attempt>): ReadonlyMap<string, Option.Option<string>> => {
-  const recorded = new Map<string, Option.Option<string>>()
-  for (const { operationId, outcome, sourceHash } of attempts) {
-    if ((outcome === "applied" || outcome === "marked") && !recorded.has(operationId)) {
-      recorded.set(operationId, sourceHash)
+    if (compared.length === 0) return found
+    const isUnchanged = yield* SourceHash.comparison
+    for (const { entry, hash } of compared) {
+      const { id, path, source } = entry
+      const text = yield* Effect.orElseSucceed(source, () => Option.none<string>())
+      if (Option.exists(text, (known) => !isUnchanged(path, known, hash))) found.add(id)
     }
+    return found
+  })
+
+/** Of each seed, the hash that the newest attempt which applied or marked it has, if it has one. */
+const recordedHashes = (attempts: Iterable<Attempt>): ReadonlyMap<string, string> => {
+  const newest = new Map<string, Option.Option<string>>()
+  for (const { operationId, outcome, sourceHash } of attempts) {
+    if ((outcome === "applied" || outcome === "marked") && !newest.has(operationId)) newest.set(operationId, sourceHash)
   }
-  return recorded
+  return new Map([...newest].flatMap(([id, hash]) => Option.toArray(Option.map(hash, (known) => [id, known] as const))))
 }

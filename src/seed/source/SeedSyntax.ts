@@ -40,22 +40,30 @@ let parser: Promise<typeof import("oxc-parser")> | undefined
 
 const loadParser = (): NonNullable<typeof parser> => (parser ??= import("oxc-parser"))
 
-/** The syntax tree of a module of TypeScript or JavaScript; none where it has errors, or cannot be parsed. */
-export const programOf = (path: string, source: string): Effect.Effect<Option.Option<unknown>> =>
-  Effect.tryPromise(async () => {
-    const { parseSync } = await loadParser()
-    const { errors, program } = parseSync(path, source, { sourceType: "module", astType: "ts", preserveParens: false })
-    return errors.length > 0 ? Option.none() : Option.some(program)
-  }).pipe(Effect.orElseSucceed(() => Option.none()))
+/** Gives the syntax tree of a source; none where it has errors, or cannot be parsed. */
+export type Parse = (path: string, source: string) => Option.Option<unknown>
+
+/** The parser for modules of TypeScript and JavaScript; where it cannot be loaded, no source can be parsed. */
+export const parse: Effect.Effect<Parse> = Effect.match(Effect.tryPromise(loadParser), {
+  onFailure: () => Option.none,
+  onSuccess: ({ parseSync }): Parse => {
+    const read = Option.liftThrowable(parseSync)
+    return (path, source) =>
+      read(path, source, { sourceType: "module", astType: "ts", preserveParens: false }).pipe(
+        Option.filter(({ errors }) => errors.length === 0),
+        Option.map(({ program }) => program)
+      )
+  }
+})
 
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>
   Effect.tryPromise({
-    try: async () => parse(await loadParser(), path, source),
+    try: async () => syntaxIn(await loadParser(), path, source),
     catch: (error) => `it cannot be parsed: ${describe(error).message}`
   }).pipe(Effect.catchAll((reason) => Effect.succeed({ handlers: [], errors: [reason] })))
 
-const parse = ({ parseSync, Visitor }: typeof import("oxc-parser"), path: string, source: string): Syntax => {
+const syntaxIn = ({ parseSync, Visitor }: typeof import("oxc-parser"), path: string, source: string): Syntax => {
   const { errors, program } = parseSync(path, source, { sourceType: "module" })
   const lineOf = (offset: number) => source.slice(0, offset).split("\n").length
   const handlers: Array<HandlerLiteral> = []

@@ -12,28 +12,28 @@ import * as SeedSyntax from "./SeedSyntax.js"
 
 /** The hash of a source: SHA-256, hexadecimal. One that cannot be parsed has that of its text. */
 export const of = (path: string, text: string): Effect.Effect<string> =>
-  Effect.map(parsed(path, text), (hash) => Option.getOrElse(hash, () => textHashOf(text)))
+  Effect.map(SeedSyntax.parse, (parse) => Option.getOrElse(parsed(parse, path, text), () => textHashOf(text)))
 
-/** Whether a source has this hash; an earlier release recorded that of the text. What cannot be told is no difference. */
-export const matches = (path: string, text: string, hash: string): Effect.Effect<boolean> =>
-  textHashOf(text) === hash
-    ? Effect.succeed(true)
-    : Effect.map(parsed(path, text), (found) =>
-        Option.match(found, { onNone: () => false, onSome: (own) => own === hash })
-      )
+/** Whether a source has a hash. */
+export type Comparison = (path: string, text: string, hash: string) => boolean
+
+/** Compares sources with hashes, many at a time. An earlier release recorded that of the text, as is done with what cannot be parsed. */
+export const comparison: Effect.Effect<Comparison> = Effect.map(
+  SeedSyntax.parse,
+  (parse): Comparison =>
+    (path, text, hash) =>
+      Option.contains(parsed(parse, path, text), hash) || textHashOf(text) === hash
+)
 
 /** The hash of what was parsed; none for a source with errors. */
-const parsed = (path: string, text: string): Effect.Effect<Option.Option<string>> =>
-  Effect.gen(function* () {
-    const source = text.replaceAll("\r\n", "\n")
-    const program = yield* SeedSyntax.programOf(path, source)
-    const lowered = Option.match(program, {
-      onNone: () => source,
-      onSome: (found) => LoweredSource.lower(source, found)
-    })
-    const read = lowered === source ? program : yield* SeedSyntax.programOf(path, lowered)
+const parsed = (parse: SeedSyntax.Parse, path: string, text: string): Option.Option<string> => {
+  const source = text.replaceAll("\r\n", "\n")
+  return Option.flatMap(parse(path, source), (program) => {
+    const lowered = LoweredSource.lower(source, program)
+    const read = lowered === source ? Option.some(program) : parse(path, lowered)
     return Option.map(read, (found) => textHashOf(codeOf(found)))
   })
+}
 
 /** A node of the syntax tree. */
 interface Node {
