@@ -61,7 +61,15 @@ describe("the package", () => {
     const others = packed.filter((path) => !/^dist\/.*\.(js|js\.map|d\.ts)$/.test(path))
     assert.deepStrictEqual(others.toSorted(), ["LICENSE", "README.md", "dist/whole/LICENSES.txt", "package.json"])
     const whole = packed.filter((path) => path.startsWith("dist/whole/"))
-    assert.deepStrictEqual(whole, ["dist/whole/LICENSES.txt", "dist/whole/Process.js"])
+    assert.includeMembers(whole, ["dist/whole/LICENSES.txt", "dist/whole/Process.js"])
+    // What is loaded on demand, and what it shares with the rest.
+    const parts = whole.map((path) => path.replace(/-[A-Z0-9]{8}\.js$/, ""))
+    assert.sameMembers(parts, [
+      "dist/whole/LICENSES.txt",
+      "dist/whole/Process.js",
+      "dist/whole/OnDemand",
+      "dist/whole/chunk"
+    ])
     const scripts = packed.filter((path) => path.endsWith(".js") && !whole.includes(path))
     assert.isAbove(scripts.length, 60)
     for (const script of scripts) {

@@ -12,15 +12,10 @@ import { ProjectionRecords } from "../event/ProjectionRecords.js"
 import { ReadTables } from "../event/ReadTables.js"
 import { Snapshots } from "../event/Snapshots.js"
 import { Directory } from "../identity/Directory.js"
-import { DatabaseHealth } from "../operation/DatabaseHealth.js"
 import type { OperationConfig } from "../operation/OperationConfig.js"
 import type { DatabaseError } from "../operation/OperationError.js"
-import { OperationLock } from "../operation/OperationLock.js"
-import { OperationLog } from "../operation/OperationLog.js"
 import type { Replica } from "../operation/Replica.js"
 import { RunLog } from "../operation/RunLog.js"
-import { StepCursor } from "../operation/StepCursor.js"
-import { Transactor } from "../operation/Transactor.js"
 import { Deliveries } from "../replay/Deliveries.js"
 import { SnapshotRows } from "../snapshot/SnapshotRows.js"
 import * as PgBackfillStore from "./backfill/PgBackfillStore.js"
@@ -29,27 +24,23 @@ import { ArchiveMarks } from "../stream/ArchiveMarks.js"
 import { StreamMoves } from "../stream/StreamMoves.js"
 import { StreamPurges } from "../stream/StreamPurges.js"
 import * as ClientLayer from "./client/ClientLayer.js"
-import * as PgDatabaseHealth from "./health/PgDatabaseHealth.js"
 import * as PgDirectory from "./directory/PgDirectory.js"
 import * as PgEventStore from "./events/PgEventStore.js"
 import * as PgEventFeed from "./feed/PgEventFeed.js"
-import * as PgOperationLock from "./lock/PgOperationLock.js"
-import * as PgOperationLog from "./log/PgOperationLog.js"
 import * as PgProjectionRecords from "./projections/PgProjectionRecords.js"
 import * as PgRebuildStore from "./rebuild/PgRebuildStore.js"
 import * as PgReadTables from "./readtables/PgReadTables.js"
 import * as PgDeliveries from "./replay/PgDeliveries.js"
 import * as PgRunLog from "./runs/PgRunLog.js"
-import * as PgStepCursor from "./runs/PgStepCursor.js"
 import * as PgArchiveMarks from "./streams/PgArchiveMarks.js"
 import * as PgStreamMoves from "./streams/PgStreamMoves.js"
 import * as PgStreamPurges from "./streams/PgStreamPurges.js"
 import type { TableOptions } from "./schema/PgSchema.js"
 import * as PgSchema from "./schema/PgSchema.js"
+import * as RecordPorts from "./RecordPorts.js"
 import * as PgSnapshotRows from "./snapshots/PgSnapshotRows.js"
 import * as PgSnapshots from "./snapshots/PgSnapshots.js"
 import * as PgSql from "./client/PgSql.js"
-import * as PgTransactor from "./transaction/PgTransactor.js"
 
 /** A client of our own on a server, for a command: at most two connections. */
 export const layerClient: typeof ClientLayer.server = ClientLayer.server
@@ -59,12 +50,8 @@ export const make = (
   options: TableOptions
 ): Effect.Effect<
   Context.Context<
-    | Transactor
-    | OperationLock
-    | OperationLog
+    | RecordPorts.Ports
     | RunLog
-    | StepCursor
-    | DatabaseHealth
     | EventStore
     | EventFeed
     | ReadTables
@@ -81,21 +68,10 @@ export const make = (
   >,
   never,
   SqlClient.SqlClient | OperationConfig | Replica | Scope.Scope
-> =>
-  Effect.gen(function* () {
-    const sql = yield* PgSql.make
-    const schema = yield* Effect.provideService(PgSchema.make(options), PgSql.PgSql, sql)
-    return yield* Effect.provide(adapters, Context.make(PgSql.PgSql, sql).pipe(Context.add(PgSchema.PgSchema, schema)))
-  })
+> => Effect.flatMap(RecordPorts.ground(options), (found) => Effect.provide(adapters, found))
 
 const adapters = Effect.gen(function* () {
-  const log = yield* PgOperationLog.make
-  const lock = yield* PgOperationLock.make
-  const transactor = yield* Effect.provideService(PgTransactor.make, OperationLog, log)
-  const ports = Context.make(OperationLog, log).pipe(
-    Context.add(Transactor, transactor),
-    Context.add(OperationLock, lock)
-  )
+  const ports = yield* RecordPorts.adapters
   const feed = yield* PgEventFeed.make
   const events = yield* PgEventStore.make
   const records = yield* PgProjectionRecords.make
@@ -106,14 +82,12 @@ const adapters = Effect.gen(function* () {
   )
   return ports.pipe(
     Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
-    Context.add(StepCursor, yield* Effect.provide(PgStepCursor.make, ports)),
-    Context.add(DatabaseHealth, yield* PgDatabaseHealth.make),
     Context.add(EventStore, events),
     Context.add(EventFeed, feed),
     Context.add(RebuildStore, rebuilds),
     Context.add(ReadTables, yield* PgReadTables.make),
     Context.add(ProjectionRecords, records),
-    Context.add(Snapshots, yield* Effect.provideService(PgSnapshots.make, Transactor, transactor)),
+    Context.add(Snapshots, yield* Effect.provide(PgSnapshots.make, ports)),
     Context.add(SnapshotRows, yield* PgSnapshotRows.make),
     Context.add(Deliveries, yield* PgDeliveries.make),
     Context.add(BackfillStore, yield* PgBackfillStore.make),

@@ -15,6 +15,7 @@ const commandsKnow = [
   "cli",
   "projection",
   "EsOps.ts",
+  "RecordLayers.ts",
   "seed",
   "seed/source",
   "seed/plan",
@@ -73,6 +74,16 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
     "backfill",
     "backfill/memory",
     "postgres",
+    "postgres/embedded"
+  ],
+  // What looks at seeds, and knows no kind but them.
+  "RecordLayers.ts": [
+    "operation",
+    "event",
+    "identity",
+    "seed/source",
+    "postgres",
+    "postgres/client/ClientLayer.ts",
     "postgres/embedded"
   ],
   // Two kinds, which do not know each other.
@@ -192,7 +203,7 @@ export const arrows: Readonly<Record<string, ReadonlyArray<string>>> = {
 
 /** Which rooms may import from packages that are somebody's business only. */
 const packages: ReadonlyArray<readonly [name: RegExp, rooms: RegExp]> = [
-  [/^@effect\/sql/, /^postgres|^EsOps\.ts$/],
+  [/^@effect\/sql/, /^postgres|^(?:EsOps|RecordLayers)\.ts$/],
   [/^@effect\/cli/, /^cli/],
   [/^@effect\/platform-node/, /^cli|^cluster|^bin\.ts$/]
 ]

@@ -5,6 +5,7 @@ import type * as CliApp from "@effect/cli/CliApp"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
 import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Arr from "effect/Array"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,24 +21,29 @@ import * as Help from "../output/Help.js"
 import * as Logging from "../output/Logging.js"
 import { CurrentCommand } from "../output/NextStep.js"
 import { Terminal } from "../output/Terminal.js"
-import * as ApplyCommand from "./ApplyCommand.js"
-import type { Action } from "./CommandTree.js"
 import * as CommandTree from "./CommandTree.js"
+import type { Action } from "./Declaration.js"
 
 /** What the command needs of its process. */
 export type Requirements = Terminal | CliApp.CliApp.Environment
 
 /** Runs the command of `argv` (executable and script first); gives the exit code. */
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> => {
-  const command = Option.liftPredicate(argv[2] ?? "", (name) => CommandTree.names.some((known) => known === name))
-  return Effect.provideService(runWords(argv), CurrentCommand, command)
+  const command = Arr.findFirst(CommandTree.names, (name) => name === argv[2])
+  return Effect.provideService(runWords(argv, command), CurrentCommand, command)
 }
 
-const runWords = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> =>
+const runWords = (
+  argv: ReadonlyArray<string>,
+  command: Option.Option<CommandTree.Name>
+): Effect.Effect<number, never, Requirements> =>
   Effect.gen(function* () {
     const words = argv.slice(2)
     const chosen = yield* Ref.make(Option.none<Action>())
-    const tree = CommandTree.make((given, action) => Ref.set(chosen, Option.some(Logging.configured(given, action))))
+    const tree = yield* CommandTree.make(
+      (given, action) => Ref.set(chosen, Option.some(Logging.configured(given, action))),
+      command
+    )
     const commands = CommandReader.read(tree, CommandTree.names)
     const { out, width } = yield* Terminal
 
@@ -59,7 +65,7 @@ const runWords = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Req
   })
 
 /** Has the library read the command line, which chooses an action; gives the text of its refusal, if it refuses. */
-const understand = (tree: ReturnType<typeof CommandTree.make>, argv: ReadonlyArray<string>) =>
+const understand = (tree: Effect.Effect.Success<ReturnType<typeof CommandTree.make>>, argv: ReadonlyArray<string>) =>
   Command.run(tree, { name: "es-ops", version })(argv.filter((word) => !CommandLine.isHelp(word))).pipe(
     Effect.provide(CliConfig.layer({ showBuiltIns: false })),
     withoutErrors,
@@ -83,5 +89,9 @@ const withoutErrors = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
 const refuse = (words: ReadonlyArray<string>, reason: string): Effect.Effect<number, never, Terminal> => {
   const usage = new UsageError({ reason })
   const json = CommandLine.asksForJson(words)
-  return json && words[0] === "seed:apply" ? ApplyCommand.reportNotStarted(usage) : FailureReport.write(json, usage)
+  if (!json || words[0] !== "seed:apply") return FailureReport.write(json, usage)
+  return Effect.flatMap(
+    Effect.promise(() => import("./OnDemand.js")),
+    ({ writeNotStarted }) => writeNotStarted(usage)
+  )
 }

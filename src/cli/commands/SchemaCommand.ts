@@ -16,7 +16,7 @@ import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
-import { clientOn } from "./CommandSession.js"
+import { clientOn } from "./CommandClient.js"
 
 const { databaseUrl, embedded, embeddedDir } = databaseOptions
 

@@ -6,19 +6,17 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { refuseUnreadable } from "../../seed/SeedRefusal.js"
 import { afterInterruption } from "../../seed/HalfDoneSeed.js"
-import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { Status } from "../../seed/record/SeedStatus.js"
 import * as SeedStatus from "../../seed/record/SeedStatus.js"
 import type { DatabaseGiven, SourceGiven } from "../input/CommandOptions.js"
 import { databaseOptions, sourceOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
-import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import { nextStep } from "../output/NextStep.js"
 import * as StatusLines from "../output/StatusLines.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
-import { withDatabase, withoutDatabase } from "./CommandSession.js"
+import { withoutRecord, withRecord } from "./SeedSession.js"
 
 export const statusOptions = {
   check: Options.boolean("check").pipe(
@@ -36,7 +34,7 @@ export const status = (given: DatabaseGiven & { readonly check: boolean }): Effe
     Effect.gen(function* () {
       const terminal = yield* Terminal
       const settings = yield* Settings.resolveAll(given)
-      const found = yield* withDatabase(settings, SeedStatus.status)
+      const found = yield* withRecord(settings, SeedStatus.status)
       yield* show(found, given.json, settings.database.shown)
       const code = given.check ? checkCode(found) : 0
       // The reason why a pipeline stops stands on stderr, where its log shows it.
@@ -55,7 +53,7 @@ export const check = (given: SourceGiven): Effect.Effect<number, never, Terminal
     Effect.gen(function* () {
       const terminal = yield* Terminal
       const source = yield* Settings.resolveSource(given)
-      const found = yield* withoutDatabase(source, SeedStatus.status)
+      const found = yield* withoutRecord(source, SeedStatus.status)
       yield* given.json ? show(found, true, null) : refuseUnreadable(found.problems)
       if (!given.json) yield* Effect.forEach(StatusLines.checkLines(terminal, found), terminal.out, { discard: true })
       return found.problems.length > 0 ? exitCode("SeedsInconsistent") : 0
@@ -72,9 +70,9 @@ const show = (found: Status, json: boolean, database: string | null) =>
     yield* Effect.forEach(others, ({ message }) => terminal.err(`problem: ${message}`), { discard: true })
     const notes = json ? found.seeds.flatMap(StatusLines.noteOf) : []
     yield* Effect.forEach(notes, terminal.err, { discard: true })
-    yield* json
-      ? terminal.out(Documents.encode(SeedDocument.StatusDocument, Documents.ofStatus(found, database)))
-      : Effect.forEach(StatusLines.statusLines(terminal, found), terminal.out, { discard: true })
+    if (!json) return yield* Effect.forEach(StatusLines.statusLines(terminal, found), terminal.out, { discard: true })
+    const { statusDocument } = yield* Effect.promise(() => import("./OnDemand.js"))
+    yield* terminal.out(statusDocument(found, database))
   })
 
 /** The next step: what was interrupted half-way is not run again by itself, unless it is idempotent. */

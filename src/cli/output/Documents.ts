@@ -2,7 +2,6 @@
  * The JSON documents that `--json` prints, made of what the library reports.
  */
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import type { Event } from "../../event/Event.js"
 import type { Attempt } from "../../operation/Attempt.js"
 import { describe } from "../../operation/ErrorDescription.js"
@@ -11,22 +10,22 @@ import * as RecordedTime from "../../operation/RecordedTime.js"
 import { secondsLeft } from "../../operation/Run.js"
 import type { SeedOutcome, SeedReport } from "../../seed/SeedReport.js"
 import { SeedOutcome as Outcome } from "../../seed/SeedReport.js"
-import type * as SeedDocument from "../../seed/record/SeedDocument.js"
+import * as SeedDocument from "../../seed/record/SeedDocument.js"
 import type { SeedStatusEntry, Status } from "../../seed/record/SeedStatus.js"
 import type { CommandFailure } from "./CommandFailure.js"
 import { seedOf } from "./CommandFailure.js"
+import { encode } from "./DocumentText.js"
 
-/** Encodes a document as JSON text. */
-export const encode = <A, I>(schema: Schema.Schema<A, I>, document: A): string =>
-  JSON.stringify(Schema.encodeSync(schema)(document), null, 2)
+export { encode }
 
-/** The document of a status. */
-export const ofStatus = (status: Status, database: string | null): SeedDocument.StatusDocument => ({
-  schemaVersion: 1,
-  database,
-  seeds: status.seeds.map(seedRow),
-  counts: status.counts
-})
+/** The document of a status, as text. */
+export const statusDocument = (status: Status, database: string | null): string =>
+  encode(SeedDocument.StatusDocument, {
+    schemaVersion: 1,
+    database,
+    seeds: status.seeds.map(seedRow),
+    counts: status.counts
+  })
 
 const seedRow = (seed: SeedStatusEntry): typeof SeedDocument.SeedRow.Type => ({
   id: seed.id,

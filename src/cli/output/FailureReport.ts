@@ -5,10 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as ServerLimit from "../../operation/ServerLimit.js"
-import * as SeedDocument from "../../seed/record/SeedDocument.js"
+import { ErrorDocument } from "../../seed/record/ErrorDocument.js"
 import type { CommandFailure } from "./CommandFailure.js"
 import { seedOf } from "./CommandFailure.js"
-import * as Documents from "./Documents.js"
+import { encode } from "./DocumentText.js"
 import { exitCode } from "./ExitCode.js"
 import * as ExitMessage from "./ExitMessage.js"
 import { CurrentCommand, nextStep } from "./NextStep.js"
@@ -26,7 +26,7 @@ export const write = (json: boolean, failure: CommandFailure): Effect.Effect<num
 
 /** The document of a failure. */
 export const document = ({ _tag, message }: CommandFailure): string =>
-  Documents.encode(SeedDocument.ErrorDocument, { error: { _tag, message } })
+  encode(ErrorDocument, { error: { _tag, message } })
 
 /** Writes what happened, what `more` there is to know and the next step to stderr; as an entry of the log it has the failure's tag and seed. */
 export const explain = (

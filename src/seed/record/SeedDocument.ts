@@ -147,8 +147,4 @@ export type ChangeDocument = typeof ChangeDocument.Type
 export const SchemaDocument = Schema.Struct({ statements: Schema.Array(Schema.String) })
 export type SchemaDocument = typeof SchemaDocument.Type
 
-/** Any other command that fails before it can say more. */
-export const ErrorDocument = Schema.Struct({
-  error: Schema.Struct({ _tag: Schema.String, message: Schema.String })
-})
-export type ErrorDocument = typeof ErrorDocument.Type
+export { ErrorDocument } from "./ErrorDocument.js"

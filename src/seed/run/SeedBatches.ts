@@ -17,6 +17,7 @@ import { lease, rateOf, secondsLeft } from "../../operation/Run.js"
 import { StepCursor } from "../../operation/StepCursor.js"
 import type { Restore, StepEnding } from "../../operation/Transactor.js"
 import * as Transactors from "../../operation/Transactor.js"
+import { editedWarning } from "../HalfDoneSeed.js"
 import type { BatchProgress } from "../Observer.js"
 import type { Made } from "../SeedBatch.js"
 import { CurrentBatch } from "../SeedBatch.js"
@@ -146,10 +147,6 @@ export const oneBatch = (
 
 const swallowed = ({ code, reason }: { readonly code: Option.Option<string>; readonly reason: string }) =>
   new BodyFailed({ cause: new SwallowedSqlError({ code, reason }) })
-
-/** Of a seed that was edited half-way. */
-export const editedWarning = (id: string): string =>
-  `"${id}" was edited while it is half done: what is done stays as it was done, and the rest is done by what it says now (seed:apply --restart ${id} begins anew)`
 
 const totalOf = (before: Option.Option<Run>, { durationMs, events }: SeedBody.Ran): SeedBody.Ran => {
   const counters = Option.match(before, { onNone: (): Run["counters"] => ({}), onSome: (run) => run.counters })

@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
+import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { configFileNames } from "../../../src/cli/ConfigFileNames.js"
@@ -31,6 +32,18 @@ describe("the program of a command line", () => {
     for (const words of [["seed:status", "--check"], ["history"], ["--help"], ["--version", "--json"], []])
       assert.strictEqual(Program.choose(words, nothing), "whole")
     assert.strictEqual(Program.choose(["--version"], nothing), "version")
+  })
+
+  it("loads nothing of other commands for a status, when it is the whole one", async () => {
+    const textOf = async (name: string): Promise<string> => {
+      const text = await readFile(join(repository, "dist", "whole", name), "utf8")
+      const imported = [...text.matchAll(/(?:from|import)"\.\/([^"]+)"/g)].map(([, path = ""]) => textOf(path))
+      return [text, ...(await Promise.all(imported))].join("\n")
+    }
+    const text = await textOf("Process.js")
+    assert.include(text, "Shows every seed with its state")
+    assert.notInclude(text, "Computes read tables again from the events")
+    assert.notInclude(text, "SnapshotRows")
   })
 
   it("loads effect's modules for a seed only, when it is the whole one", async () => {
