@@ -37,6 +37,16 @@ export const names = [
 
 export type Name = (typeof names)[number]
 
+/** The declarations of the others, loaded when they are first needed. It is a file of this package: it is there. */
+let others: Promise<typeof import("./OnDemand.js")> | undefined
+
+const loadOthers = (): NonNullable<typeof others> => (others ??= import("./OnDemand.js"))
+
+/** Loads what the tree of the command of this name is made of. */
+export const load = async (name: Option.Option<Name>): Promise<void> => {
+  if (!Option.exists(name, SeedCommands.has)) await loadOthers()
+}
+
 /** The tree of the command of this name, or of all; reading a command line calls `choose`. What it does not have is not loaded. */
 export const make = (choose: Choose, name: Option.Option<Name>) =>
   Effect.map(declared(choose, name), (commands) => Command.make("es-ops").pipe(Command.withSubcommands(commands)))
@@ -44,10 +54,8 @@ export const make = (choose: Choose, name: Option.Option<Name>) =>
 const declared = (choose: Choose, name: Option.Option<Name>) =>
   Effect.gen(function* () {
     const seeds = SeedCommands.declarations(choose)
-    const isSeeds = (known: Name): known is keyof typeof seeds => known in seeds
-    if (Option.isSome(name) && isSeeds(name.value)) return Arr.of(seeds[name.value]())
-    // A file of this package: it is there.
-    const { declarations } = yield* Effect.promise(() => import("./OnDemand.js"))
+    if (Option.isSome(name) && SeedCommands.has(name.value)) return Arr.of(seeds[name.value]())
+    const { declarations } = yield* Effect.promise(loadOthers)
     const all = { ...seeds, ...declarations(choose) }
     return Arr.map(Option.isSome(name) ? Arr.of(name.value) : names, (known) => all[known]())
   })

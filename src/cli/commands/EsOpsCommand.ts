@@ -27,9 +27,15 @@ import type { Action } from "./Declaration.js"
 /** What the command needs of its process. */
 export type Requirements = Terminal | CliApp.CliApp.Environment
 
-/** Runs the command of `argv` (executable and script first); gives the exit code. */
+const commandOf = (argv: ReadonlyArray<string>): Option.Option<CommandTree.Name> =>
+  Arr.findFirst(CommandTree.names, (name) => name === argv[2])
+
+/** Loads the command of `argv` (executable and script first), which can be interrupted once it runs. */
+export const load = (argv: ReadonlyArray<string>): Promise<void> => CommandTree.load(commandOf(argv))
+
+/** Runs the command of `argv`; gives the exit code. */
 export const run = (argv: ReadonlyArray<string>): Effect.Effect<number, never, Requirements> => {
-  const command = Arr.findFirst(CommandTree.names, (name) => name === argv[2])
+  const command = commandOf(argv)
   return Effect.provideService(runWords(argv, command), CurrentCommand, command)
 }
 

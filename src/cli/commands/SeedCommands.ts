@@ -17,3 +17,7 @@ export const declarations = (choose: Choose) => ({
       choose(given, StatusCommands.status(given))
     ).pipe(described("Shows every seed with its state", "seed:status --check"))
 })
+
+/** Whether one of them has this name. */
+export const has = (name: string): name is keyof ReturnType<typeof declarations> =>
+  name === "seed:check" || name === "seed:status"

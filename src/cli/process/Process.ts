@@ -36,8 +36,9 @@ interface State {
 
 const state: State = { endsWith: undefined, commandCode: 1, finished: false, interrupt: () => undefined }
 
-/** Runs the command of this process, which ends with it; `early` are signals that came before. */
-export const start = (early: ReadonlyArray<Signals.Signal>): void => {
+/** Runs the command of this process, which ends with it; `early` are signals that came before, or while its command is loaded. */
+export const start = async (early: ReadonlyArray<Signals.Signal>): Promise<void> => {
+  await EsOpsCommand.load(process.argv)
   for (const signal of Signals.names) process.on(signal, () => endWith(Signals.exitCodes[signal]))
   process.on("unhandledRejection", endUnhandled)
   process.on("uncaughtException", endUnhandled)
