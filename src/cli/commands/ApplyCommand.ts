@@ -146,3 +146,7 @@ const exitMessage = (
     ? ApplyReport.document(report, Option.some(ApplyInterruption.processEnded(progress, reason)))
     : ApplyLines.closingLines(terminal, report, Option.some(ApplyInterruption.cutOff(progress, reason))).join("\n")
 }
+
+/** Writes the document of a `seed:apply` whose command line is wrong; gives the exit code. */
+export const reportNotStarted = (failure: CommandFailure): Effect.Effect<number, never, Terminal> =>
+  ApplyReport.write(true, failedRun(ApplyProgress.initial, false, failure))

@@ -6,6 +6,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Choose } from "./Declaration.js"
+import * as LoadOnDemand from "./LoadOnDemand.js"
 import * as SeedCommands from "./SeedCommands.js"
 
 /** The names of the commands, in the order of help. */
@@ -37,14 +38,9 @@ export const names = [
 
 export type Name = (typeof names)[number]
 
-/** The declarations of the others, loaded when they are first needed. It is a file of this package: it is there. */
-let others: Promise<typeof import("./OnDemand.js")> | undefined
-
-const loadOthers = (): NonNullable<typeof others> => (others ??= import("./OnDemand.js"))
-
 /** Loads what the tree of the command of this name is made of. */
 export const load = async (name: Option.Option<Name>): Promise<void> => {
-  if (!Option.exists(name, SeedCommands.has)) await loadOthers()
+  if (!Option.exists(name, SeedCommands.has)) await LoadOnDemand.load()
 }
 
 /** The tree of the command of this name, or of all; reading a command line calls `choose`. What it does not have is not loaded. */
@@ -55,7 +51,7 @@ const declared = (choose: Choose, name: Option.Option<Name>) =>
   Effect.gen(function* () {
     const seeds = SeedCommands.declarations(choose)
     if (Option.isSome(name) && SeedCommands.has(name.value)) return Arr.of(seeds[name.value]())
-    const { declarations } = yield* Effect.promise(loadOthers)
+    const { declarations } = yield* Effect.promise(LoadOnDemand.load)
     const all = { ...seeds, ...declarations(choose) }
     return Arr.map(Option.isSome(name) ? Arr.of(name.value) : names, (known) => all[known]())
   })

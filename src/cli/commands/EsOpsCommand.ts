@@ -23,6 +23,7 @@ import { CurrentCommand } from "../output/NextStep.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandTree from "./CommandTree.js"
 import type { Action } from "./Declaration.js"
+import * as LoadOnDemand from "./LoadOnDemand.js"
 
 /** What the command needs of its process. */
 export type Requirements = Terminal | CliApp.CliApp.Environment
@@ -96,8 +97,5 @@ const refuse = (words: ReadonlyArray<string>, reason: string): Effect.Effect<num
   const usage = new UsageError({ reason })
   const json = CommandLine.asksForJson(words)
   if (!json || words[0] !== "seed:apply") return FailureReport.write(json, usage)
-  return Effect.flatMap(
-    Effect.promise(() => import("./OnDemand.js")),
-    ({ writeNotStarted }) => writeNotStarted(usage)
-  )
+  return Effect.flatMap(Effect.promise(LoadOnDemand.load), ({ reportNotStarted }) => reportNotStarted(usage))
 }

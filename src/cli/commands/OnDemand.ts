@@ -4,5 +4,5 @@
  */
 export { withDatabase, withoutDatabase } from "./CommandSession.js"
 export { declarations } from "./OperationCommands.js"
-export { writeNotStarted } from "../output/ApplyReport.js"
+export { reportNotStarted } from "./ApplyCommand.js"
 export { statusDocument } from "../output/Documents.js"

@@ -2,6 +2,7 @@
  * The commands that look at the seeds: they are run often, and are to answer at once.
  */
 import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
 import type { Choose } from "./Declaration.js"
 import { described } from "./Declaration.js"
 import * as StatusCommands from "./StatusCommands.js"
@@ -20,4 +21,7 @@ export const declarations = (choose: Choose) => ({
 
 /** Whether one of them has this name. */
 export const has = (name: string): name is keyof ReturnType<typeof declarations> =>
-  name === "seed:check" || name === "seed:status"
+  Object.hasOwn(
+    declarations(() => Effect.void),
+    name
+  )

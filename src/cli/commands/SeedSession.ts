@@ -12,6 +12,7 @@ import * as NamedSeeds from "../input/NamedSeeds.js"
 import type { Resolved, Source } from "../input/Settings.js"
 import type { Terminal } from "../output/Terminal.js"
 import { clientOn } from "./CommandClient.js"
+import * as LoadOnDemand from "./LoadOnDemand.js"
 
 /** Runs `work` on the database of `settings` and no other. */
 export const withRecord = <A, E>(
@@ -39,8 +40,8 @@ export const withoutRecord = <A, E>(
 ): Effect.Effect<A, E | SettingError, Terminal> =>
   Effect.flatMap(session, ({ withoutDatabase }) => withoutDatabase(source, work))
 
-/** The session of all kinds. It is a file of this package: it is there. */
-const session = Effect.promise(() => import("./OnDemand.js"))
+/** The session of all kinds. */
+const session = Effect.promise(LoadOnDemand.load)
 
 /** Whether a file brings features, a dispatcher or services. */
 const isApplications = ({ dispatcher, features, layer }: Source["file"]): boolean =>

@@ -16,6 +16,7 @@ import { nextStep } from "../output/NextStep.js"
 import * as StatusLines from "../output/StatusLines.js"
 import { Terminal } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
+import * as LoadOnDemand from "./LoadOnDemand.js"
 import { withoutRecord, withRecord } from "./SeedSession.js"
 
 export const statusOptions = {
@@ -71,7 +72,7 @@ const show = (found: Status, json: boolean, database: string | null) =>
     const notes = json ? found.seeds.flatMap(StatusLines.noteOf) : []
     yield* Effect.forEach(notes, terminal.err, { discard: true })
     if (!json) return yield* Effect.forEach(StatusLines.statusLines(terminal, found), terminal.out, { discard: true })
-    const { statusDocument } = yield* Effect.promise(() => import("./OnDemand.js"))
+    const { statusDocument } = yield* Effect.promise(LoadOnDemand.load)
     yield* terminal.out(statusDocument(found, database))
   })
 

@@ -37,12 +37,6 @@ export const write = (json: boolean, { failure, more, report }: EndedRun): Effec
     return exitCode(_tag)
   })
 
-/** Writes the document of a run whose command line is wrong; gives the exit code. */
-export const writeNotStarted = (failure: CommandFailure): Effect.Effect<number, never, Terminal> => {
-  const report = { outcomes: [], notAttempted: [], skippedAll: Option.none(), dryRun: false }
-  return write(true, { report, failure: Option.some(failure), more: [] })
-}
-
 /** The document of a run. */
 export const document = (report: SeedReport, failure: Option.Option<CommandFailure>): string =>
   Documents.encode(SeedDocument.ApplyDocument, Documents.ofRun(report.outcomes, report, failure))

@@ -10,6 +10,19 @@ import { fresh, layerOf } from "../../support/Applying.js"
 import * as Database from "../../support/TestDatabase.js"
 import { TestDatabase } from "../../support/TestDatabase.js"
 
+/** The events of a stream, by their versions. */
+const cameTo =
+  (stream: Pick<Event.NewEvent, "tenantId" | "aggregateId">) =>
+  (version: number): Event.NewEvent => ({
+    ...stream,
+    aggregateType: "thing",
+    version,
+    type: "came",
+    eventVersion: 1,
+    payload: {},
+    metadata: { userId: "u" }
+  })
+
 describe("a stream with dates that JavaScript cannot hold", () => {
   it.effect("is appended to and loaded, those dates as text", () =>
     Effect.gen(function* () {
@@ -18,15 +31,7 @@ describe("a stream with dates that JavaScript cannot hold", () => {
         Effect.promise(() => query(`ALTER TABLE kumiko_events ALTER created_at SET DEFAULT '${date}'`))
       yield* Effect.promise(() => query(Reference.tables))
       const stream = { tenantId: randomUUID(), aggregateId: randomUUID() }
-      const event = (version: number): Event.NewEvent => ({
-        ...stream,
-        aggregateType: "thing",
-        version,
-        type: "came",
-        eventVersion: 1,
-        payload: {},
-        metadata: { userId: "u" }
-      })
+      const event = cameTo(stream)
       const times = yield* Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         yield* dated("-infinity")
@@ -54,15 +59,7 @@ describe("events of one append that the table gives dates of their own", () => {
           ALTER TABLE kumiko_events ALTER created_at SET DEFAULT '2026-01-01Z'::timestamptz + nextval('days') / 2 * interval '1 day'`)
       )
       const stream = { tenantId: randomUUID(), aggregateId: randomUUID() }
-      const event = (version: number): Event.NewEvent => ({
-        ...stream,
-        aggregateType: "thing",
-        version,
-        type: "came",
-        eventVersion: 1,
-        payload: {},
-        metadata: { userId: "u" }
-      })
+      const event = cameTo(stream)
       const { added, loaded } = yield* Effect.gen(function* () {
         const store = yield* EventStore.EventStore
         const added = yield* store.append([event(1), event(2), event(3)])
