@@ -86,20 +86,30 @@ export class AbandonedStatements {
 }
 
 /**
- * The effect in a fiber of its own, which the one that waits for it can leave at once: what `left` does with it then is all that is waited for. It is
- * most of what goes around a statement, so the fiber is observed, which takes fewer operations than an effect that waits for its exit.
+ * The effect in a fiber of its own, which the one that waits for it can leave at once: what `left` does with it then is all that is waited for.
  */
 export const apart = <A, E, R>(
   run: Effect.Effect<A, E, R>,
   left: (fiber: Fiber.RuntimeFiber<A, E>) => Effect.Effect<unknown>
+): Effect.Effect<A, E, R> => begunApart((runtime) => begin(runtime, run), left)
+
+/** The same for an effect that is begun so. The fiber is observed, which takes fewer operations than an effect that waits for its exit. */
+const begunApart = <A, E, R>(
+  begun: (runtime: Runtime.Runtime<R>) => Fiber.RuntimeFiber<A, E>,
+  left: (fiber: Fiber.RuntimeFiber<A, E>) => Effect.Effect<unknown>
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
-      Effect.tapErrorCause(restore(exitOf(fiber)), (cause) =>
+    Effect.flatMap(Effect.runtime<R>(), (runtime) => {
+      const fiber = begun(runtime)
+      return Effect.tapErrorCause(restore(exitOf(fiber)), (cause) =>
         Cause.isInterruptedOnly(cause) ? left(fiber) : Effect.void
       )
-    )
+    })
   )
+
+/** Begins the effect in a fiber of its own, which can be interrupted also where what began it cannot. */
+const begin = <A, E, R>(runtime: Runtime.Runtime<R>, effect: Effect.Effect<A, E, R>): Fiber.RuntimeFiber<A, E> =>
+  Runtime.runFork(runtime)(Effect.interruptible(effect), { immediate: false })
 
 /** The exit of a fiber, waited for by whoever may be interrupted; the fiber is not. */
 export const exitOf = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> =>
@@ -164,14 +174,13 @@ export class Watches {
     }
   }
 
-  /** Runs `effect`, and beside it `watch` once it takes long. */
-  beside<A, E, R>(watch: Effect.Effect<unknown, unknown>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-        const leave = this.enter(watch, runtime)
-        return Effect.ensuring(restore(effect), Effect.sync(leave))
-      })
-    )
+  /** Once this fiber takes long, `watch` goes beside it, in this runtime. */
+  around(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    watch: Effect.Effect<unknown, unknown>,
+    runtime: Runtime.Runtime<never>
+  ): void {
+    fiber.addObserver(this.enter(watch, runtime))
   }
 
   /** Runs `effect` until it ends or `watch` fails: then `close` has to end the connection that it waits for. */
@@ -180,15 +189,32 @@ export class Watches {
     watch: Effect.Effect<never, SqlError>,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | SqlError, R> {
-    return Effect.suspend(() => {
-      let failure: SqlError | undefined
-      const watching = Effect.catchAll(watch, (error) => {
-        failure = error
-        return close
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+        const { failed, watching } = ending(close, watch)
+        const leave = this.enter(watching, runtime)
+        return Effect.ensuring(restore(Effect.mapError(effect, failed)), Effect.sync(leave))
       })
-      return this.beside(
-        watching,
-        Effect.mapError(effect, (error) => failure ?? error)
+    )
+  }
+
+  /** The same, apart: the connection is closed as well when this fiber leaves it. `effect` has it for its statements. */
+  closingApart<A, E, R>(
+    connection: Connection,
+    watch: Effect.Effect<never, SqlError>,
+    effect: Effect.Effect<A, E, R | SqlClient.TransactionConnection>
+  ): Effect.Effect<A, E | SqlError, R> {
+    return Effect.suspend(() => {
+      const close = Effect.suspend(() => DriverAccess.disconnect(connection))
+      const { failed, watching } = ending(close, watch)
+      const begun = (runtime: Runtime.Runtime<R>) => {
+        const fiber = begin(Runtime.provideService(runtime, SqlClient.TransactionConnection, [connection, 0]), effect)
+        this.around(fiber, watching, runtime)
+        return fiber
+      }
+      return Effect.mapError(
+        begunApart(begun, (fiber) => Effect.zipRight(dismiss(fiber), close)),
+        failed
       )
     })
   }
@@ -205,11 +231,8 @@ export class Watches {
         Effect.sync(() => resume(Effect.fail(tooLong))),
         Duration.subtract(patience, watchDelay)
       )
-      const leave = this.enter(watch, runtime)
-      fiber.addObserver((exit) => {
-        leave()
-        resume(exit)
-      })
+      this.around(fiber, watch, runtime)
+      fiber.addObserver(resume)
     })
   }
 
@@ -228,6 +251,24 @@ export class Watches {
     }
     if (this.waiting.size === 0) this.heart = undefined
     return this.waiting.size > 0
+  }
+}
+
+/** What goes beside an effect once it takes long. */
+export interface Beside {
+  readonly watches: Watches
+  readonly watch: Effect.Effect<unknown, unknown>
+}
+
+/** A watch that ends a connection when it fails, and what its failure makes of the one that the end of the connection brings about. */
+const ending = (close: Effect.Effect<void>, watch: Effect.Effect<never, SqlError>) => {
+  let failure: SqlError | undefined
+  return {
+    watching: Effect.catchAll(watch, (error) => {
+      failure = error
+      return close
+    }),
+    failed: <E>(error: E): E | SqlError => failure ?? error
   }
 }
 
@@ -268,7 +309,9 @@ export const lendOf = (client: SqlClient.SqlClient, watches: Watches): Effect.Ef
       const scope = yield* Scope.make()
       const session = Context.getOption(runtime.context, PgSession)
       const reserve = Option.match(session, { onNone: () => client.reserve, onSome: (own) => own.reserve })
-      const reserving = yield* Effect.forkDaemon(Scope.extend(reserve, scope))
+      const reserving = Runtime.runFork(Runtime.provideService(runtime, Scope.Scope, scope))(reserve, {
+        immediate: false
+      })
       const close = Scope.close(scope, Exit.void)
       const connection = Option.isSome(session)
         ? exitOf(reserving)
@@ -317,8 +360,12 @@ export interface Lender {
 /** Runs `effect` with `connection` for its statements. */
 export const over =
   (connection: Connection) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  <A, E, R>(effect: Effect.Effect<A, E, R | SqlClient.TransactionConnection>): Effect.Effect<A, E, R> =>
     Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
+
+/** Sends a statement as it is on that connection, without a span of the client's: for what has one of its own, and is all that it sends. */
+export const send = (text: string): Effect.Effect<ReadonlyArray<unknown>, SqlError, SqlClient.TransactionConnection> =>
+  Effect.flatMap(SqlClient.TransactionConnection, ([connection]) => connection.execute(text, [], undefined))
 
 /**
  * Runs `effect` on a connection of its own, outside any transaction of its fiber. When `watch` fails, which goes beside it, the connection is closed
@@ -326,19 +373,18 @@ export const over =
  */
 export const alone =
   ({ lend, watches }: Lender, watch?: Effect.Effect<never, SqlError>) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+  <A, E, R>(effect: Effect.Effect<A, E, R | SqlClient.TransactionConnection>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(lend, ({ connection, giveBack, isOfSession, leavable: own }) =>
         Effect.ensuring(
           restore(
             watch === undefined
               ? Effect.flatMap(own, (lent) => over(lent)(effect))
-              : Effect.flatMap(connection, (lent) => {
-                  const run = watches.closing(closeOf(lent), watch, over(lent)(effect))
-                  return isOfSession
-                    ? run
-                    : apart(run, (fiber) => Effect.zipRight(dismiss(fiber), DriverAccess.disconnect(lent)))
-                })
+              : Effect.flatMap(connection, (lent) =>
+                  isOfSession
+                    ? watches.closing(closeOf(lent), watch, over(lent)(effect))
+                    : watches.closingApart(lent, watch, effect)
+                )
           ),
           giveBack
         )
@@ -387,11 +433,14 @@ export const patient =
  */
 export const toItsEnd = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  patience: Duration.DurationInput
+  patience: Duration.DurationInput,
+  beside?: Beside
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   Effect.uninterruptible(
-    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) =>
-      Effect.matchCauseEffect(Effect.interruptible(exitOf(fiber)), {
+    Effect.flatMap(Effect.runtime<R>(), (runtime) => {
+      const fiber = begin(runtime, effect)
+      beside?.watches.around(fiber, beside.watch, runtime)
+      return Effect.matchCauseEffect(Effect.interruptible(exitOf(fiber)), {
         onSuccess: (value) => Effect.succeed(Exit.succeed(value)),
         onFailure: (cause) =>
           Cause.isInterrupted(cause)
@@ -400,5 +449,5 @@ export const toItsEnd = <A, E, R>(
               )
             : Effect.succeed(Exit.failCause(cause))
       })
-    )
+    })
   )

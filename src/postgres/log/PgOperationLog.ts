@@ -1,6 +1,7 @@
 /**
  * `OperationLog` on PostgreSQL: the marker table and the attempts table.
  */
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,7 +20,7 @@ import { OperationLog } from "../../operation/OperationLog.js"
 import { databaseError, notStored, sqlState } from "../client/PgError.js"
 import * as EncodedText from "../client/EncodedText.js"
 import { PgSession } from "../client/PgSession.js"
-import { alone, over } from "../client/DecoratedConnection.js"
+import { alone, over, send } from "../client/DecoratedConnection.js"
 import { decodeRows, PgSql, rows } from "../client/PgSql.js"
 import { PgStep } from "../client/PgStep.js"
 import * as RowSecurity from "../client/RowSecurity.js"
@@ -60,6 +61,8 @@ const Moved = Schema.Struct({ ...Forgotten.fields, put: Schema.NullOr(Schema.Str
 
 const TypedRow = Schema.Struct({ id: Schema.String, operation_type: Schema.String })
 
+type Rows = ReadonlyArray<unknown>
+
 type Requirements = PgSql | PgSchema | OperationConfig
 
 /** Markers and attempts, in the tables that the search path finds. */
@@ -91,16 +94,17 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   /** Rows of a table; none where it is missing, which inside a step is asked first: an error would abort its transaction. */
   const read =
     <A, I>(table: string, action: string, row: Schema.Schema<A, I>) =>
-    (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError>): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
+    (
+      statement: Effect.Effect<Rows, SqlError, SqlClient.TransactionConnection>
+    ): Effect.Effect<ReadonlyArray<A>, DatabaseError> =>
       Effect.flatMap(
         Effect.serviceOption(PgStep),
         Option.match({
-          onNone: () => Effect.catchAll(alone(sql, reading)(statement), noneIfMissing),
-          onSome: (step) =>
-            step.watched(
-              reading,
-              over(step.connection)(Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([]))))
-            )
+          onNone: () => Effect.catchAll(alone(sql, reading)<Rows, SqlError, never>(statement), noneIfMissing),
+          onSome: (step) => {
+            const asked = Effect.flatMap(exists(table), (found) => (found ? statement : Effect.succeed([])))
+            return step.watched(reading, over(step.connection)<Rows, SqlError, never>(asked))
+          }
         })
       ).pipe(rows(action, row))
 
@@ -149,9 +153,7 @@ export const make: Effect.Effect<OperationLog["Type"], never, Requirements> = Ef
   )
 
   const applied = Effect.flatMap(
-    sql
-      .unsafe(appliedSelect(schema.markers, seedMigration))
-      .pipe(read(schema.markers, "reading the markers", AppliedRow)),
+    send(appliedSelect(schema.markers, seedMigration)).pipe(read(schema.markers, "reading the markers", AppliedRow)),
     ([found = noneApplied]) =>
       Option.match(toApplied(seedMigration, found), { onNone: () => appliedRows, onSome: Effect.succeed })
   )

@@ -50,7 +50,10 @@ export const make: Effect.Effect<
   const { host } = yield* Replica
   const server: StepStatements.ServerKnowledge = { settings: Option.none(), encoding: EncodedText.unknown() }
   const recordTables = [schema.markers, schema.attempts]
-  const waits = TableLock.watch(sql, { tables: recordTables, access: "write", bound: Option.none() })
+  const waits = {
+    watches: sql.watches,
+    watch: TableLock.watch(sql, { tables: recordTables, access: "write", bound: Option.none() })
+  }
 
   const step: Transactor["Type"]["step"] = (work, name, restore) =>
     Effect.useSpan("Transactor.step", { attributes: { step: name }, captureStackTrace: false }, (span) =>
@@ -67,7 +70,6 @@ export const make: Effect.Effect<
                 StepStatements.opening(config, host, name, server, schema.addresses),
                 server,
                 schema,
-                sql.watches,
                 waits,
                 restore
               )

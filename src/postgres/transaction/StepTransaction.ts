@@ -22,7 +22,7 @@ import * as BoundedWait from "../../operation/BoundedWait.js"
 import { describe } from "../../operation/ErrorDescription.js"
 import { CommitLost, CommitRefused, DatabaseError, SwallowedSqlError } from "../../operation/OperationError.js"
 import type { RefusedCommit, Restore, StepEnding, StepRecord, StepResult } from "../../operation/Transactor.js"
-import type { Watches } from "../client/DecoratedConnection.js"
+import type { Beside } from "../client/DecoratedConnection.js"
 import { toItsEnd } from "../client/DecoratedConnection.js"
 import * as DriverAccess from "../client/DriverAccess.js"
 import * as EncodedText from "../client/EncodedText.js"
@@ -61,8 +61,7 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
   { begin, guard, identity: columns, savepoint, waitBounded }: Opening,
   server: ServerKnowledge,
   schema: PgSchema["Type"],
-  watches: Watches,
-  waits: Effect.Effect<never, SqlError>,
+  waits: Beside,
   restore: Restore
 ) {
   // A write in a session is a step of its own, without a claim.
@@ -71,11 +70,10 @@ export const run = Effect.fnUntraced(function* <A, E, R>(
     connection,
     schema,
     server,
-    step: new StepConnection(connection, watches, savepoint, begin),
+    step: new StepConnection(connection, waits.watches, savepoint, begin),
     guard,
     savepoint,
     waitBounded,
-    watches,
     waits,
     columns,
     identity: Option.none(),
@@ -132,9 +130,8 @@ interface Transaction {
   readonly savepoint: string
   /** Bounds the wait for the tables of the record. */
   readonly waitBounded: number
-  readonly watches: Watches
   /** Tells of that wait, for as long as it takes. */
-  readonly waits: Effect.Effect<never, SqlError>
+  readonly waits: Beside
   readonly columns: string
   /** Search path and role that the step began with: known once the claim is answered, and the savepoint is there. */
   identity: Option.Option<SessionIdentity>
@@ -189,7 +186,7 @@ const commit = <A>(
     // The wait for our own tables is bounded; what was deferred is the body's, and is behind us.
     const bounded = recording === "" ? [] : [StepStatements.waitAtMost(transaction.waitBounded), recording]
     const sent = step.send([...before, ...bounded, "COMMIT"].join("; "))
-    const exit = yield* toItsEnd(transaction.watches.beside(transaction.waits, sent), commitPatience)
+    const exit = yield* toItsEnd(sent, commitPatience, transaction.waits)
     if (Exit.isSuccess(exit)) {
       if (exit.value.at(-1)?.command === "COMMIT") {
         if (transaction.createdTables) schema.created()

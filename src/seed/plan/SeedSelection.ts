@@ -54,7 +54,7 @@ const compare = Effect.gen(function* () {
   const asking = yield* Effect.fork(log.applied)
   const discovery = yield* source.discover
   const applied = yield* Fiber.join(asking)
-  yield* Effect.forEach(discovery.warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  for (const warning of discovery.warnings) yield* Effect.logWarning(warning)
   const ids = discovery.ids ?? discovery.entries.map(({ id }): string => id)
   // Then there is nothing to plan.
   const isExactlyApplied = applied.isExactly(seedMigration, ids)
@@ -78,7 +78,7 @@ const inspect = (
     const checked = nothing ? noneChecked : yield* SeedCheck.check(open)
     const strangers = nothing ? [] : yield* SkipFlag.strangers([...entries.map(({ id }) => id), ...applied.keys()])
     const warnings = [...checked.warnings, ...strangers.map(SkipFlag.strange)]
-    yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+    for (const warning of warnings) yield* Effect.logWarning(warning)
     // A first start has no history, and no table that could be of another shape.
     const noTable = nothing || (applied.size === 0 && !(yield* log.hasTables))
     const lastAttempts: ReadonlyMap<string, Attempt> = noTable ? new Map() : yield* log.lastAttempts
@@ -139,8 +139,8 @@ export const prepare: Effect.Effect<Omit<Looked, "plan" | "running">, LookError,
   const { plan, running: _, ...looked } = yield* inspect(found)
   if (plan.problems.length > 0) yield* refuse(plan.problems)
   const late = plan.seeds.filter(({ state }) => state === "late")
-  yield* Effect.forEach(late, ({ id }) => Effect.logWarning(lateWarning(id)), { discard: true })
-  yield* Effect.forEach(looked.renamed, (one) => Effect.logWarning(RenamedSeeds.warning(one)), { discard: true })
+  for (const { id } of late) yield* Effect.logWarning(lateWarning(id))
+  for (const one of looked.renamed) yield* Effect.logWarning(RenamedSeeds.warning(one))
   return looked
 }).pipe(TableCheck.explain)
 
