@@ -4,15 +4,19 @@
  */
 import { NodeContext } from "@effect/platform-node"
 import * as PgMigrator from "@effect/sql-pg/PgMigrator"
-import { SqlClient } from "@effect/sql/SqlClient"
+import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
 import { Config, Effect, Fiber, Layer, ManagedRuntime } from "effect"
 import { SeedRunner } from "effect-es-ops"
-import { readdir } from "node:fs/promises"
+import { createHash } from "node:crypto"
+import { readdir, readFile } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
+import { parseSync } from "oxc-parser"
 import type { Client } from "pg"
 import { Umzug } from "umzug"
-import { messagesAsEffect, spanned, work as messages } from "./ProtocolWorks.js"
+import type { Message } from "./ProtocolWorks.js"
+import { aStep, cut, spanned, told } from "./ProtocolWorks.js"
 import type { Side, Work } from "./Rounds.js"
 import { createTables, effectByHand } from "./SeedWorks.js"
 import type { World } from "./World.js"
@@ -122,6 +126,77 @@ const asAsked = async (url: string): Promise<Peer> => {
   }
 }
 
+/**
+ * What a boot of ours does for seeds that are promised all of it, as an Effect program: the questions and the listing, then for each file its source
+ * read, parsed and hashed, its module imported, and the messages of ours, with what is around them. Its body is an Effect of its own, whose statement
+ * goes over the connection of the step and can be left; how it ended is looked at before the step is.
+ */
+const asPromised = async (url: string): Promise<Peer> => {
+  const applied = await ours(url)
+  await applied.up()
+  const bare = await Worlds.connected(url)
+  const afresh = `TRUNCATE bench; ${applied.forget}`
+  await bare.query(afresh)
+  const messages = await Worlds.sent(applied.up)
+  await bare.query(afresh)
+  await bare.end()
+  const first = messages.findIndex(([text]) => aStep.test(text))
+  const steps = cut(messages.slice(first), aStep)
+  const files = await Worlds.filled(
+    join(here, `effect-${process.pid}`),
+    Object.fromEntries(Worlds.ids(count).map((id) => [`${id}.mjs`, effectFile]))
+  )
+  const app = ManagedRuntime.make(Layer.merge(Worlds.client(url), Worlds.quiet))
+  const send = (connection: Connection, [text, params]: Message) =>
+    Effect.disconnect(connection.executeRaw(text, params))
+  const run = Effect.gen(function* () {
+    const { reserve } = yield* SqlClient
+    const lent = <A, E, R>(use: (connection: Connection) => Effect.Effect<A, E, R>) =>
+      Effect.scoped(Effect.flatMap(reserve, use))
+    const asking = yield* Effect.fork(
+      Effect.forEach(messages.slice(0, first), (message) => lent((connection) => send(connection, message)))
+    )
+    const names = yield* Effect.promise(() => readdir(files.path))
+    yield* Fiber.join(asking)
+    const loaded = yield* Effect.forEach(names.sort(), (name) =>
+      Effect.promise(async () => {
+        const path = join(files.path, name)
+        const source = await readFile(path, "utf8")
+        const { default: body }: { default: Effect.Effect<unknown, unknown, SqlClient> } = await import(
+          pathToFileURL(path).href
+        )
+        return { name, path, source, body }
+      })
+    )
+    for (const [n, { body, name, path, source }] of loaded.entries()) {
+      const [claim, , end] = steps[n] ?? []
+      if (claim === undefined || end === undefined) throw new Error("a step has other messages")
+      const { program } = parseSync(path, source)
+      createHash("sha256").update(JSON.stringify(program)).digest("hex")
+      yield* lent((connection) => {
+        const own: Connection = {
+          ...connection,
+          execute: (text, params, transform) => Effect.disconnect(connection.execute(text, params, transform))
+        }
+        return Effect.uninterruptibleMask((restore) =>
+          Effect.zipRight(
+            Effect.zipRight(
+              restore(send(connection, claim)),
+              Effect.flatten(Effect.exit(restore(Effect.provideService(body, TransactionConnection, [own, 0]))))
+            ),
+            send(connection, end)
+          )
+        )
+      }).pipe(told(name))
+    }
+  }).pipe(spanned("apply"))
+  return {
+    up: () => app.runPromise(run),
+    forget: applied.forget,
+    close: () => Promise.all([app.dispose(), applied.close(), files.remove()])
+  }
+}
+
 /** Its record of what was run, in a table. */
 const storage = (client: Client) => ({
   executed: async () => {
@@ -216,6 +291,9 @@ const compared =
     }
   }
 
+const promised =
+  "the messages, sources and modules of ours, with its spans, metrics and log lines, as an Effect program"
+
 export const works = (world: World): ReadonlyArray<Work> => [
   {
     name: "umzug-idle",
@@ -251,9 +329,9 @@ export const works = (world: World): ReadonlyArray<Work> => [
   },
   {
     name: "umzug-full-messages-effect",
-    work: messages,
+    work: promised,
     floor: "umzug, a transaction each",
-    open: messagesAsEffect(world, compared(world, umzug, false), false)
+    open: compared(world, umzug, false, asPromised)
   },
   {
     name: "migrator-idle",
@@ -270,8 +348,8 @@ export const works = (world: World): ReadonlyArray<Work> => [
   },
   {
     name: "migrator-full-messages-effect",
-    work: messages,
+    work: promised,
     floor: "Migrator of Effect SQL, one transaction for all",
-    open: messagesAsEffect(world, compared(world, migrator, false), false)
+    open: compared(world, migrator, false, asPromised)
   }
 ]

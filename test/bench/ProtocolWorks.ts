@@ -10,10 +10,10 @@ import type { World } from "./World.js"
 import * as Worlds from "./World.js"
 import { oneWrite, singleWrites } from "./WriteWorks.js"
 
-type Message = readonly [text: string, params: Array<unknown>]
+export type Message = readonly [text: string, params: Array<unknown>]
 
 /** Cuts a new part off before each message that begins so. */
-const cut = (messages: ReadonlyArray<Message>, begins: RegExp): ReadonlyArray<ReadonlyArray<Message>> => {
+export const cut = (messages: ReadonlyArray<Message>, begins: RegExp): ReadonlyArray<ReadonlyArray<Message>> => {
   const parts: Array<Array<Message>> = []
   for (const message of messages) {
     const last = parts.at(-1)
@@ -23,7 +23,7 @@ const cut = (messages: ReadonlyArray<Message>, begins: RegExp): ReadonlyArray<Re
   return parts
 }
 
-const aStep = /^BEGIN /
+export const aStep = /^BEGIN /
 /** The first write of a step has the step's own savepoint. */
 const aWrite = /^(?:RELEASE SAVEPOINT es_ops_\d+; )?SAVEPOINT es_ops_\d+/
 
@@ -64,7 +64,7 @@ export const messagesAsEffect = (world: World, open: Work["open"], writes: boole
 }
 
 /** What every seed has around it: its flag, its spans, its metrics, a log line and the annotation of its logs. */
-const told =
+export const told =
   (id: string) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Config.string(`BENCH_SKIP_${id}`).pipe(
@@ -73,7 +73,10 @@ const told =
       spanned("body"),
       spanned("claim"),
       spanned("step"),
+      Effect.zipLeft(Metric.update(lockWait, 1)),
+      Effect.zipLeft(Effect.annotateCurrentSpan({ outcome: "Applied", events: 0, durationMs: 1, waitedMs: 1 })),
       spanned("seed"),
+      Effect.zipLeft(Metric.modify(pending, -1)),
       Effect.zipLeft(Metric.increment(through)),
       Effect.zipLeft(Metric.incrementBy(events, 0)),
       Effect.zipLeft(Metric.update(duration, 1)),
@@ -93,7 +96,10 @@ export const spanned =
 
 const through = Metric.counter("bench_seeds", { incremental: true })
 const events = Metric.counter("bench_events", { incremental: true })
-const duration = Metric.histogram("bench_duration", MetricBoundaries.exponential({ start: 1, factor: 4, count: 10 }))
+const pending = Metric.gauge("bench_pending")
+const boundaries = MetricBoundaries.exponential({ start: 1, factor: 4, count: 10 })
+const duration = Metric.histogram("bench_duration", boundaries)
+const lockWait = Metric.histogram("bench_lock_wait", boundaries)
 
 export const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
 
