@@ -137,10 +137,17 @@ export const layer = <F extends Feature.Feature = never, S extends SeedSource.Re
     const own = Context.make(OperationConfig.OperationConfig, config).pipe(
       Context.add(Replica.Replica, Replica.current())
     )
-    return Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
+    const ports = Context.merge(own, yield* Effect.provide(Postgres.make(tablesOf(settings)), own))
+    return Context.add(ports, EventStore, yield* Effect.provide(archivingStore(settings), ports))
   })
-  const ports = Layer.provideMerge(archivingStore(settings), Layer.scopedContext(base))
-  return Layer.provideMerge(layerEntrance(settings), ports)
+  // A boot makes all of it, and one layer is made in fewer operations than some that are put together.
+  return settings.dispatcher === undefined
+    ? Layer.scopedContext(
+        Effect.flatMap(base, (found) =>
+          Effect.map(Effect.provide(entrance(settings), found), (made) => Context.merge(found, made))
+        )
+      )
+    : Layer.provideMerge(entranceWith(settings, settings.dispatcher), Layer.scopedContext(base))
 }
 
 /**
@@ -339,7 +346,7 @@ export const layerMemory = <
     MemoryDeliveries.layer,
     MemoryBackfillStore.layer
   )
-  const base = Layer.merge(archivingStore(settings), MemoryRebuildStore.layer).pipe(
+  const base = Layer.merge(Layer.effect(EventStore, archivingStore(settings)), MemoryRebuildStore.layer).pipe(
     Layer.provideMerge(readers),
     Layer.provideMerge(ports),
     Layer.provideMerge(Layer.mergeAll(OperationConfig.layer(settings), replica, database))
@@ -351,13 +358,10 @@ export const layerMemory = <
 const archivingStore = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
   settings: Partial<Settings<F, S, E, R>>
 ) =>
-  Layer.effect(
-    EventStore,
-    Effect.flatMap(EventStore, (store) =>
-      ArchivingStore.make(
-        store,
-        featuresOf(settings).flatMap(({ projections }) => projections)
-      )
+  Effect.flatMap(EventStore, (store) =>
+    ArchivingStore.make(
+      store,
+      featuresOf(settings).flatMap(({ projections }) => projections)
     )
   )
 
@@ -396,11 +400,18 @@ const layerEntrance = <F extends Feature.Feature, S extends SeedSource.Recorded,
 > =>
   settings.dispatcher === undefined
     ? Layer.effectContext(entrance(settings))
-    : Layer.mergeAll(
-        Layer.effect(SeedSource.SeedSource, sourceOf(settings)),
-        Layer.effect(Features.Features, Features.make(featuresOf(settings))),
-        ownDispatcher(settings, settings.dispatcher)
-      )
+    : entranceWith(settings, settings.dispatcher)
+
+/** The same with a dispatcher of the application's. */
+const entranceWith = <F extends Feature.Feature, S extends SeedSource.Recorded, E, R>(
+  settings: Settings<F, S, E, R>,
+  dispatcher: Layer.Layer<WriteDispatcher, E, R>
+) =>
+  Layer.mergeAll(
+    Layer.effect(SeedSource.SeedSource, sourceOf(settings)),
+    Layer.effect(Features.Features, Features.make(featuresOf(settings))),
+    ownDispatcher(settings, dispatcher)
+  )
 
 /** A refused write of an own dispatcher leaves nothing, too; one that writes elsewhere cannot be undone here. */
 const ownDispatcher = <E, R>(

@@ -87,7 +87,7 @@ const policy = (key: string, value: "run" | "fail" = "run"): Effect.Effect<"run"
     : new SettingError({ key, reason: `"${String(value)}" is neither "run" nor "fail"` })
 
 /** Puts the defaults in place; a value that cannot be used is a `SettingError` that names its key. */
-export const make = Effect.fn("OperationConfig.make")(function* (settings: OperationSettings) {
+export const make = Effect.fnUntraced(function* (settings: OperationSettings) {
   const lockKey = settings.lockKey ?? defaultLockKey
   if (
     (typeof lockKey === "number" && !Number.isSafeInteger(lockKey)) ||

@@ -75,18 +75,15 @@ const adapters = Effect.gen(function* () {
   const feed = yield* PgEventFeed.make
   const events = yield* PgEventStore.make
   const records = yield* PgProjectionRecords.make
-  const rebuilds = yield* PgRebuildStore.make.pipe(
-    Effect.provideService(EventFeed, feed),
-    Effect.provideService(EventStore, events),
-    Effect.provideService(ProjectionRecords, records)
+  const read = Context.make(EventStore, events).pipe(
+    Context.add(EventFeed, feed),
+    Context.add(ProjectionRecords, records)
   )
   return ports.pipe(
+    Context.merge(read),
     Context.add(RunLog, yield* Effect.provide(PgRunLog.make, ports)),
-    Context.add(EventStore, events),
-    Context.add(EventFeed, feed),
-    Context.add(RebuildStore, rebuilds),
+    Context.add(RebuildStore, yield* Effect.provide(PgRebuildStore.make, read)),
     Context.add(ReadTables, yield* PgReadTables.make),
-    Context.add(ProjectionRecords, records),
     Context.add(Snapshots, yield* Effect.provide(PgSnapshots.make, ports)),
     Context.add(SnapshotRows, yield* PgSnapshotRows.make),
     Context.add(Deliveries, yield* PgDeliveries.make),
