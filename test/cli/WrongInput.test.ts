@@ -28,6 +28,7 @@ beforeAll(async () => {
       `yield* SeedContext.systemWriteAs("tenant:write:create", { key: "" })`
     ),
     "a-file": "",
+    "moves.csv": "aggregateId,from,to\n",
     "bad.config.js": "export default { sedes: 'x' }"
   })
   const made = await database()
@@ -84,6 +85,9 @@ const wrongs: ReadonlyArray<Wrong> = [
   { name: "history-unknown", words: ["history", "nope"] },
   { name: "snapshot-unknown", words: ["snapshot:verify", "order"] },
   { name: "replay-without-bounds", words: ["event:replay", "mail"] },
+  { name: "replay-since-no-date", words: ["event:replay", "mail", "--since", "yesterday"] },
+  { name: "replay-from-no-id", words: ["event:replay", "mail", "--from-id", "first"] },
+  { name: "archive-by-plan-of-moves", words: ["stream:archive", "--plan", "moves.csv"] },
   { name: "backfill-unknown", words: ["event:backfill", "orders", "--dry-run"] },
   { name: "rebuild-of-nothing", words: ["projection:rebuild"] },
   { name: "rebuild-unknown", words: ["projection:rebuild", "odrers"] },

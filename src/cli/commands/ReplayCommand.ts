@@ -138,44 +138,68 @@ const boundsOf = (given: Given): Effect.Effect<ReplayBounds, UsageError> =>
   Effect.all({
     since: parsed(given.since, "since", date),
     until: parsed(given.until, "until", date),
-    fromId: parsed(given.fromId, "from-id", id),
-    toId: parsed(given.toId, "to-id", id),
-    types: parsed(given.type, "type", (list) => list.split(",").map((type) => type.trim())),
+    fromId: parsed(given.fromId, "from-id", eventId),
+    toId: parsed(given.toId, "to-id", eventId),
+    types: Effect.succeed(Option.getOrUndefined(Option.map(given.type, names))),
     tenantId: parsed(given.tenant, "tenant", uuid),
     stream: parsed(given.stream, "stream", uuid),
     all: Effect.succeed(given.all),
     includeArchived: Effect.succeed(given.includeArchived)
   })
 
-/** The value of an option, or a usage error where there is none. */
+/** What the value of an option has to be. */
+interface Form<A> {
+  /** Behind "is no". */
+  readonly name: string
+  readonly read: (text: string) => A | undefined
+}
+
+/** The value of an option, or a usage error that says what it has to be. */
 const parsed = <A>(
   given: Option.Option<string>,
-  name: string,
-  read: (text: string) => A | undefined
+  option: string,
+  form: Form<A>
 ): Effect.Effect<A | undefined, UsageError> =>
   Option.match(given, {
     onNone: () => Effect.succeed(undefined),
     onSome: (text) => {
-      const value = read(text)
+      const value = form.read(text)
       return value === undefined
-        ? new UsageError({ reason: `--${name} cannot be ${JSON.stringify(text)}` })
+        ? new UsageError({ reason: `--${option}: ${JSON.stringify(text)} is no ${form.name}` })
         : Effect.succeed(value)
     }
   })
 
-const date = (text: string): Date | undefined => {
-  const at = new Date(text)
-  return /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(at.getTime()) ? at : undefined
+const date: Form<Date> = {
+  name: "date such as 2026-11-01 or 2026-11-01T12:00:00Z",
+  read: (text) => {
+    const at = new Date(text)
+    return /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(at.getTime()) ? at : undefined
+  }
 }
 
-const id = (text: string): bigint | undefined => (/^\d{1,18}$/.test(text) ? BigInt(text) : undefined)
-
-const uuid = (text: string): string | undefined =>
-  /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i.test(text) ? text.toLowerCase() : undefined
-
-const positive = (text: string): number | undefined => {
-  const value = Number(text)
-  return text.trim() !== "" && value > 0 && Number.isFinite(value) ? value : undefined
+const eventId: Form<bigint> = {
+  name: "id of an event, such as 1200",
+  read: (text) => (/^\d{1,18}$/.test(text) ? BigInt(text) : undefined)
 }
 
-const wholePositive = (text: string): number | undefined => (/^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined)
+const uuid: Form<string> = {
+  name: "UUID",
+  read: (text) =>
+    /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i.test(text) ? text.toLowerCase() : undefined
+}
+
+const positive: Form<number> = {
+  name: "number above 0",
+  read: (text) => {
+    const value = Number(text)
+    return text.trim() !== "" && value > 0 && Number.isFinite(value) ? value : undefined
+  }
+}
+
+const wholePositive: Form<number> = {
+  name: "whole number from 1 to 9999",
+  read: (text) => (/^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined)
+}
+
+const names = (list: string): ReadonlyArray<string> => list.split(",").map((type) => type.trim())

@@ -54,6 +54,9 @@ export const parse = (
       header = cellsOf(line).map((name) => columnOf(columns, name))
       continue
     }
+    const [other] = lines.length === 0 && problems.length === 0 && !line.startsWith("{") ? strange(line, columns) : []
+    // Without its columns, no line can be read.
+    if (other !== undefined) return Either.left([`line ${index + 1}: ${unknown(other, columns)}`])
     const found = Either.flatMap(cells, (given) => checked(renamed(given, columns), columns))
     if (Either.isLeft(found)) problems.push(`line ${index + 1}: ${found.left}`)
     else lines.push(found.right)
@@ -64,6 +67,8 @@ export const parse = (
 
 const nameOf = (column: string): string => column.replace(/[|?].*$/, "")
 
+const isUuid = Schema.is(Schema.UUID)
+
 /** The name of the column that a header or an object calls so. */
 const columnOf = (columns: Columns, name: string): string => {
   const column = columns.find((each) => each.replace(/\?$/, "").split("|").includes(name))
@@ -71,10 +76,22 @@ const columnOf = (columns: Columns, name: string): string => {
 }
 
 /** A first line that names the columns, in whatever order. */
-const isHeader = (line: string, columns: Columns): boolean => {
-  const names = new Set(columns.map(nameOf))
-  return cellsOf(line).every((cell) => names.has(columnOf(columns, cell)))
+const isHeader = (line: string, columns: Columns): boolean => cellsOf(line).every(isColumn(columns))
+
+/** The names that are no columns, in a line that names some, and no stream. */
+const strange = (line: string, columns: Columns): ReadonlyArray<string> => {
+  const cells = cellsOf(line)
+  const others = cells.filter(Predicate.not(isColumn(columns)))
+  return others.length < cells.length && !cells.some((cell) => isUuid(cell)) ? others : []
 }
+
+const isColumn = (columns: Columns) => {
+  const names = new Set(columns.map(nameOf))
+  return (name: string): boolean => names.has(columnOf(columns, name))
+}
+
+const unknown = (name: string, columns: Columns): string =>
+  `there is no "${name}": the columns are ${columns.map(nameOf).join(",")}`
 
 /** The cells of a line; between double quotes a comma is text, and a double quote is doubled. */
 const cellsOf = (line: string): ReadonlyArray<string> =>
@@ -104,12 +121,10 @@ const fromJson = (line: string): Either.Either<PlanLine, string> =>
 const renamed = (given: PlanLine, columns: Columns): PlanLine =>
   Object.fromEntries(Object.entries(given).map(([name, cell]) => [columnOf(columns, name), cell]))
 
-const isUuid = Schema.is(Schema.UUID)
-
 const checked = (given: PlanLine, columns: Columns): Either.Either<PlanLine, string> => {
   const names = columns.map(nameOf)
-  const unknown = Object.keys(given).find((name) => !names.includes(name))
-  if (unknown !== undefined) return Either.left(`there is no "${unknown}": the columns are ${names.join(",")}`)
+  const other = Object.keys(given).find((name) => !names.includes(name))
+  if (other !== undefined) return Either.left(unknown(other, columns))
   for (const column of columns.filter((each) => !each.endsWith("?")).map(nameOf)) {
     const cell = given[column] ?? ""
     if (cell === "") return Either.left(`"${column}" is missing: the columns are ${names.join(",")}`)

@@ -43,4 +43,12 @@ describe("a plan", () => {
     )
     assert.deepStrictEqual(Either.getOrThrow(Either.flip(parse("\n", moves))), ["it has no line"])
   })
+
+  it("says once that its first line names other columns", () => {
+    const text = `aggregateId,from,to\n${a},${b},${c}\n${a},${b},${c}\n`
+    assert.deepStrictEqual(Either.getOrThrow(Either.flip(parse(text, streams))), [
+      'line 1: there is no "from": the columns are aggregateId,tenantId,reason'
+    ])
+    assert.lengthOf(Either.getOrThrow(parse(`${a},${b},reason\n`, streams)), 1)
+  })
 })
