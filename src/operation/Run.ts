@@ -117,10 +117,17 @@ export class RunInProgress extends Schema.TaggedError<RunInProgress>()("RunInPro
   host: Schema.String,
   pid: Schema.Number,
   /** Why this one does not go on: "it has other parameters". */
-  reason: Schema.String
+  reason: Schema.String,
+  /** Whether a process is in it; where none is, the one that is named was the last. */
+  isLive: Schema.optionalWith(Schema.Boolean, { default: () => true })
 }) {
   override get message(): string {
-    return `${this.operationType} "${this.name}" is under way as run ${this.id} (${this.host}, process ${this.pid}), and ${this.reason}. es-ops runs shows it; es-ops runs:cancel ${this.id} ends it`
+    const run = `${this.operationType} "${this.name}"`
+    const standing = this.isLive
+      ? `is under way as run ${this.id} (${this.host}, process ${this.pid})`
+      : `is half done as run ${this.id} (last on ${this.host}, process ${this.pid})`
+    const next = this.isLive ? "" : "The command that began it goes on with it; "
+    return `${run} ${standing}, and ${this.reason}. ${next}es-ops runs shows it; es-ops runs:cancel ${this.id} ends it`
   }
 }
 

@@ -25,9 +25,7 @@ export const isCancellable = (run: Pick<Run, "outcome" | "operationType">): bool
 export const refusal = (request: RunRequest, unfinished: ReadonlyArray<Run>): Option.Option<RunInProgress> => {
   const own = unfinished.find(isOf(request))
   if (own !== undefined && !isSameJson(own.params, request.params))
-    return Option.some(
-      inTheWay(own, own.isLive ? "it has other parameters" : "it stopped half-way and has other parameters")
-    )
+    return Option.some(inTheWay(own, "it has other parameters"))
   for (const run of unfinished) {
     if (run === own) continue
     const types = conflict(request.access, run.access)
@@ -44,6 +42,6 @@ export const refusal = (request: RunRequest, unfinished: ReadonlyArray<Run>): Op
 
 /** The refusal that names this run. */
 export const inTheWay = (
-  { id, name, operationType, owner }: Pick<Run, "id" | "name" | "operationType" | "owner">,
+  { id, isLive, name, operationType, owner }: Pick<Run, "id" | "isLive" | "name" | "operationType" | "owner">,
   reason: string
-): RunInProgress => new RunInProgress({ id, operationType, name, host: owner.host, pid: owner.pid, reason })
+): RunInProgress => new RunInProgress({ id, operationType, name, host: owner.host, pid: owner.pid, reason, isLive })

@@ -85,11 +85,18 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
         const asked = request({ params: { b: [1, { x: null }], a: "1" } })
         const run = yield* begin(asked)
         const other = { ...asked, params: { mode: "swap" } }
-        assert.deepInclude(yield* Effect.flip(log.begin(other)), { _tag: "RunInProgress", id: run.id })
+        const busy = yield* Effect.flip(log.begin(other))
+        assert.deepInclude(busy, { _tag: "RunInProgress", id: run.id })
+        assert.match(busy.message, /is under way as run \S+ \(.*\), and it has other parameters\. es-ops runs shows it/)
         // The order of keys is none of the work.
         assert.strictEqual((yield* log.begin({ ...asked, params: { a: "1", b: [1, { x: null }] } }))._tag, "Busy")
         yield* log.end(run, ending("paused"), Effect.void)
-        assert.deepInclude(yield* Effect.flip(log.begin(other)), { _tag: "RunInProgress", id: run.id })
+        const left = yield* Effect.flip(log.begin(other))
+        assert.deepInclude(left, { _tag: "RunInProgress", id: run.id })
+        assert.match(
+          left.message,
+          /is half done as run .*, and it has other parameters\. The command that began it goes on/
+        )
       })
     )
 
