@@ -28,8 +28,14 @@ export const runLines = (terminal: Terminal["Type"], runs: ReadonlyArray<Run>): 
 const stateOf = ({ isLive, outcome }: Run): string =>
   outcome === "running" ? (isLive ? "running" : "interrupted") : outcome
 
+/** A run whose name is made of its parameters says nothing to a person: then the types that it changes do. */
+const named = (run: Run): string => {
+  const { changes } = run.access
+  return /^[\da-f]{16}$/.test(run.name) && changes.length > 0 ? `${title(run)} of ${changes.join(", ")}` : title(run)
+}
+
 const cells = (run: Run): ReadonlyArray<string> => [
-  title(run),
+  named(run),
   run.id,
   `since ${Layout.instant(RecordedTime.format(run.startedAt))}`,
   `on ${run.owner.host} (process ${run.owner.pid})`,

@@ -1,11 +1,12 @@
 /**
- * The lines of `projection:status` about a projection whose rebuild is under way, or was.
+ * The lines of `projection:status` and `runs` about a run that has not ended.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import type { ProjectionStatus, Run } from "effect-es-ops"
 import { Terminal } from "../../../src/cli/output/Terminal.js"
 import * as ProjectionLines from "../../../src/cli/output/ProjectionLines.js"
+import * as RunLines from "../../../src/cli/output/RunLines.js"
 
 const terminal = Terminal.of({
   out: () => Effect.void,
@@ -58,5 +59,17 @@ describe("the line of a projection whose rebuild has not ended", () => {
   it("tells the speed and the time left only while a process is in the rebuild", () => {
     assert.match(lineOf(run), /ce: bulk, 500 of 1500, 100\/s, 10 s left$/)
     assert.match(lineOf({ ...run, isLive: false, outcome: "paused" }), /ce: not going on; bulk, 500 of 1500$/)
+  })
+})
+
+describe("the line of a run", () => {
+  it("tells the types that it changes where its name is made of its parameters", () => {
+    const moves = { ...run, operationType: "stream-migration", name: "0123456789abcdef" }
+    const [line, other] = RunLines.runLines(terminal, [
+      { ...moves, access: { reads: [], changes: ["order", "cart"] } },
+      { ...run, access: { reads: [], changes: ["order"] } }
+    ])
+    assert.match(line ?? "", /stream-migration "0123456789abcdef" of order, cart {2}/)
+    assert.match(other ?? "", /projection-rebuild "orders" {2}/)
   })
 })
