@@ -99,6 +99,22 @@ describe("a watched run", () => {
     }).pipe(fresh)
   )
 
+  it.effect("has two spans where there is nothing to do: its own, and that of the question", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestDatabase
+      const ended: Array<EndedSpan> = []
+      const boot = SeedRunner.apply({ appliedBy: "boot" })
+      const nothing = { "1": Seed.make({ description: "nothing", run: Effect.void }) }
+      yield* Effect.zipRight(boot, Effect.withTracer(boot, keeping(ended))).pipe(
+        Effect.provide(Layer.provide(EsOps.layer({ seeds: nothing }), Database.clientOf(url)))
+      )
+      assert.deepStrictEqual(
+        ended.map(({ name }) => name),
+        ["OperationLog.applied", "SeedRunner.apply"]
+      )
+    }).pipe(fresh)
+  )
+
   it.effect("counts what came of its seeds, how long they took and waited, and what is left", () =>
     Effect.gen(function* () {
       const read = Effect.all({
