@@ -10,6 +10,7 @@ import { rowsText } from "../output/BatchText.js"
 import * as ApplyLines from "../output/ApplyLines.js"
 import type { LiveLine } from "../output/LiveLine.js"
 import type { Terminal } from "../output/Terminal.js"
+import { writeLines } from "../output/Terminal.js"
 import * as ApplyProgress from "./ApplyProgress.js"
 
 /** With `json` outcomes are kept for the document only. */
@@ -37,7 +38,7 @@ export const make = (
       const { planned } = yield* Ref.updateAndGet(progress, ApplyProgress.ended(outcome))
       if (json) return
       const width = Math.max(0, ...planned.map((id) => id.length))
-      yield* Effect.forEach(ApplyLines.outcomeLines(terminal, outcome, width), terminal.out, { discard: true })
+      yield* writeLines(terminal, ApplyLines.outcomeLines(terminal, outcome, width))
     })
 })
 

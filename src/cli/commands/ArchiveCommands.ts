@@ -20,7 +20,7 @@ import * as StreamOptions from "../input/StreamOptions.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as StreamLines from "../output/StreamLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import { UsageError } from "../UsageError.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
@@ -87,9 +87,7 @@ const change = (
       const report = yield* withDatabase(settings, refusedAsReport(work(streams)))
       yield* given.json
         ? terminal.out(Documents.encode(StreamDocument.ArchiveDocument, documentOf(report, given.dryRun)))
-        : Effect.forEach(StreamLines.archiveLines(terminal, report, words, given.dryRun), terminal.out, {
-            discard: true
-          })
+        : writeLines(terminal, StreamLines.archiveLines(terminal, report, words, given.dryRun))
       // The reason why a pipeline stops stands on stderr, where its log shows it.
       yield* Effect.forEach(StreamLines.errorLines(terminal, report.failed), terminal.err, { discard: true })
       return codeOf(report, given.dryRun)

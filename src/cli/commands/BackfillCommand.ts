@@ -18,7 +18,7 @@ import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as KindLines from "../output/KindLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as VerificationLines from "../output/VerificationLines.js"
 import * as ClusterSession from "./ClusterSession.js"
 import { clusterOption } from "./ClusterSession.js"
@@ -79,7 +79,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       )
       yield* given.json
         ? terminal.out(Documents.encode(BackfillDocument.BackfillDocument, documentOf(done)))
-        : Effect.forEach(linesOf(terminal, done), terminal.out, { discard: true })
+        : writeLines(terminal, linesOf(terminal, done))
       return yield* exitOf(done)
     }),
     "interrupted: what was appended stays, and the same command goes on behind it"

@@ -16,7 +16,7 @@ import * as Settings from "../input/Settings.js"
 import { findingLines } from "../output/DoctorLines.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase, withoutDatabase } from "./CommandSession.js"
 import * as SeedFindings from "../../seed/record/SeedFindings.js"
@@ -37,7 +37,7 @@ export const run = (given: DatabaseGiven): Effect.Effect<number, never, Terminal
       )
       yield* given.json
         ? terminal.out(Documents.encode(SeedDocument.DoctorDocument, Documents.ofFindings(found)))
-        : Effect.forEach(findingLines(terminal, found), terminal.out, { discard: true })
+        : writeLines(terminal, findingLines(terminal, found))
       return codeOf(found)
     })
   )

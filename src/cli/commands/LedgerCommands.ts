@@ -14,7 +14,7 @@ import { databaseOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { historyLines } from "../output/HistoryLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
 
@@ -101,7 +101,7 @@ export const history = (
       const attempts = yield* withDatabase(settings, SeedLedger.history(Option.getOrUndefined(given.id)))
       yield* given.json
         ? terminal.out(Documents.encode(SeedDocument.HistoryDocument, Documents.ofHistory(attempts)))
-        : Effect.forEach(historyLines(terminal, attempts), terminal.out, { discard: true })
+        : writeLines(terminal, historyLines(terminal, attempts))
       return 0
     })
   )

@@ -19,7 +19,7 @@ import * as StreamOptions from "../input/StreamOptions.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as StreamLines from "../output/StreamLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import { UsageError } from "../UsageError.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
@@ -92,7 +92,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       const report = yield* RunProgress.shown((observer) => withDatabase(settings, moving(observer)))
       yield* given.json
         ? terminal.out(Documents.encode(StreamDocument.MoveDocument, documentOf(report, given.dryRun)))
-        : Effect.forEach(StreamLines.moveLines(terminal, report, given.dryRun), terminal.out, { discard: true })
+        : writeLines(terminal, StreamLines.moveLines(terminal, report, given.dryRun))
       yield* Effect.forEach(StreamLines.errorLines(terminal, report.failed), terminal.err, { discard: true })
       return codeOf(report, given.dryRun)
     }),

@@ -21,7 +21,7 @@ import { exitCode } from "../output/ExitCode.js"
 import * as FailureReport from "../output/FailureReport.js"
 import { nextStep } from "../output/NextStep.js"
 import * as ProjectionLines from "../output/ProjectionLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as ClusterSession from "./ClusterSession.js"
 import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
@@ -103,7 +103,7 @@ export const status = (given: DatabaseGiven & { readonly check: boolean }): Effe
               ProjectionDocument.ofStatus(found, settings.database.shown)
             )
           )
-        : Effect.forEach(ProjectionLines.statusLines(terminal, found), terminal.out, { discard: true })
+        : writeLines(terminal, ProjectionLines.statusLines(terminal, found))
       if (!given.check || !found.some(({ outdated }) => outdated)) return 0
       yield* Effect.forEach(Option.toArray(nextStep("ProjectionsOutdated")), terminal.err, { discard: true })
       return exitCode("ProjectionsOutdated")
@@ -174,7 +174,7 @@ const planned = (given: RebuildGiven, maxStall: Option.Option<Duration.Duration>
     const plans = yield* withDatabase(settings, ProjectionRebuild.plan(optionsOf(given, maxStall)))
     yield* given.json
       ? terminal.out(Documents.encode(ProjectionDocument.RebuildDocument, ProjectionDocument.ofPlans(plans)))
-      : Effect.forEach(ProjectionLines.planLines(terminal, plans), terminal.out, { discard: true })
+      : writeLines(terminal, ProjectionLines.planLines(terminal, plans))
     if (plans.every(({ problems }) => problems.length === 0)) return 0
     yield* Effect.forEach(Option.toArray(nextStep("RebuildRefused")), terminal.err, { discard: true })
     return exitCode("RebuildRefused")
@@ -196,7 +196,7 @@ const rebuilt = (given: RebuildGiven, maxStall: Option.Option<Duration.Duration>
     )
     yield* given.json
       ? terminal.out(Documents.encode(ProjectionDocument.RebuildDocument, ProjectionDocument.ofRebuild(reports)))
-      : Effect.forEach(ProjectionLines.rebuildLines(terminal, reports), terminal.out, { discard: true })
+      : writeLines(terminal, ProjectionLines.rebuildLines(terminal, reports))
     return 0
   }).pipe(Effect.catchTag("RebuildRefused", (refused) => refusal(given.json, refused)))
 
@@ -229,7 +229,7 @@ export const diff = (
       )
       yield* given.json
         ? terminal.out(Documents.encode(ProjectionDocument.DiffDocument, ProjectionDocument.ofDiffs(diffs)))
-        : Effect.forEach(ProjectionLines.diffLines(terminal, diffs), terminal.out, { discard: true })
+        : writeLines(terminal, ProjectionLines.diffLines(terminal, diffs))
       if (diffs.every(isEqual)) return 0
       const wrong = diffs.filter((found) => !isEqual(found)).flatMap(({ projections }) => projections.slice(0, 1))
       yield* terminal.err(`Run es-ops projection:rebuild ${wrong.join(" ")}.`)

@@ -24,7 +24,7 @@ import * as FailureReport from "../output/FailureReport.js"
 import { counted } from "../output/Layout.js"
 import * as PurgeLines from "../output/PurgeLines.js"
 import * as StreamLines from "../output/StreamLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import { UsageError } from "../UsageError.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
@@ -120,10 +120,9 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       )
       yield* given.json
         ? terminal.out(Documents.encode(StreamDocument.PurgeDocument, documentOf(shown, given.dryRun)))
-        : Effect.forEach(
-            given.dryRun || shown.problems.length === 0 ? PurgeLines.purgeLines(terminal, shown, given.dryRun) : [],
-            terminal.out,
-            { discard: true }
+        : writeLines(
+            terminal,
+            given.dryRun || shown.problems.length === 0 ? PurgeLines.purgeLines(terminal, shown, given.dryRun) : []
           )
       return yield* concluded(shown, given.dryRun)
     }),

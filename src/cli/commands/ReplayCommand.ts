@@ -16,7 +16,7 @@ import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import * as KindLines from "../output/KindLines.js"
 import { counted } from "../output/Layout.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as ClusterSession from "./ClusterSession.js"
 import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
@@ -125,7 +125,7 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
       )
       yield* given.json
         ? terminal.out(Documents.encode(ReplayDocument.ReplayDocument, document))
-        : Effect.forEach(lines, terminal.out, { discard: true })
+        : writeLines(terminal, lines)
       return code
     }),
     "interrupted: what was recorded is not delivered again, and the same command goes on behind it"

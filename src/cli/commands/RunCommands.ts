@@ -14,7 +14,7 @@ import { databaseOptions } from "../input/CommandOptions.js"
 import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { runLines } from "../output/RunLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import { withDatabase } from "./CommandSession.js"
 
@@ -38,7 +38,7 @@ export const list = (given: DatabaseGiven): Effect.Effect<number, never, Termina
       )
       yield* given.json
         ? terminal.out(Documents.encode(RunDocument.RunsDocument, RunDocument.ofRuns(runs)))
-        : Effect.forEach(runLines(terminal, runs), terminal.out, { discard: true })
+        : writeLines(terminal, runLines(terminal, runs))
       return 0
     })
   )

@@ -15,7 +15,7 @@ import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import { exitCode } from "../output/ExitCode.js"
 import * as KindLines from "../output/KindLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as ClusterSession from "./ClusterSession.js"
 import { clusterOption } from "./ClusterSession.js"
 import * as CommandRun from "./CommandRun.js"
@@ -63,7 +63,7 @@ export const verify = (given: VerifyGiven): Effect.Effect<number, never, Termina
       const report = yield* withDatabase(settings, SnapshotRebuild.verify(given.aggregate))
       yield* given.json
         ? terminal.out(Documents.encode(SnapshotDocument.VerifyDocument, SnapshotDocument.ofVerify(report)))
-        : Effect.forEach(KindLines.verifyLines(report), terminal.out, { discard: true })
+        : writeLines(terminal, KindLines.verifyLines(report))
       if (SnapshotReport.isClean(report)) return 0
       yield* terminal.err(`es-ops snapshot:rebuild ${given.aggregate} mends what can be mended.`)
       return exitCode("SnapshotDiffers")
@@ -101,7 +101,7 @@ export const rebuild = (given: RebuildGiven): Effect.Effect<number, never, Termi
       )
       yield* given.json
         ? terminal.out(Documents.encode(SnapshotDocument.RebuildDocument, SnapshotDocument.ofRebuild(report, runId)))
-        : Effect.forEach(KindLines.rebuildLines(report, given.dryRun), terminal.out, { discard: true })
+        : writeLines(terminal, KindLines.rebuildLines(report, given.dryRun))
       return report.failed > 0 && !given.dryRun ? 1 : 0
     }),
     "interrupted: what was stored stays, and the same command goes on where it stood"

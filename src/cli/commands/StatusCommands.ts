@@ -14,7 +14,7 @@ import * as Settings from "../input/Settings.js"
 import { exitCode } from "../output/ExitCode.js"
 import { nextStep } from "../output/NextStep.js"
 import * as StatusLines from "../output/StatusLines.js"
-import { Terminal } from "../output/Terminal.js"
+import { Terminal, writeLines } from "../output/Terminal.js"
 import * as CommandRun from "./CommandRun.js"
 import * as LoadOnDemand from "./LoadOnDemand.js"
 import { withoutRecord, withRecord } from "./SeedSession.js"
@@ -56,7 +56,7 @@ export const check = (given: SourceGiven): Effect.Effect<number, never, Terminal
       const source = yield* Settings.resolveSource(given)
       const found = yield* withoutRecord(source, SeedStatus.status)
       yield* given.json ? show(found, true, null) : refuseUnreadable(found.problems)
-      if (!given.json) yield* Effect.forEach(StatusLines.checkLines(terminal, found), terminal.out, { discard: true })
+      if (!given.json) yield* writeLines(terminal, StatusLines.checkLines(terminal, found))
       return found.problems.length > 0 ? exitCode("SeedsInconsistent") : 0
     })
   )
@@ -71,7 +71,7 @@ const show = (found: Status, json: boolean, database: string | null) =>
     yield* Effect.forEach(others, ({ message }) => terminal.err(`problem: ${message}`), { discard: true })
     const notes = json ? found.seeds.flatMap(StatusLines.noteOf) : []
     yield* Effect.forEach(notes, terminal.err, { discard: true })
-    if (!json) return yield* Effect.forEach(StatusLines.statusLines(terminal, found), terminal.out, { discard: true })
+    if (!json) return yield* writeLines(terminal, StatusLines.statusLines(terminal, found))
     const { statusDocument } = yield* Effect.promise(LoadOnDemand.load)
     yield* terminal.out(statusDocument(found, database))
   })

@@ -12,7 +12,7 @@ import * as Documents from "./Documents.js"
 import { exitCode } from "./ExitCode.js"
 import * as ExitMessage from "./ExitMessage.js"
 import * as FailureReport from "./FailureReport.js"
-import { Terminal } from "./Terminal.js"
+import { Terminal, writeLines } from "./Terminal.js"
 
 /** A run at its end. */
 export interface EndedRun {
@@ -29,7 +29,7 @@ export const write = (json: boolean, { failure, more, report }: EndedRun): Effec
     ExitMessage.unset()
     yield* json
       ? terminal.out(document(report, failure))
-      : Effect.forEach(ApplyLines.closingLines(terminal, report, failure), terminal.out, { discard: true })
+      : writeLines(terminal, ApplyLines.closingLines(terminal, report, failure))
     if (Option.isNone(failure)) return 0
     const { _tag } = failure.value
     const next = report.dryRun && _tag === "SeedFailed" ? Option.some("Mend the seed; nothing was changed.") : undefined

@@ -29,6 +29,10 @@ export class Terminal extends Context.Tag("effect-es-ops/Terminal")<
   }
 >() {}
 
+/** Writes lines of results as one: each write waits until it is handed over. */
+export const writeLines = ({ out }: Terminal["Type"], lines: ReadonlyArray<string>): Effect.Effect<void> =>
+  lines.length === 0 ? Effect.void : out(lines.join("\n"))
+
 /** The process's own streams. */
 export const layer: Layer.Layer<Terminal> = Layer.effect(
   Terminal,

@@ -41,7 +41,9 @@ interface Node {
   readonly [key: string]: unknown
 }
 
-const isNode = (value: unknown): value is Node => Predicate.hasProperty(value, "type") && Predicate.isString(value.type)
+/** Asked of every part of every tree. */
+const isNode = (value: unknown): value is Node =>
+  typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
 
 /** The tree as text: one text for all ways to write the same code. What it imports comes last, when it is known which names are used. */
 const codeOf = (program: unknown): string => {
@@ -138,16 +140,15 @@ const cookedOf = (element: Node): Node => {
   return Predicate.isRecord(value) ? { ...element, value: { ...value, raw: value["cooked"] } } : element
 }
 
-/** The names of the parts that are code, sorted, by the type of a node; nodes of a type are of one shape. */
-const parts = new Map<string, ReadonlyArray<string>>()
+/** The names of the parts that are code, sorted, by the type of a node and how many parts it has: those that have as many are of one shape. */
+const parts = new Map<string, Map<number, ReadonlyArray<string>>>()
 
 const partsOf = (node: Node): ReadonlyArray<string> => {
   const keys = Object.keys(node)
-  const shape = `${node.type} ${keys.length}`
-  const known = parts.get(shape)
+  const known = parts.get(node.type)?.get(keys.length)
   if (known !== undefined) return known
   const found = keys.filter((key) => !left.has(key) && (key !== "optional" || chains.has(node.type))).toSorted()
-  parts.set(shape, found)
+  parts.set(node.type, new Map(parts.get(node.type)).set(keys.length, found))
   return found
 }
 
