@@ -16,6 +16,7 @@ import * as StreamDocument from "../../stream/StreamDocument.js"
 import * as StreamPurge from "../../stream/StreamPurge.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
+import * as OptionForm from "../input/OptionForm.js"
 import * as Settings from "../input/Settings.js"
 import * as StreamOptions from "../input/StreamOptions.js"
 import * as Documents from "../output/Documents.js"
@@ -170,7 +171,7 @@ const optionsOf = (given: Given): Effect.Effect<StreamPurge.PurgeOptions, UsageE
   })
 
 const typesOf = (given: ReadonlyArray<string>): Effect.Effect<NonEmptyReadonlyArray<string>, UsageError> => {
-  const types = given.flatMap((list) => list.split(",").map((type) => type.trim())).filter((type) => type !== "")
+  const types = given.flatMap(OptionForm.list).filter((type) => type !== "")
   return Arr.isNonEmptyReadonlyArray(types)
     ? Effect.succeed(types)
     : new UsageError({ reason: "--type is missing: name the aggregate types that may be deleted" })
@@ -184,8 +185,8 @@ const whenOf = (given: Option.Option<string>): Effect.Effect<Date | Duration.Dur
         reason: "--archived-before is missing: how long ago, or before which date, they were archived"
       }),
     onSome: (text) => {
-      const at = new Date(text)
-      if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(at.getTime())) return Effect.succeed(at)
+      const at = OptionForm.date.read(text)
+      if (at !== undefined) return Effect.succeed(at)
       return Option.match(parseDuration(text), {
         onNone: () =>
           new UsageError({

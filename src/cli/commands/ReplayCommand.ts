@@ -8,10 +8,11 @@ import * as Option from "effect/Option"
 import type { ReplayBounds } from "../../replay/ReplayBounds.js"
 import * as EventReplay from "../../replay/EventReplay.js"
 import * as ReplayDocument from "../../replay/ReplayDocument.js"
-import { UsageError } from "../UsageError.js"
+import type { UsageError } from "../UsageError.js"
 import type { DatabaseGiven } from "../input/CommandOptions.js"
 import { databaseOptions } from "../input/CommandOptions.js"
 import * as Confirmation from "../input/Confirmation.js"
+import * as OptionForm from "../input/OptionForm.js"
 import * as Settings from "../input/Settings.js"
 import * as Documents from "../output/Documents.js"
 import * as KindLines from "../output/KindLines.js"
@@ -83,9 +84,9 @@ export const run = (given: Given): Effect.Effect<number, never, Terminal> =>
     Effect.gen(function* () {
       const terminal = yield* Terminal
       const bounds = yield* boundsOf(given)
-      const rate = yield* parsed(given.rate, "rate", positive)
-      const concurrency = yield* parsed(given.concurrency, "concurrency", wholePositive)
-      const lanes = yield* parsed(given.lanes, "lanes", wholePositive)
+      const rate = yield* OptionForm.parsed(given.rate, "rate", OptionForm.positive)
+      const concurrency = yield* OptionForm.parsed(given.concurrency, "concurrency", OptionForm.wholePositive)
+      const lanes = yield* OptionForm.parsed(given.lanes, "lanes", OptionForm.wholePositive)
       const settings = yield* Settings.resolveAll(given)
       const cluster = yield* ClusterSession.lanes(given.cluster, settings)
       const { subscriber } = given
@@ -136,70 +137,13 @@ const sideBySide = (lanes: number, streams: number): number => Math.max(lanes, M
 
 const boundsOf = (given: Given): Effect.Effect<ReplayBounds, UsageError> =>
   Effect.all({
-    since: parsed(given.since, "since", date),
-    until: parsed(given.until, "until", date),
-    fromId: parsed(given.fromId, "from-id", eventId),
-    toId: parsed(given.toId, "to-id", eventId),
-    types: Effect.succeed(Option.getOrUndefined(Option.map(given.type, names))),
-    tenantId: parsed(given.tenant, "tenant", uuid),
-    stream: parsed(given.stream, "stream", uuid),
+    since: OptionForm.parsed(given.since, "since", OptionForm.date),
+    until: OptionForm.parsed(given.until, "until", OptionForm.date),
+    fromId: OptionForm.parsed(given.fromId, "from-id", OptionForm.eventId),
+    toId: OptionForm.parsed(given.toId, "to-id", OptionForm.eventId),
+    types: Effect.succeed(Option.getOrUndefined(Option.map(given.type, OptionForm.list))),
+    tenantId: OptionForm.parsed(given.tenant, "tenant", OptionForm.uuid),
+    stream: OptionForm.parsed(given.stream, "stream", OptionForm.uuid),
     all: Effect.succeed(given.all),
     includeArchived: Effect.succeed(given.includeArchived)
   })
-
-/** What the value of an option has to be. */
-interface Form<A> {
-  /** Behind "is no". */
-  readonly name: string
-  readonly read: (text: string) => A | undefined
-}
-
-/** The value of an option, or a usage error that says what it has to be. */
-const parsed = <A>(
-  given: Option.Option<string>,
-  option: string,
-  form: Form<A>
-): Effect.Effect<A | undefined, UsageError> =>
-  Option.match(given, {
-    onNone: () => Effect.succeed(undefined),
-    onSome: (text) => {
-      const value = form.read(text)
-      return value === undefined
-        ? new UsageError({ reason: `--${option}: ${JSON.stringify(text)} is no ${form.name}` })
-        : Effect.succeed(value)
-    }
-  })
-
-const date: Form<Date> = {
-  name: "date such as 2026-11-01 or 2026-11-01T12:00:00Z",
-  read: (text) => {
-    const at = new Date(text)
-    return /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(at.getTime()) ? at : undefined
-  }
-}
-
-const eventId: Form<bigint> = {
-  name: "id of an event, such as 1200",
-  read: (text) => (/^\d{1,18}$/.test(text) ? BigInt(text) : undefined)
-}
-
-const uuid: Form<string> = {
-  name: "UUID",
-  read: (text) =>
-    /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i.test(text) ? text.toLowerCase() : undefined
-}
-
-const positive: Form<number> = {
-  name: "number above 0",
-  read: (text) => {
-    const value = Number(text)
-    return text.trim() !== "" && value > 0 && Number.isFinite(value) ? value : undefined
-  }
-}
-
-const wholePositive: Form<number> = {
-  name: "whole number from 1 to 9999",
-  read: (text) => (/^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined)
-}
-
-const names = (list: string): ReadonlyArray<string> => list.split(",").map((type) => type.trim())

@@ -4,10 +4,10 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
 import { readFile } from "node:fs/promises"
 import { describe } from "../../operation/ErrorDescription.js"
 import { UsageError } from "../UsageError.js"
+import { isUuid } from "./OptionForm.js"
 
 /** The columns of a plan, with other names behind a `|`. Those that end in `?` may be left out or empty; all others are UUIDs. */
 export type Columns = ReadonlyArray<string>
@@ -66,8 +66,6 @@ export const parse = (
 }
 
 const nameOf = (column: string): string => column.replace(/[|?].*$/, "")
-
-const isUuid = Schema.is(Schema.UUID)
 
 /** The name of the column that a header or an object calls so. */
 const columnOf = (columns: Columns, name: string): string => {

@@ -20,8 +20,8 @@ export interface Setting {
 
 /** The error of an option, whose name is given without dashes. */
 export const invalidOption =
-  (name: string): InvalidValue =>
-  (reason) =>
+  (name: string) =>
+  (reason: string): UsageError =>
     new UsageError({ reason: `--${name}: ${reason}` })
 
 /** The error of a variable, or of a key of the config file. */

@@ -4,8 +4,8 @@
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { UsageError } from "../UsageError.js"
+import { isUuid } from "./OptionForm.js"
 
 /** The stream of one aggregate. */
 export const id = Options.text("id").pipe(
@@ -21,8 +21,6 @@ export const plan = (columns: string) =>
     Options.withDescription(`Many streams instead, a line each, as CSV or JSON lines: ${columns}`),
     Options.optional
   )
-
-const isUuid = Schema.is(Schema.UUID)
 
 /** The value of an option that has to be a UUID, and is needed where there is no plan. */
 export const uuid = (name: string, given: Option.Option<string>): Effect.Effect<string, UsageError> =>
