@@ -10,6 +10,7 @@ import * as DeliveriesSuite from "./suites/DeliveriesSuite.js"
 import * as DirectorySuite from "./suites/DirectorySuite.js"
 import * as EventFeedSuite from "./suites/EventFeedSuite.js"
 import * as EventStoreSuite from "./suites/EventStoreSuite.js"
+import * as OperationLogSuite from "./suites/OperationLogSuite.js"
 import * as ReadTablesSuite from "./suites/ReadTablesSuite.js"
 import * as RunLogSuite from "./suites/RunLogSuite.js"
 import * as SeedSourceSuite from "./suites/SeedSourceSuite.js"
@@ -24,6 +25,7 @@ for (const [name, services] of [
   ["PostgreSQL", postgres]
 ] as const) {
   StepSuite.suite(name, services)
+  OperationLogSuite.suite(name, services)
   EventStoreSuite.suite(name, services)
   EventFeedSuite.suite(name, services)
   DirectorySuite.suite(name, services)

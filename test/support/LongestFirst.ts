@@ -40,6 +40,7 @@ const longest: ReadonlyArray<string> = [
   "reference/fleet.test.ts",
   "reference/database.test.ts",
   "rebuild/Circumstances.test.ts",
+  "rebuild/OtherTransactions.test.ts",
   "cluster/processes.test.ts",
   "stream/Streams.test.ts",
   "backfill/BackfillKills.test.ts",
