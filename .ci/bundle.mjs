@@ -23,6 +23,7 @@ const common = {
 const { metafile } = await build({
   ...common,
   outdir: folder,
+  inject: [".ci/Navigator.mjs"],
   // A module that is imported on demand stays a file of its own, and is loaded only then.
   splitting: true,
   minify: true,

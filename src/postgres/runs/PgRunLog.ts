@@ -98,7 +98,8 @@ export const make: Effect.Effect<RunLog["Type"], never, Requirements> = Effect.g
         action,
         name: `run ${run.id}`,
         opening: [RunStatement.fence(there.located().runs, run, strength)],
-        work: (found): Effect.Effect<RunTransaction.Closing<A>, E | NotOwn, R> => (found.length === 1 ? work : notOwn)
+        work: (found): Effect.Effect<RunTransaction.Closing<A>, E | NotOwn, R> =>
+          found.length === 1 ? work : new NotOwn()
       },
       restore
     ).pipe(
@@ -282,8 +283,6 @@ const ended_ = "ending a run"
 
 /** The row of the run is not that of its owner. */
 class NotOwn extends Schema.TaggedError<NotOwn>()("NotOwn", {}) {}
-
-const notOwn = new NotOwn()
 
 /** A transaction of the owner before has not ended yet. */
 class StillHeld {

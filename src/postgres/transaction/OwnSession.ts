@@ -120,9 +120,7 @@ export const make = (
       },
       holds: Effect.suspend((): Effect.Effect<unknown, LockControl | EncodingChanged | SqlError> => {
         if (violation !== undefined) return Effect.fail(violation)
-        return lock === undefined
-          ? Effect.void
-          : Effect.filterOrFail(isHeld(connection, lock), identity, () => lockIsGone)
+        return lock === undefined ? Effect.void : Effect.filterOrFail(isHeld(connection, lock), identity, lockIsGone)
       }),
       savepoint: parts.savepoint,
       settle
@@ -156,7 +154,7 @@ export const make = (
     }
   })
 
-const lockIsGone = new LockControl({ statement: "a statement or function freed it" })
+const lockIsGone = () => new LockControl({ statement: "a statement or function freed it" })
 
 const ownLock = (key: bigint): string =>
   `SELECT 1 AS held FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()

@@ -160,7 +160,7 @@ export class StepConnection {
       if (!this.mutex.isFree()) return this.sealedInTurn
       this.close()
       if (Option.isSome(this.violation)) return this.violation.value
-      if (this.isBroken) return notUndone
+      if (this.isBroken) return notUndone()
       return this.abandoned.fibers.size === 0 ? Effect.void : this.settled
     })
   }
@@ -168,7 +168,7 @@ export class StepConnection {
   private get sealedInTurn(): Effect.Effect<void, CommitRefused | TransactionControl> {
     const ended = BoundedWait.within(this.mutex.alone(Effect.sync(() => this.close())), settleTimeout)
     return Effect.zipRight(
-      Effect.catchTag(ended, "TimeoutException", () => neverEnded),
+      Effect.catchTag(ended, "TimeoutException", neverEnded),
       Effect.suspend(() => this.sealed)
     )
   }
@@ -311,7 +311,7 @@ export class StepConnection {
           const undo = [`ROLLBACK TO SAVEPOINT ${name}`, ...release].join("; ")
           const undone = yield* this.toItsEnd(undo, (text) => this.sendInstead(text))
           // A part that failed keeps its own error: one of the savepoint only repeats it.
-          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) return yield* savepointIsGone
+          if (Exit.isFailure(undone) && Exit.isSuccess(exit)) return yield* savepointIsGone()
         }
         return yield* exit
       })
@@ -389,19 +389,20 @@ const writing = databaseError("writing")
 
 const refused = (cause: Error): Effect.Effect<never, SqlError> => Effect.fail(sqlError(cause))
 
-const neverEnded = new CommitRefused({
-  code: Option.none(),
-  reason: `a write or query that the seed left running did not end within ${settleTimeout}`
-})
+const neverEnded = () =>
+  new CommitRefused({
+    code: Option.none(),
+    reason: `a write or query that the seed left running did not end within ${settleTimeout}`
+  })
 
-const notUndone = new CommitRefused({
-  code: Option.none(),
-  reason: "an interrupted write or query did not end in time, so that what it did cannot be undone by itself"
-})
+const notUndone = () =>
+  new CommitRefused({
+    code: Option.none(),
+    reason: "an interrupted write or query did not end in time, so that what it did cannot be undone by itself"
+  })
 
-const savepointIsGone = databaseError("ending a query")(
-  sqlError(new TransactionControl({ statement: "its savepoint is gone" }))
-)
+const savepointIsGone = () =>
+  databaseError("ending a query")(sqlError(new TransactionControl({ statement: "its savepoint is gone" })))
 
 const resultsOf = (answer: unknown): Results =>
   (Array.isArray(answer) ? answer : [answer]).map((result: unknown) => ({

@@ -192,7 +192,7 @@ const commit = <A>(
         if (transaction.createdTables) schema.created()
         return committed(value)
       }
-      return yield* undoKept(transaction, Cause.fail(rolledBackAtCommit), record)
+      return yield* undoKept(transaction, Cause.fail(rolledBackAtCommit()), record)
     }
     const failure = Cause.failureOption(exit.cause)
     if (Option.isNone(failure)) {
@@ -237,7 +237,7 @@ const committed = <A>(value: A): Ended<A, never> => ended({ _tag: "Committed", v
 
 const ended = <A>(result: StepResult<A, never>): Ended<A, never> => ({ result, unrecorded: Option.none() })
 
-const rolledBackAtCommit = new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
+const rolledBackAtCommit = () => new CommitRefused({ code: Option.none(), reason: "it rolled the transaction back" })
 
 /** Marker and attempt as statements; without the attempt where its table is missing. */
 const recordText = (transaction: Transaction, record: StepRecord): Effect.Effect<string> =>

@@ -69,7 +69,7 @@ export const ofRecord = <S extends Recorded>(
         resume(
           Effect.sync(() =>
             "" in seeds
-              ? { entries: entries(), problems: [unnamed], warnings: [] }
+              ? { entries: entries(), problems: [unnamed()], warnings: [] }
               : new Listing(Object.keys(seeds), [], entries)
           )
         )
@@ -78,7 +78,8 @@ export const ofRecord = <S extends Recorded>(
     return { discover }
   })
 
-const unnamed = new SeedProblem({ _tag: "InvalidSeed", id: null, path: 'seeds[""]', message: "a seed has an empty id" })
+const unnamed = () =>
+  new SeedProblem({ _tag: "InvalidSeed", id: null, path: 'seeds[""]', message: "a seed has an empty id" })
 
 /** Seeds of several types as seeds of their union, which each of them is. */
 function united<S extends Recorded>(
