@@ -7,9 +7,8 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Records from "./event/ProjectionRecords.js"
 import { WriteDispatcher, WriteRejected } from "./event/WriteDispatcher.js"
-import * as Identity from "./identity/Identity.js"
+import * as Identity from "./identity/IdentityNames.js"
 import type { OperationSettings, SettingError } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
 import type { DatabaseError } from "./operation/OperationError.js"
@@ -50,17 +49,15 @@ export const layer = (settings: Settings): Layer.Layer<Services, SettingError, S
     })
   )
 
-const { handlers, projections, tables: readTables } = Identity.feature
-
 const tables: RecordPorts.TableOptions = {
   eventStore: true,
-  tables: readTables,
-  projections: projections.map(Records.asked)
+  tables: Identity.tables,
+  projections: Identity.projections
 }
 
 /** The names of the handlers, by which seeds are checked. */
 const names = WriteDispatcher.of({
-  names: handlers.map(({ name }) => name),
+  names: Object.values(Identity.handlers),
   write: ({ handler }) => new WriteRejected({ handler, code: "read_only", reason: "seeds are only looked at here" })
 })
 

@@ -11,6 +11,7 @@ import * as Projection from "../event/Projection.js"
 import type { DecidedEvent, Decision } from "../event/WriteHandler.js"
 import * as WriteHandler from "../event/WriteHandler.js"
 import { Directory } from "./Directory.js"
+import * as Names from "./IdentityNames.js"
 import * as Tables from "./IdentityTables.js"
 
 /** A UUID as PostgreSQL gives it back: in lower case. */
@@ -40,7 +41,7 @@ const MemberRoles = Schema.Struct({
 
 /** `tenant:write:create`: a taken key is rejected with `conflict`. */
 export const createTenant = WriteHandler.make({
-  name: "tenant:write:create",
+  name: Names.handlers.createTenant,
   payload: NewTenant,
   access: ["system", "SystemAdmin"],
   handle: (payload, { newId }) => created("tenant", { key: payload.key, name: payload.name, id: payload.id ?? newId })
@@ -48,7 +49,7 @@ export const createTenant = WriteHandler.make({
 
 /** `user:write:create`: a taken email address is rejected with `conflict`. */
 export const createUser = WriteHandler.make({
-  name: "user:write:create",
+  name: Names.handlers.createUser,
   payload: NewUser,
   access: ["system", "SystemAdmin"],
   handle: (payload, { newId }) =>
@@ -57,7 +58,7 @@ export const createUser = WriteHandler.make({
 
 /** `tenant:write:add-member`: the membership's stream is on the acting user's tenant. */
 export const addMember = WriteHandler.make({
-  name: "tenant:write:add-member",
+  name: Names.handlers.addMember,
   payload: MemberRoles,
   access: ["SystemAdmin"],
   handle: (payload, { newId }) =>
@@ -71,7 +72,7 @@ export const addMember = WriteHandler.make({
 
 /** `tenant:write:update-member-roles`: on another tenant than the membership's stream it is a `version_conflict`. */
 export const updateMemberRoles = WriteHandler.make({
-  name: "tenant:write:update-member-roles",
+  name: Names.handlers.updateMemberRoles,
   payload: MemberRoles,
   access: ["system", "SystemAdmin"],
   handle: (payload, { actor }) =>
@@ -92,7 +93,7 @@ export const updateMemberRoles = WriteHandler.make({
         aggregateId: id,
         aggregateType: "tenant-membership",
         version: version + 1,
-        type: "tenant-membership.updated",
+        type: Names.events.membershipUpdated,
         payload: row
       })
     })
@@ -108,32 +109,32 @@ const decision = <Row extends { readonly id: string }>(row: Row, event: DecidedE
 
 /** A tenant was created. */
 export const tenantCreated = EventType.make({
-  type: "tenant.created",
+  type: Names.events.tenantCreated,
   payload: Schema.Struct({ ...NewTenant.fields, id: Schema.String })
 })
 
 /** A user was created. */
 export const userCreated = EventType.make({
-  type: "user.created",
+  type: Names.events.userCreated,
   payload: Schema.Struct({ ...NewUser.fields, id: Schema.String })
 })
 
 const Member = Schema.Struct({ ...MemberRoles.fields, id: Schema.String })
 
 /** A user became a member of a tenant. */
-export const membershipCreated = EventType.make({ type: "tenant-membership.created", payload: Member })
+export const membershipCreated = EventType.make({ type: Names.events.membershipCreated, payload: Member })
 
 /** A member got other roles. */
-export const membershipUpdated = EventType.make({ type: "tenant-membership.updated", payload: Member })
+export const membershipUpdated = EventType.make({ type: Names.events.membershipUpdated, payload: Member })
 
 const tenants = Projection.fold({
-  name: "read_tenants",
+  name: Tables.tenants.name,
   table: Tables.tenants,
   on: [[tenantCreated, (_, { payload: { id, key, name } }) => Option.some({ id, name, key })]]
 })
 
 const users = Projection.fold({
-  name: "read_users",
+  name: Tables.users.name,
   table: Tables.users,
   on: [[userCreated, (_, { payload: { email, id, tenantId } }) => Option.some({ id, email, tenant_id: tenantId })]]
 })
@@ -142,7 +143,7 @@ const member = (_: unknown, { payload: { id, roles, tenantId, userId } }: { read
   Option.some({ id, user_id: userId, tenant_id: tenantId, roles: JSON.stringify(roles) })
 
 const memberships = Projection.fold({
-  name: "read_tenant_memberships",
+  name: Tables.memberships.name,
   table: Tables.memberships,
   on: [
     [membershipCreated, member],
@@ -171,5 +172,5 @@ export const feature = Feature.make({
   name: "identity",
   handlers: [createTenant, createUser, addMember, updateMemberRoles],
   projections: [tenants, users, memberships],
-  tables: [Tables.tenants, Tables.users, Tables.memberships]
+  tables: Names.tables
 })

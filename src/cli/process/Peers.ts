@@ -18,9 +18,7 @@ export interface Misfit {
 
 /** The packages that do not fit, by the ranges of the package that this file is in. */
 export const misfits = (from = fileURLToPath(import.meta.url)): ReadonlyArray<Misfit> => {
-  const { peerDependencies = {}, peerDependenciesMeta = {} } = read(
-    join(dirname(from), "..", "..", "..", "package.json")
-  )
+  const { peerDependencies = {}, peerDependenciesMeta = {} } = read(manifestOf(from))
   return Object.entries(peerDependencies)
     .filter(([name]) => peerDependenciesMeta[name]?.optional !== true)
     .map(([name, range]) => ({ name, range, found: installed(name, from) }))
@@ -95,6 +93,14 @@ const read = (path: string): Manifest => {
     return manifest
   } catch {
     return {}
+  }
+}
+
+/** The manifest of the package that a file is in. */
+const manifestOf = (file: string): string => {
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const path = join(folder, "package.json")
+    if (existsSync(path) || folder === dirname(folder)) return path
   }
 }
 

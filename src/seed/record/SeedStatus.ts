@@ -90,8 +90,11 @@ export const status: Effect.Effect<
   yield* Effect.forEach([...warnings, ...checked.warnings, ...flags, ...renames], (text) => Effect.logWarning(text), {
     discard: true
   })
-  const found = [...problems, ...(yield* TableCheck.problems), ...checked.problems, ...plan.problems, ...refused]
-  const changed = yield* editedOf(entries, plan, record)
+  // The server looks at the tables while the sources are read and parsed.
+  const [tables, changed] = yield* Effect.all([TableCheck.problems, editedOf(entries, plan, record)], {
+    concurrency: 2
+  })
+  const found = [...problems, ...tables, ...checked.problems, ...plan.problems, ...refused]
   const seeds = plan.seeds.map((seed) =>
     entryOf(seed, { ...record, loaded, changed, renamed, halfDone, problems: found })
   )

@@ -1,0 +1,26 @@
+/**
+ * The names by which the bundled feature is told of, beside the feature itself.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Identity } from "effect-es-ops"
+import * as ProjectionRecords from "../../src/event/ProjectionRecords.js"
+import * as Names from "../../src/identity/IdentityNames.js"
+
+describe("the names of the bundled feature", () => {
+  const { handlers, projections, tables } = Identity.feature
+
+  it("are those of its handlers, in their order", () => {
+    assert.deepStrictEqual(
+      Object.values<string>(Names.handlers),
+      handlers.map(({ name }) => name)
+    )
+  })
+
+  it("tell of its projections what the record asks", () => {
+    assert.deepStrictEqual(Names.projections, projections.map(ProjectionRecords.asked))
+  })
+
+  it("are those of its tables", () => {
+    assert.deepStrictEqual(Names.tables, tables)
+  })
+})
