@@ -1,9 +1,7 @@
 /**
  * Times as they are selected: as text, as drivers differ in what they make of them, and as JavaScript has no instant for some of them.
  */
-import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
-import type { RecordedTime } from "../../operation/RecordedTime.js"
 
 /** Milliseconds since the epoch, or the server's text where no `Date` can hold the time: past the year 275760, or infinite. */
 export const text = (column: string): string =>
@@ -14,15 +12,5 @@ export const text = (column: string): string =>
 /** A column so, by its own name. */
 export const select = (column: string): string => `${text(column)} AS ${column}`
 
-/** The time that such a text is. */
-export const timeOf = (selected: string): RecordedTime => {
-  const milliseconds = Number(selected)
-  return Number.isNaN(milliseconds) ? selected : DateTime.unsafeMake(milliseconds)
-}
-
-/** The column that is selected so. */
-export const Column = Schema.transform(Schema.String, Schema.Union(Schema.DateTimeUtcFromSelf, Schema.String), {
-  strict: true,
-  decode: timeOf,
-  encode: (time) => (typeof time === "string" ? time : `${DateTime.toEpochMillis(time)}`)
-})
+/** The column that is selected so, as a `RecordedTime`. */
+export const Column = Schema.Union(Schema.compose(Schema.NumberFromString, Schema.DateTimeUtcFromNumber), Schema.String)

@@ -1,9 +1,11 @@
 /**
  * Rows of the events table as the feed reads them, by the million: checked by hand, as a Schema takes longer for a row than the driver does.
  */
+import * as DateTime from "effect/DateTime"
 import * as Predicate from "effect/Predicate"
 import type { Event, EventMetadata, Payload } from "../../event/Event.js"
 import { describe } from "../../operation/ErrorDescription.js"
+import type { RecordedTime } from "../../operation/RecordedTime.js"
 import * as PgTime from "../client/PgTime.js"
 
 /**
@@ -30,7 +32,7 @@ export const toEvent = (row: unknown): Event => {
     payload: read.payload,
     metadata: read.metadata,
     id: BigInt(id),
-    createdAt: PgTime.timeOf(createdAt),
+    createdAt: timeOf(createdAt),
     createdBy
   }
   return read.unreadable === undefined ? event : { ...event, unreadable: read.unreadable }
@@ -81,3 +83,9 @@ const isMetadata = (value: unknown): value is EventMetadata =>
 
 const isScalar = (value: unknown): boolean =>
   typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+
+/** Milliseconds, or the server's text where there is no `Date` for the time. */
+const timeOf = (text: string): RecordedTime => {
+  const ms = Number(text)
+  return Number.isNaN(ms) ? text : DateTime.unsafeMake(ms)
+}
