@@ -1,9 +1,11 @@
 /**
  * What the protocol costs as an Effect program without us: the very messages of seeds and writes over the application's client, each of which can
- * be left at once, with the spans, metrics and log lines that are promised of them, by nothing but Effect.
+ * be left at once, with the spans, metrics and log lines that are promised of them, by nothing but Effect; and what else a write is promised to be.
  */
 import { SqlClient } from "@effect/sql"
-import { Config, Effect, Layer, ManagedRuntime, Metric, MetricBoundaries } from "effect"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { Config, Effect, Layer, ManagedRuntime, Metric, MetricBoundaries, Schema } from "effect"
+import { randomUUID } from "node:crypto"
 import type { Work } from "./Rounds.js"
 import { arena, byHand, insertOne, inserts } from "./SeedWorks.js"
 import type { World } from "./World.js"
@@ -35,6 +37,7 @@ export const messagesAsEffect = (world: World, open: Work["open"], writes: boole
   const steps = cut(messages.slice(messages.findIndex(([text]) => aStep.test(text))), aStep)
   const made = await arena(world)
   const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
+  const turns = Effect.unsafeMakeSemaphore(1)
   const all = Effect.flatMap(SqlClient.SqlClient, ({ reserve }) =>
     Effect.forEach(
       steps,
@@ -42,15 +45,10 @@ export const messagesAsEffect = (world: World, open: Work["open"], writes: boole
         Effect.flatMap(reserve, (connection) =>
           Effect.forEach(
             cut(step, aWrite),
-            (part) => {
-              const sent = Effect.forEach(
-                part,
-                ([text, params]) => Effect.disconnect(connection.executeRaw(text, params)),
-                { discard: true }
-              )
-              return writes ? written(sent) : sent
-            },
-            { discard: true }
+            (part) => (writes ? written(connection, turns, part) : send(connection, part)),
+            {
+              discard: true
+            }
           )
         ).pipe(Effect.scoped, told(`${n}`)),
       { discard: true }
@@ -86,8 +84,42 @@ export const told =
       Effect.annotateLogs("seed", id)
     )
 
-/** What every write has around it. */
-const written = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect.pipe(spanned("append"), spanned("write"))
+const send = (connection: Connection, messages: ReadonlyArray<Message>) =>
+  Effect.forEach(messages, ([text, params]) => Effect.disconnect(connection.executeRaw(text, params)), {
+    discard: true
+  })
+
+/**
+ * What every write is promised to be: it takes its turn, its payload is checked, its event is checked and told as JSON, it is folded into a row that
+ * is checked as well, and its statements have the spans of the application's client, and do not wait for a lock for ever.
+ */
+const written = (connection: Connection, turns: Effect.Semaphore, messages: ReadonlyArray<Message>) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const payload = yield* Schema.decodeUnknown(Tenant)({ id: randomUUID(), key: "key", name: "name" })
+    const event = JSON.stringify({ payload, metadata: { userId: "user", correlationId: randomUUID() } })
+    yield* send(
+      connection,
+      messages.filter(([text]) => !isInsert.test(text))
+    )
+    for (const [text, params] of messages.filter(([text]) => isInsert.test(text)))
+      yield* Effect.timeout(Effect.disconnect(sql.unsafe(text, params)), lockTimeout)
+    const folded = yield* Schema.decodeUnknown(Told)(event)
+    yield* Schema.encode(Tenant)(folded.payload)
+  }).pipe(
+    Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
+    spanned("append"),
+    spanned("write"),
+    turns.withPermits(1)
+  )
+
+const isInsert = /^INSERT /
+
+const lockTimeout = "30 seconds"
+
+const Tenant = Schema.Struct({ id: Schema.UUID, key: Schema.String, name: Schema.String })
+
+const Told = Schema.parseJson(Schema.Struct({ payload: Tenant }))
 
 export const spanned =
   (name: string) =>
@@ -102,6 +134,7 @@ const duration = Metric.histogram("bench_duration", boundaries)
 const lockWait = Metric.histogram("bench_lock_wait", boundaries)
 
 export const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
+const writing = "the messages of that work, each write in its turn, checked, folded and bounded, as an Effect program"
 
 export const works = (world: World): ReadonlyArray<Work> => [
   {
@@ -118,13 +151,13 @@ export const works = (world: World): ReadonlyArray<Work> => [
   },
   {
     name: "write-messages-effect",
-    work,
+    work: writing,
     floor: "the same statements in a transaction, 1,000 times",
     open: messagesAsEffect(world, oneWrite(world), true)
   },
   {
     name: "single-writes-messages-effect",
-    work,
+    work: writing,
     floor: "the same round trips by hand",
     open: messagesAsEffect(world, singleWrites(world), true)
   }
