@@ -1,5 +1,5 @@
 /**
- * `navigator` for what is bundled, as Node has it from its version 21 on. Where there is none, pg (8.23) makes a `Response` to find out whether it
+ * `navigator` for what is bundled, with the name that Node gives itself there from its version 21 on. Where there is none, pg (8.23) makes a `Response` to find out whether it
  * runs on Cloudflare, for which Node loads all of its fetch.
  */
 import { versions } from "node:process"

@@ -1,5 +1,5 @@
 /**
- * The bundles of the command, made of what the compiler wrote: one program with its libraries in it, and their licences beside it; and one that
+ * The bundles of the command, made of what the compiler wrote: what every command line starts with; one program with its libraries in it, and their licences beside it; and one that
  * shares with the project what its seeds import, and has in it what only the command needs, which no project has to install then.
  */
 import { build } from "esbuild"
@@ -47,7 +47,7 @@ const notices = await Promise.all(
 )
 await writeFile(join(folder, "LICENSES.txt"), notices.join(`\n${"-".repeat(80)}\n\n`))
 
-// What every command line starts with is one file, as each module by itself costs a start more than what is in it.
+// The modules of what every command line starts with, as one file: each file that is opened delays every command.
 await build({
   ...common,
   entryPoints: ["dist/bin.js"],

@@ -5,8 +5,8 @@
 # `navigator` pays for it at each start.
 # Seen in pg 8.23.1 on Node 20.20.2, and not on Node 24, on 2026-11-30.
 # It matters to who starts short programs on Node 20, such as commands of migration tools and pipelines: it is more than half of the time that loading
-# the driver takes (40 of 71 ms), and shows in a profile as undici, which then is looked for in other libraries. Of `es-ops seed:status` it is one part
-# in fifteen; on Node 22 and later it is gone.
+# the driver takes (40 of 71 ms), and shows in a profile as undici, which then is looked for in other libraries. It was one part in
+# fifteen of `es-ops seed:status` before its bundle had a `navigator`; on Node 22 and later it is gone.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

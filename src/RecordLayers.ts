@@ -8,7 +8,8 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { WriteDispatcher, WriteRejected } from "./event/WriteDispatcher.js"
-import * as Identity from "./identity/IdentityNames.js"
+import * as Names from "./identity/IdentityNames.js"
+import * as Tables from "./identity/IdentityTables.js"
 import type { OperationSettings, SettingError } from "./operation/OperationConfig.js"
 import * as OperationConfig from "./operation/OperationConfig.js"
 import type { DatabaseError } from "./operation/OperationError.js"
@@ -51,13 +52,13 @@ export const layer = (settings: Settings): Layer.Layer<Services, SettingError, S
 
 const tables: RecordPorts.TableOptions = {
   eventStore: true,
-  tables: Identity.tables,
-  projections: Identity.projections
+  tables: Tables.all,
+  projections: Names.projections
 }
 
 /** The names of the handlers, by which seeds are checked. */
 const names = WriteDispatcher.of({
-  names: Object.values(Identity.handlers),
+  names: Object.values(Names.handlers),
   write: ({ handler }) => new WriteRejected({ handler, code: "read_only", reason: "seeds are only looked at here" })
 })
 

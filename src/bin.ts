@@ -18,8 +18,10 @@ else if (program !== undefined) {
   const early = Signals.keep()
   // The compiler does not see the whole program, as the build makes it of the linked one: hence a path that it does not follow.
   const path = program === "whole" ? "./whole/Process.js" : "./cli/process/Process.js"
-  const { start }: { readonly start: (early: ReadonlyArray<Signals.Signal>) => Promise<void> } = await import(path)
-  await start(early.signals)
+  const loaded: { readonly start: (early: ReadonlyArray<Signals.Signal>) => Promise<void> } | undefined = await import(
+    path
+  ).catch((error: unknown) => Peers.refuseUnloaded(words, error))
+  await loaded?.start(early.signals)
   // Last: a signal that was caught, but not delivered yet, is lost when nobody listens for a moment.
   early.release()
 }

@@ -172,5 +172,5 @@ export const feature = Feature.make({
   name: "identity",
   handlers: [createTenant, createUser, addMember, updateMemberRoles],
   projections: [tenants, users, memberships],
-  tables: Names.tables
+  tables: Tables.all
 })

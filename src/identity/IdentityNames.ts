@@ -1,5 +1,5 @@
 /**
- * What the bundled feature is made of, by name: for what tells of it, and neither writes nor folds.
+ * The names of the bundled feature's handlers, events and projections: what looks at seeds asks for them, and runs none.
  */
 import type { AskedProjection } from "../event/ProjectionRecords.js"
 import * as Tables from "./IdentityTables.js"
@@ -26,6 +26,3 @@ export const projections: ReadonlyArray<AskedProjection> = [
   { name: Tables.users.name, events: [events.userCreated] },
   { name: Tables.memberships.name, events: [events.membershipCreated, events.membershipUpdated] }
 ].map((folded) => ({ ...folded, version: 1, tables: [folded.name] }))
-
-/** Its tables. */
-export const tables = [Tables.tenants, Tables.users, Tables.memberships]

@@ -59,3 +59,6 @@ const decodeRoles = Schema.decodeUnknownOption(Schema.parseJson(Schema.Array(Sch
 
 /** The roles that a row of the table of memberships has; none where they cannot be read. */
 export const rolesOf = (roles: string | null): ReadonlyArray<string> => Option.getOrElse(decodeRoles(roles), () => [])
+
+/** All of them. */
+export const all = [tenants, users, memberships]

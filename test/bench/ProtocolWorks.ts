@@ -1,6 +1,6 @@
 /**
  * What the protocol costs as an Effect program without us: the very messages of seeds and writes over the application's client, each of which can
- * be left at once, with the spans, metrics and log lines that are promised of them, by nothing but Effect; and what else a write is promised to be.
+ * be left at once, with the spans, metrics and log lines that are promised of them, by nothing but Effect; and what else is promised of a write.
  */
 import { SqlClient } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -34,26 +34,30 @@ export const messagesAsEffect = (world: World, open: Work["open"], writes: boole
   const { close, floor, ours } = await open()
   await ours.prepare?.()
   const messages = await Worlds.sent(ours.run)
-  const steps = cut(messages.slice(messages.findIndex(([text]) => aStep.test(text))), aStep)
+  const taken = cut(messages.slice(messages.findIndex(([text]) => aStep.test(text))), aStep)
   const made = await arena(world)
   const app = ManagedRuntime.make(Layer.merge(Worlds.client(made.url), Worlds.quiet))
   const turns = Effect.unsafeMakeSemaphore(1)
-  const all = Effect.flatMap(SqlClient.SqlClient, ({ reserve }) =>
+  const waiting: Step["waiting"] = new Set()
+  const looking = Effect.sync(() => {
+    for (const { since } of waiting)
+      if (performance.now() - since > 30_000) throw new Error("a statement waits for long")
+  }).pipe(Effect.delay("100 millis"), Effect.forever)
+  const steps = Effect.flatMap(SqlClient.SqlClient, ({ reserve }) =>
     Effect.forEach(
-      steps,
+      taken,
       (step, n) =>
         Effect.flatMap(reserve, (connection) =>
           Effect.forEach(
             cut(step, aWrite),
-            (part) => (writes ? written(connection, turns, part) : send(connection, part)),
-            {
-              discard: true
-            }
+            (part) => (writes ? written({ connection, turns, waiting }, part) : send(connection, part)),
+            { discard: true }
           )
         ).pipe(Effect.scoped, told(`${n}`)),
       { discard: true }
     )
   )
+  const all = writes ? Effect.scoped(Effect.zipRight(Effect.forkScoped(looking), steps)) : steps
   return {
     floor,
     ours: { prepare: made.prepare, run: () => app.runPromise(all) },
@@ -90,20 +94,18 @@ const send = (connection: Connection, messages: ReadonlyArray<Message>) =>
   })
 
 /**
- * What every write is promised to be: it takes its turn, its payload is checked, its event is checked and told as JSON, it is folded into a row that
- * is checked as well, and its statements have the spans of the application's client, and do not wait for a lock for ever.
+ * What is promised of every write: it takes its turn; its payload is checked, its event becomes JSON, and the row that is folded of it is checked
+ * as well; its statements have the spans of the application's client, and one that waits for long is noticed.
  */
-const written = (connection: Connection, turns: Effect.Semaphore, messages: ReadonlyArray<Message>) =>
+const written = ({ connection, turns, waiting }: Step, messages: ReadonlyArray<Message>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const payload = yield* Schema.decodeUnknown(Tenant)({ id: randomUUID(), key: "key", name: "name" })
     const event = JSON.stringify({ payload, metadata: { userId: "user", correlationId: randomUUID() } })
-    yield* send(
-      connection,
-      messages.filter(([text]) => !isInsert.test(text))
-    )
-    for (const [text, params] of messages.filter(([text]) => isInsert.test(text)))
-      yield* Effect.timeout(Effect.disconnect(sql.unsafe(text, params)), lockTimeout)
+    for (const [text, params] of messages)
+      yield* isInsert.test(text)
+        ? watched(waiting, Effect.disconnect(sql.unsafe(text, params)))
+        : Effect.disconnect(connection.executeRaw(text, params))
     const folded = yield* Schema.decodeUnknown(Told)(event)
     yield* Schema.encode(Tenant)(folded.payload)
   }).pipe(
@@ -113,9 +115,25 @@ const written = (connection: Connection, turns: Effect.Semaphore, messages: Read
     turns.withPermits(1)
   )
 
-const isInsert = /^INSERT /
+/** The connection of a step, whose turn it is there, and since when statements are waited for. */
+interface Step {
+  readonly connection: Connection
+  readonly turns: Effect.Semaphore
+  readonly waiting: Set<{ readonly since: number }>
+}
 
-const lockTimeout = "30 seconds"
+/** One fiber looks after all that are waited for, which costs each of them less than a fiber and a timer of its own. */
+const watched = <A, E, R>(waiting: Step["waiting"], statement: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const one = { since: performance.now() }
+    waiting.add(one)
+    return Effect.ensuring(
+      statement,
+      Effect.sync(() => waiting.delete(one))
+    )
+  })
+
+const isInsert = /^INSERT /
 
 const Tenant = Schema.Struct({ id: Schema.UUID, key: Schema.String, name: Schema.String })
 
@@ -134,7 +152,7 @@ const duration = Metric.histogram("bench_duration", boundaries)
 const lockWait = Metric.histogram("bench_lock_wait", boundaries)
 
 export const work = "the messages of that work with the spans, metrics and log lines of ours, as an Effect program"
-const writing = "the messages of that work, each write in its turn, checked, folded and bounded, as an Effect program"
+const writing = "the messages of that work, each write in its turn, checked, folded and watched, as an Effect program"
 
 export const works = (world: World): ReadonlyArray<Work> => [
   {

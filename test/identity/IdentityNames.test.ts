@@ -1,5 +1,5 @@
 /**
- * The names by which the bundled feature is told of, beside the feature itself.
+ * The names of the bundled feature, beside the feature itself.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Identity } from "effect-es-ops"
@@ -7,7 +7,7 @@ import * as ProjectionRecords from "../../src/event/ProjectionRecords.js"
 import * as Names from "../../src/identity/IdentityNames.js"
 
 describe("the names of the bundled feature", () => {
-  const { handlers, projections, tables } = Identity.feature
+  const { handlers, projections } = Identity.feature
 
   it("are those of its handlers, in their order", () => {
     assert.deepStrictEqual(
@@ -18,9 +18,5 @@ describe("the names of the bundled feature", () => {
 
   it("tell of its projections what the record asks", () => {
     assert.deepStrictEqual(Names.projections, projections.map(ProjectionRecords.asked))
-  })
-
-  it("are those of its tables", () => {
-    assert.deepStrictEqual(Names.tables, tables)
   })
 })

@@ -63,8 +63,9 @@ export const suite = <E>(name: string, services: Layer.Layer<EsOps.Services, E>)
 
     it.effect("compares the seeds that are applied with those that are listed, whatever else was done", () =>
       Effect.gen(function* () {
-        const [id, other] = [newId(), newId()]
+        const [id, second, other] = [newId(), newId(), newId()]
         yield* step(id, Effect.void)
+        yield* step(second, Effect.void)
         const lock = yield* OperationLock.OperationLock
         const log = yield* OperationLog.OperationLog
         const transactor = yield* Transactor.Transactor

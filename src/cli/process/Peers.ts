@@ -18,7 +18,9 @@ export interface Misfit {
 
 /** The packages that do not fit, by the ranges of the package that this file is in. */
 export const misfits = (from = fileURLToPath(import.meta.url)): ReadonlyArray<Misfit> => {
-  const { peerDependencies = {}, peerDependenciesMeta = {} } = read(manifestOf(from))
+  const { name, peerDependencies = {}, peerDependenciesMeta = {} } = read(manifestOf(from))
+  // Ours may be missing beside a copy of the build: that of a stranger says nothing about us.
+  if (name !== "effect-es-ops") return []
   return Object.entries(peerDependencies)
     .filter(([name]) => peerDependenciesMeta[name]?.optional !== true)
     .map(([name, range]) => ({ name, range, found: installed(name, from) }))
@@ -54,12 +56,26 @@ export const admit = (
     process.stderr.write(`warning: ${message}\n`)
     return program
   }
+  return refuse(words, message)
+}
+
+/** Says why nothing can run, on stderr and in the document that `--json` asks for. */
+const refuse = (words: ReadonlyArray<string>, message: string): undefined => {
   // A reader that closes the pipe is no failure.
   process.stdout.on("error", () => undefined)
   if (words.includes("--json")) process.stdout.write(`${document(words[0], message)}\n`)
   process.stderr.write(`error: ${message}\n`)
   process.exitCode = 4
   return undefined
+}
+
+/** Says that a program could not be loaded: packages of packages are missing, or have no files, which their manifests do not tell. */
+export const refuseUnloaded = (words: ReadonlyArray<string>, error: unknown): undefined => {
+  const [reason] = (error instanceof Error ? error.message : String(error)).split("\n")
+  return refuse(
+    words,
+    `effect-es-ops cannot be loaded with the packages that are installed (${reason}). Install the packages of the project again`
+  )
 }
 
 /** The commands that load seeds in a program of their own. A doctor looks at the database all the same. */
@@ -82,6 +98,7 @@ const document = (command: string | undefined, message: string): string => {
 }
 
 interface Manifest {
+  readonly name?: string
   readonly version?: string
   readonly peerDependencies?: Readonly<Record<string, string>>
   readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean } | undefined>>
@@ -137,12 +154,17 @@ const lineOf = (range: string): string => {
   return major > 0 ? `${major}` : `0.${minor}`
 }
 
+/** By the lock file, which is that of the folder or of one above it: of a workspace. */
 const installer = (exists: (name: string) => boolean): string => {
-  const [, command] = installers.find(([lock]) => exists(lock)) ?? []
-  return command ?? "npm install"
+  for (let folder = process.cwd(), up = ""; ; folder = dirname(folder), up += "../") {
+    const [, command] = installers.find(([lock]) => exists(`${up}${lock}`)) ?? []
+    if (command !== undefined) return command
+    if (folder === dirname(folder)) return "npm install"
+  }
 }
 
 const installers = [
+  ["package-lock.json", "npm install"],
   ["pnpm-lock.yaml", "pnpm add"],
   ["yarn.lock", "yarn add"],
   ["bun.lock", "bun add"],

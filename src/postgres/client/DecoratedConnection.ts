@@ -223,12 +223,12 @@ export class Watches {
   within<A, E>(
     fiber: Fiber.RuntimeFiber<A, E>,
     patience: Duration.Duration,
-    tooLong: E,
+    tooLong: () => E,
     runtime: Runtime.Runtime<never>
   ): Effect.Effect<A, E> {
     return Effect.async((resume) => {
       const watch = Effect.delay(
-        Effect.sync(() => resume(Effect.fail(tooLong))),
+        Effect.sync(() => resume(Effect.failSync(tooLong))),
         Duration.subtract(patience, watchDelay)
       )
       this.around(fiber, watch, runtime)
@@ -293,10 +293,11 @@ export interface Loan {
 /** How long to wait for a free connection of the pool before it is an error. */
 const reserveTimeout = Duration.seconds(30)
 
-const neverFree = new SqlError({
-  message: "Failed to acquire connection",
-  cause: new Error(`no connection of the pool became free within ${Duration.toSeconds(reserveTimeout)} seconds`)
-})
+const neverFree = () =>
+  new SqlError({
+    message: "Failed to acquire connection",
+    cause: new Error(`no connection of the pool became free within ${Duration.toSeconds(reserveTimeout)} seconds`)
+  })
 
 /**
  * Asks for a connection in a fiber of its own, which cannot be interrupted: a client whose `reserve` is interrupted while it waits loses the

@@ -43,18 +43,20 @@ const loadParser = (): NonNullable<typeof parser> => (parser ??= import("oxc-par
 /** Gives the syntax tree of a source; none where it has errors, or cannot be parsed. */
 export type Parse = (path: string, source: string) => Option.Option<unknown>
 
-/** The parser for modules of TypeScript and JavaScript; where it cannot be loaded, no source can be parsed. */
-export const parse: Effect.Effect<Parse> = Effect.match(Effect.tryPromise(loadParser), {
-  onFailure: () => Option.none,
-  onSuccess: ({ parseSync }): Parse => {
+/** The parser for modules of TypeScript and JavaScript; the reason where it cannot be loaded. */
+export const parse: Effect.Effect<Parse, string> = Effect.tryPromise({
+  try: loadParser,
+  catch: (error) => `oxc-parser cannot be loaded: ${describe(error).message.split("\n")[0]}`
+}).pipe(
+  Effect.map(({ parseSync }): Parse => {
     const read = Option.liftThrowable(parseSync)
     return (path, source) =>
       read(path, source, { sourceType: "module", astType: "ts", preserveParens: false }).pipe(
         Option.filter(({ errors }) => errors.length === 0),
         Option.map(({ program }) => program)
       )
-  }
-})
+  })
+)
 
 /** Parses a module of TypeScript or JavaScript; comments and strings are no calls. */
 export const read = (path: string, source: string): Effect.Effect<Syntax> =>

@@ -12,17 +12,30 @@ import * as SeedSyntax from "./SeedSyntax.js"
 
 /** The hash of a source: SHA-256, hexadecimal. One that cannot be parsed has that of its text. */
 export const of = (path: string, text: string): Effect.Effect<string> =>
-  Effect.map(SeedSyntax.parse, (parse) => Option.getOrElse(parsed(parse, path, text), () => textHashOf(text)))
+  Effect.match(SeedSyntax.parse, {
+    onFailure: () => textHashOf(text),
+    onSuccess: (parse) => Option.getOrElse(parsed(parse, path, text), () => textHashOf(text))
+  })
 
 /** Whether a source has a hash. */
 export type Comparison = (path: string, text: string, hash: string) => boolean
 
-/** Compares sources with hashes, many at a time. An earlier release recorded that of the text, as is done with what cannot be parsed. */
-export const comparison: Effect.Effect<Comparison> = Effect.map(
-  SeedSyntax.parse,
-  (parse): Comparison =>
-    (path, text, hash) =>
-      Option.contains(parsed(parse, path, text), hash) || textHashOf(text) === hash
+/**
+ * Compares sources with hashes, many at a time. An earlier release recorded that of the text, as is done with what cannot be parsed. Without the
+ * parser nothing is known of a source, which is said, and none is taken for another.
+ */
+export const comparison: Effect.Effect<Comparison> = SeedSyntax.parse.pipe(
+  Effect.map(
+    (parse): Comparison =>
+      (path, text, hash) =>
+        Option.contains(parsed(parse, path, text), hash) || textHashOf(text) === hash
+  ),
+  Effect.catchAll((reason) =>
+    Effect.as(
+      Effect.logWarning(`which seeds were edited since they were applied is not known: ${reason}`),
+      (): boolean => true
+    )
+  )
 )
 
 /** The hash of what was parsed; none for a source with errors. */

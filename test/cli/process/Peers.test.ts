@@ -6,8 +6,9 @@ import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Command from "../../support/Command.js"
 import { decodeApply, decodeError } from "../../support/Command.js"
-import { repository } from "../../support/Project.js"
+import { repository, seedSource } from "../../support/Project.js"
 import * as Peers from "../../../src/cli/process/Peers.js"
 
 let folder = ""
@@ -99,5 +100,47 @@ describe("the packages that the command shares with a project", () => {
     assert.match(doctor.stderr.split("\n")[0] ?? "", /^warning: .*missing: effect/)
     assert.include(doctor.stdout, "connection")
     assert.strictEqual(run(cwd, "seed:new", "two").stderr, "")
+  })
+
+  it("are to be installed again where they cannot be loaded, as text and as a document", () => {
+    // Their manifests fit, and nothing else of them is there.
+    const cwd = project("hollow", {})
+    const text = run(cwd, "seed:apply", "--embedded")
+    assert.deepStrictEqual([text.status, text.stdout], [4, ""])
+    assert.match(text.stderr, /^error: effect-es-ops cannot be loaded .* \(Cannot find .*\)\. Install .*\n$/)
+    const { failed } = decodeApply(run(cwd, "seed:apply", "--json").stdout)
+    assert.deepInclude(failed?.error, { _tag: "SettingError" })
+  })
+
+  it("are installed by what has the lock file, of a folder above it too", () => {
+    const found = [{ name: "effect", range: "^3.22.0", found: undefined }]
+    const typed = (lock: string) => Peers.explanation(found, (name) => name === lock).split("Type: ")[1]
+    assert.strictEqual(typed("../pnpm-lock.yaml"), "pnpm add effect@3")
+    assert.strictEqual(typed("yarn.lock"), "yarn add effect@3")
+    assert.strictEqual(typed("none"), "npm install effect@3")
+  })
+
+  it("leave it unknown which seeds were edited where the parser is missing, which is said", async () => {
+    const { env } = await Command.database()
+    const made = await Command.project({ "seeds/1.mjs": seedSource("") })
+    assert.strictEqual((await made.run(["seed:apply"], env)).code, 0)
+    const cwd = project("parserless", {})
+    const status = spawnSync(
+      process.execPath,
+      [
+        join(cwd, "node_modules", "effect-es-ops", "dist", "bin.js"),
+        "seed:status",
+        "--seeds",
+        join(made.folder, "seeds")
+      ],
+      { cwd, encoding: "utf8", env }
+    )
+    assert.strictEqual(status.status, 0, status.stderr)
+    assert.include(status.stdout, "1 applied.")
+    assert.notInclude(status.stdout, "changed")
+    assert.include(
+      status.stderr,
+      "which seeds were edited since they were applied is not known: oxc-parser cannot be loaded"
+    )
   })
 })

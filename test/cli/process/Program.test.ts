@@ -2,7 +2,7 @@
  * Which program a command line loads.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { execFile } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -66,5 +66,19 @@ describe("the program of a command line", () => {
     }
     assert.isFalse(await loaded({ "seeds/a.mjs": `export default { description: "a", run: async () => {} }` }))
     assert.isTrue(await loaded({ "seeds/a.mjs": tenant("a") }))
+  })
+
+  it("does not load Node's fetch, which the driver asks for where there is no navigator", async () => {
+    const told = `process.once("exit", () =>
+  console.error("fetch", process.moduleLoadList.some((name) => name.includes("undici/undici"))))`
+    const { folder } = await project({ "told.mjs": told })
+    const command = [join(repository, "dist", "bin.js"), "seed:status"]
+    const ran = spawnSync(process.execPath, ["--import", "./told.mjs", ...command], {
+      cwd: folder,
+      encoding: "utf8",
+      env: { DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" }
+    })
+    assert.strictEqual(ran.status, 6, ran.stderr)
+    assert.include(ran.stderr, "fetch false")
   })
 })
