@@ -1,6 +1,7 @@
 /**
- * The bundles of the command, made of what the compiler wrote: what every command line starts with; one program with its libraries in it, and their licences beside it; and one that
- * shares with the project what its seeds import, and has in it what only the command needs, which no project has to install then.
+ * The bundles of the command, made of what the compiler wrote: what every command line starts with; one program with its libraries in it, and their
+ * licences beside it; and one that shares with the project what its seeds import, and has in it what only the command needs, which no project has to
+ * install then.
  */
 import { build } from "esbuild"
 import { readdir, readFile, writeFile } from "node:fs/promises"

@@ -16,6 +16,7 @@ import {
   WriteHandler
 } from "effect-es-ops"
 import { randomUUID } from "node:crypto"
+import { tenants } from "../../src/identity/IdentityTables.js"
 import * as Database from "../support/TestDatabase.js"
 
 export const actor = { id: "u", tenantId: randomUUID(), roles: ["Shop", "system"] }
@@ -69,18 +70,6 @@ export class SubDispatcher extends Effect.Service<SubDispatcher>()("test/SubDisp
     }
   }
 }) {}
-
-const tenants: Feature.Table = {
-  name: "read_tenants",
-  columns: [
-    { name: "id", type: "uuid" },
-    { name: "name", type: "text" },
-    { name: "key", type: "text" },
-    { name: "inserted_at", type: "timestamptz", default: "now" }
-  ],
-  primaryKey: ["id"],
-  unique: [["key"]]
-}
 
 const rows = Projection.make({
   name: "rows",
